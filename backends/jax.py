@@ -1,0 +1,113 @@
+"""JAX: arrays, tracers, shardings, and the containers that users register with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
+
+from uniopt.backends.dtypes import dtype_name
+from uniopt.backends.errors import UnsupportedDtypeError
+from uniopt.backends.protocol import Node
+from uniopt.backends.standard import StandardBackend
+
+
+class JaxBackend(StandardBackend):
+    """JAX arrays, eager or traced. float64 exists only where ``jax_enable_x64`` is set."""
+
+    name = "jax"
+    array_types = ("jax.Array", "jax.core.Tracer")
+    namespace = "jax.numpy"
+
+    def devices(self) -> list[Any]:
+        return list(jax.devices())
+
+    def dtypes(self, device: Any = None) -> dict[str, Any]:
+        names = ["float16", "bfloat16", "float32", "complex64"]
+        if jax.config.jax_enable_x64:
+            names += ["float64", "complex128"]
+        return {name: jnp.dtype(name) for name in names}
+
+    def dtype(self, name: str) -> Any:
+        # JAX has the name float64 without x64 too, and silently computes in float32.
+        if name in ("float64", "complex128") and not jax.config.jax_enable_x64:
+            raise UnsupportedDtypeError(
+                f"jax computes in {name} only with x64 enabled: call jax.config.update('jax_enable_x64', True) first."
+            )
+        return jnp.dtype(super().dtype(name))
+
+    def device(self, x: Any) -> Any:
+        # A traced array has no place: it gets one when the program is compiled.
+        return None if isinstance(x, jax.core.Tracer) else x.sharding
+
+    def colocated(self, x: Any, y: Any) -> bool:
+        if isinstance(x, jax.core.Tracer) or isinstance(y, jax.core.Tracer) or x.sharding == y.sharding:
+            return True
+        # JAX moves an uncommitted array (one that nobody put somewhere) to where it is needed.
+        return x.sharding.device_set == y.sharding.device_set or not (x.committed and y.committed)
+
+    def place(self, x: Any, like: Any) -> Any:
+        if isinstance(x, jax.core.Tracer) or isinstance(like, jax.core.Tracer):
+            return x
+        sharding = like.sharding
+        if isinstance(sharding, NamedSharding) and x.shape != like.shape:
+            sharding = NamedSharding(sharding.mesh, PartitionSpec(), memory_kind=sharding.memory_kind)
+        if x.sharding == sharding or (not x.committed and not like.committed):
+            return x
+        return jax.device_put(x, sharding)
+
+    def has_float64(self, like: Any) -> bool:
+        return bool(jax.config.jax_enable_x64)
+
+    def asarray(self, value: Any, dtype: Any = None, like: Any = None) -> Any:
+        array = jnp.asarray(value, dtype=dtype)
+        return array if like is None else self.place(array, like)
+
+    def from_numpy(self, x: Any, dtype: str | None = None, device: Any = None) -> Any:
+        return jnp.array(x, dtype=self.dtype(dtype or dtype_name(x.dtype)), device=device)
+
+    def to_numpy(self, x: Any) -> Any:
+        import numpy as np
+
+        host = x.astype(jnp.float32) if dtype_name(x.dtype) == "bfloat16" else x
+        return np.array(host)
+
+    def is_traced(self, x: Any) -> bool:
+        return isinstance(x, jax.core.Tracer)
+
+    def node(self, obj: Any) -> Node | None:
+        keyed = _children(obj)
+        if len(keyed) == 1 and keyed[0][1] is obj:  # its own only child: JAX sees a leaf
+            return None
+        by_attribute = bool(keyed) and isinstance(keyed[0][0], jax.tree_util.GetAttrKey)
+        return Node(_flatten_node, _unflatten_node, by_attribute)
+
+    def compile(self, f: Callable[..., Any]) -> Callable[..., Any]:
+        return jax.jit(f)
+
+    value_and_grad = staticmethod(jax.value_and_grad)
+
+
+def _children(obj: Any) -> list[tuple[Any, Any]]:
+    pairs = jax.tree_util.tree_flatten_with_path(obj, is_leaf=lambda x: x is not obj)[0]
+    return [(path[-1] if path else None, child) for path, child in pairs]
+
+
+def _flatten_node(obj: Any) -> tuple[Sequence[Any], Any, Sequence[Any]]:
+    keyed = _children(obj)
+    structure = jax.tree_util.tree_structure(obj, is_leaf=lambda x: x is not obj)
+    return [child for _, child in keyed], structure, tuple(_entry(key) for key, _ in keyed)
+
+
+def _entry(key: Any) -> Any:
+    for attribute in ("name", "key", "idx"):  # GetAttrKey, DictKey and FlattenedIndexKey, SequenceKey
+        if hasattr(key, attribute):
+            return getattr(key, attribute)
+    return str(key)
+
+
+def _unflatten_node(structure: Any, children: Sequence[Any]) -> Any:
+    return jax.tree_util.tree_unflatten(structure, children)

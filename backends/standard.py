@@ -1,0 +1,93 @@
+"""A backend for any library that follows the Python Array API standard; the others override where they depart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from importlib import import_module
+from typing import Any
+
+from uniopt.backends.dtypes import dtype_kind, dtype_name
+from uniopt.backends.errors import UnsupportedDtypeError
+from uniopt.backends.protocol import Array, Device, Dtype, Node
+
+
+class StandardBackend:
+    """The `Backend` of a library whose namespace is complete; subclass it to add a library.
+
+    Parameters are class attributes: `name`, `array_types`, and `namespace`, the module that implements the standard.
+    """
+
+    name: str
+    array_types: tuple[str, ...]
+    namespace: str
+    distributions: tuple[str, ...] = ()
+    """Names on the package index, where they differ from `name`; the first installed one gives the version."""
+    value_and_grad: Callable[..., Any] | None = None
+
+    @cached_property
+    def xp(self) -> Any:
+        return import_module(self.namespace)
+
+    def why_unavailable(self) -> str | None:
+        return None
+
+    def version(self) -> str:
+        from importlib.metadata import version  # slow to import
+
+        return version((self.distributions or (self.name,))[0])
+
+    def devices(self) -> list[Device]:
+        return list(self.xp.__array_namespace_info__().devices())
+
+    def dtypes(self, device: Device = None) -> dict[str, Dtype]:
+        found = self.xp.__array_namespace_info__().dtypes(device=device)
+        return {name: dtype for name, dtype in found.items() if dtype_kind(name) in ("real", "complex")}
+
+    def dtype(self, name: str) -> Dtype:
+        try:
+            return getattr(self.xp, name)
+        except AttributeError:
+            known = ", ".join(sorted(self.dtypes()))
+            raise UnsupportedDtypeError(
+                f"{self.name} has no dtype {name!r}; its floating-point dtypes are {known}. Ask for one of those."
+            ) from None
+
+    def device(self, x: Array) -> Device | None:
+        return x.device
+
+    def colocated(self, x: Array, y: Array) -> bool:
+        return bool(self.device(x) == self.device(y))
+
+    def place(self, x: Array, like: Array) -> Array:
+        return x if self.colocated(x, like) else x.to_device(self.device(like))
+
+    def has_float64(self, like: Array) -> bool:
+        return "float64" in self.dtypes(self.device(like))
+
+    def astype(self, x: Array, dtype: Dtype) -> Array:
+        return x if x.dtype == dtype else self.xp.astype(x, dtype)
+
+    def restore(self, x: Array, like: Array, dtype: Dtype) -> Array:
+        return self.astype(x, dtype)
+
+    def asarray(self, value: Any, dtype: Dtype | None = None, like: Array | None = None) -> Array:
+        return self.xp.asarray(value, dtype=dtype, device=None if like is None else self.device(like))
+
+    def from_numpy(self, x: Any, dtype: str | None = None, device: Device | None = None) -> Array:
+        target = self.dtype(dtype or dtype_name(x.dtype))
+        return self.xp.asarray(x, dtype=target, device=device, copy=True)
+
+    def to_numpy(self, x: Array) -> Any:
+        import numpy as np
+
+        return np.asarray(x)
+
+    def is_traced(self, x: Array) -> bool:
+        return False
+
+    def node(self, obj: Any) -> Node | None:
+        return None
+
+    def compile(self, f: Callable[..., Any]) -> Callable[..., Any]:
+        return f

@@ -1,0 +1,108 @@
+"""PyTorch: tensors, parameters and DTensors, on every device it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import array_api_compat.torch as compat
+import torch
+
+from uniopt.backends.dtypes import dtype_name
+from uniopt.backends.standard import StandardBackend
+
+
+def _is_dtensor(x: Any) -> bool:
+    return hasattr(x, "placements")  # DTensor's own module is slow to import, so it is not asked by class
+
+
+# torch's own maximum and minimum take no Python number. array-api-compat's do, but ask torch.result_type, which
+# torch.compile cannot trace; so does its where.
+
+
+def _maximum(x: Any, y: Any) -> Any:
+    if isinstance(x, int | float):
+        return torch.clamp(y, min=x)
+    return torch.clamp(x, min=y) if isinstance(y, int | float) else torch.maximum(x, y)
+
+
+def _minimum(x: Any, y: Any) -> Any:
+    if isinstance(x, int | float):
+        return torch.clamp(y, max=x)
+    return torch.clamp(x, max=y) if isinstance(y, int | float) else torch.minimum(x, y)
+
+
+class TorchBackend(StandardBackend):
+    """PyTorch tensors."""
+
+    name = "torch"
+    array_types = ("torch.Tensor",)
+    xp = SimpleNamespace(**{**vars(compat), "maximum": _maximum, "minimum": _minimum, "where": torch.where})
+
+    def version(self) -> str:
+        return str(torch.__version__)
+
+    def devices(self) -> list[Any]:
+        found = [torch.device("cpu")]
+        if torch.accelerator.is_available():
+            kind = torch.accelerator.current_accelerator()
+            found += [torch.device(kind.type, i) for i in range(torch.accelerator.device_count())]  # type: ignore[union-attr]  # is_available() says that there is one
+        return found
+
+    def dtypes(self, device: Any = None) -> dict[str, Any]:
+        names = ["float16", "bfloat16", "float32", "float64", "complex64", "complex128"]
+        if device is not None and torch.device(device).type == "mps":  # Metal has no 64-bit floats
+            names = names[:3] + ["complex64"]
+        return {name: getattr(torch, name) for name in names}
+
+    def has_float64(self, like: Any) -> bool:
+        return bool(like.device.type != "mps")
+
+    def place(self, x: Any, like: Any) -> Any:
+        if _is_dtensor(like) and x.shape == like.shape and x.ndim > 0 and not _is_dtensor(x):
+            from torch.distributed.tensor import distribute_tensor
+
+            return distribute_tensor(x, like.device_mesh, like.placements)
+        # A plain 0-d tensor meets a DTensor as a replicated one, so scalars stay plain.
+        return x if x.device == like.device else x.to(like.device)
+
+    def astype(self, x: Any, dtype: Any) -> Any:
+        return x if x.dtype == dtype else x.to(dtype)
+
+    def restore(self, x: Any, like: Any, dtype: Any) -> Any:
+        result = self.astype(x, dtype)
+        if isinstance(like, torch.nn.Parameter) and not torch.is_grad_enabled():
+            return torch.nn.Parameter(result, requires_grad=like.requires_grad)
+        return result  # with grad mode on it is part of the graph, which a Parameter cannot be
+
+    def asarray(self, value: Any, dtype: Any = None, like: Any = None) -> Any:
+        return torch.as_tensor(value, dtype=dtype, device=None if like is None else like.device)
+
+    def from_numpy(self, x: Any, dtype: str | None = None, device: Any = None) -> Any:
+        import numpy as np
+
+        half = dtype_name(x.dtype) == "bfloat16"  # ml_dtypes' bfloat16, which torch cannot read
+        host = torch.from_numpy(np.array(x, dtype=np.float32) if half else np.array(x))
+        return host.to(device=device, dtype=self.dtype(dtype or dtype_name(x.dtype)))
+
+    def to_numpy(self, x: Any) -> Any:
+        host = x.full_tensor() if _is_dtensor(x) else x
+        host = host.detach().to("cpu", copy=True).resolve_conj().resolve_neg()
+        return (host.float() if host.dtype == torch.bfloat16 else host).numpy()
+
+    def is_traced(self, x: Any) -> bool:
+        return torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(x)
+
+    def compile(self, f: Callable[..., Any]) -> Callable[..., Any]:
+        return torch.compile(f, fullgraph=True)
+
+    @staticmethod
+    def value_and_grad(f: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:
+        grad_and_value = torch.func.grad_and_value(f)
+
+        def value_first(*args: Any) -> tuple[Any, Any]:
+            grad, value = grad_and_value(*args)
+            return value, grad
+
+        return value_first
