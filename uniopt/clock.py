@@ -1,0 +1,104 @@
+"""The step count of one stage, and the scalars that follow from it: computed once per step, brought to each place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from uniopt import numerics
+from uniopt.backends import registry
+from uniopt.errors import MixedLibrariesError, ScheduleError
+from uniopt.step import Place, Step
+from uniopt.typing import Array, Scalar, Schedule
+
+
+class Clock:
+    """The counter in a stage's state, and what has been computed from it in this step.
+
+    Attributes
+    ----------
+    count
+        The number of steps taken before this one, as in the state: a 0-d int32 array, or None without a counter.
+    """
+
+    __slots__ = ("_known", "_next", "_t", "backend", "count", "xp")
+
+    def __init__(self, step: Step, count: Array | None) -> None:
+        # A tree without arrays has no library of its own; then the counter's decides.
+        self.backend = step.backend if count is None else registry.backend_of(count)
+        self.xp = self.backend.xp
+        self.count = count
+        self._known: dict[Any, Any] = {}
+        self._t: Array | None = None
+
+    def next(self) -> Array:
+        """Return the count after this step; it saturates."""
+        count = numerics.increment(self.xp, self.count)
+        return self.backend.astype(count, self.xp.int32)
+
+    def once(self, f: Callable[..., Scalar], *args: Any) -> Scalar:
+        """Return ``f(xp, t, *args)`` for this step ``t``, counted from 1, a float64 array where there is float64."""
+        key = (f, *(x if isinstance(x, float | int | bool) else id(x) for x in args))
+        if key not in self._known:
+            if self._t is None:
+                wide = "float64" if self.backend.has_float64(self.count) else "float32"
+                self._t = self.backend.astype(self.count, self.backend.dtype(wide)) + 1
+            near = [x if isinstance(x, float | int | bool) else self.backend.place(x, self.count) for x in args]
+            self._known[key] = f(self.xp, self._t, *near)
+        return self._known[key]
+
+    def scheduled(self, name: str, schedule: Schedule) -> Scalar:
+        """Return the value of a schedule, which counts from 0."""
+        key = id(schedule)
+        if key not in self._known:
+            value = schedule(self.count)
+            shape = () if isinstance(value, int | float) else getattr(value, "shape", None)
+            if shape is None or tuple(shape) != ():
+                found = f"an array of shape {tuple(shape)}" if shape is not None else f"{value!r}"
+                raise ScheduleError(
+                    f"The schedule given as {name} returned {found}, expected one number or a 0-d array. "
+                    "Return a scalar for a scalar step count."
+                )
+            self._known[key] = value
+        return self._known[key]
+
+
+class Time:
+    """The step count, as a rule sees it for one leaf: every scalar is on the leaf's device, in its compute dtype."""
+
+    __slots__ = ("_clock", "_place")
+
+    def __init__(self, clock: Clock, place: Place) -> None:
+        self._clock = clock
+        self._place = place
+
+    def bias_correction(self, decay: Scalar, ahead: int = 0) -> Scalar:
+        r"""Return :math:`1 - \beta^{t + \mathrm{ahead}}` for this step ``t``, counted from 1."""
+        return self.once(numerics.bias_correction, decay, ahead)
+
+    def once(self, f: Callable[..., Scalar], *args: Any) -> Scalar:
+        """Return ``f(xp, t, *args)``, computed once per step for all leaves; `t` counts from 1 and is a 0-d float array.
+
+        `f` must be the same function object from leaf to leaf: a function of a module, not one made in the rule.
+        """
+        return self._place.bring(self._clock.once(f, *args))
+
+    def value(self, name: str, x: Any) -> Any:
+        """Return a hyperparameter's value at this step: schedules evaluated, 0-d arrays brought to the leaf."""
+        if callable(x):
+            x = self._clock.scheduled(name, x)
+        if isinstance(x, float):
+            return float(x)  # np.float64 is a float too, but promotes like an array
+        if isinstance(x, int | complex | str | None | bool):
+            return x
+        found = registry.find(type(x))
+        if found is None:
+            return x
+        if found.name == "numpy" and self._place.backend.name != "numpy":
+            return float(x)
+        if found is not self._place.backend:
+            raise MixedLibrariesError(
+                f"{name} is an array of {found.name}, the parameters are of {self._place.backend.name}. "
+                f"Pass {name} as a Python number or as a 0-d array of {self._place.backend.name}."
+            )
+        return self._place.bring(x)

@@ -1,0 +1,213 @@
+"""Rules that treat every leaf by itself: an optimizer as two short functions of one array."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from uniopt.backends.dtypes import compute_dtype, dtype_name
+from uniopt.clock import Clock, Time
+from uniopt.errors import MissingArgumentError, MissingParamsError, StateError
+from uniopt.hyperparameters import DtypeName
+from uniopt.step import Place, Step
+from uniopt.transformation import GradientTransformation, Stage, transformation
+
+
+def leafwise(
+    state: type[Any], init: Callable[..., dict[str, Any]] | None, rule: Callable[..., Any], /, **hyper: Any
+) -> GradientTransformation:
+    """Return the transformation that applies a rule to each leaf of the gradients.
+
+    Parameters
+    ----------
+    state
+        A NamedTuple class. Its field ``count``, if it has one, is the number of steps taken (a 0-d int32 array);
+        every other field is a slot: a tree like the parameters.
+    init
+        ``init(xp, p, **hyper)`` returns the first value of each slot for the parameter `p`, as a dict. It is given
+        those of the hyperparameters that it names. None where there is no slot.
+    rule
+        ``rule(xp, g, s, **hyper)`` returns ``(update, s)`` for the gradient `g` and the leaf's slots `s`, an
+        instance of `state`. It may also name, as keyword arguments, ``p`` (the parameter), ``t`` (the `Time`), and
+        extra arguments that the user passes to ``update``. Its own name, without a leading underscore, is what the
+        transformation prints as.
+    **hyper
+        The hyperparameters: numbers, 0-d arrays, switches. Functions are schedules of the step count: the rule
+        gets their value.
+
+    Notes
+    -----
+    A rule uses the standard's functions (from `xp`) and operators, and works in the dtype it is given: 16-bit leaves
+    arrive as float32, and slots keep the dtype that `init` gave them. It has no ``if`` on an array, no in-place
+    operator and no shape in a Python constant, so that it can be traced.
+
+    Examples
+    --------
+    >>> from typing import NamedTuple
+    >>> import numpy as np
+    >>> import uniopt
+    >>> class HeavyBallState(NamedTuple):
+    ...     momentum: object
+    >>> def init(xp, p):
+    ...     return {"momentum": xp.zeros_like(p)}
+    >>> def heavy_ball(xp, g, s, *, learning_rate, beta):
+    ...     momentum = beta * s.momentum + g
+    ...     return -learning_rate * momentum, s._replace(momentum=momentum)
+    >>> tx = uniopt.leafwise(HeavyBallState, init, heavy_ball, learning_rate=0.5, beta=0.9)
+    >>> tx
+    heavy_ball(learning_rate=0.5, beta=0.9)
+    >>> params = np.asarray([1.0, 2.0])
+    >>> updates, state = tx.update(params, tx.init(params), params)
+    >>> updates
+    array([-0.5, -1. ])
+    """
+    return transformation(Leafwise(state, init, rule, hyper))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Leafwise(Stage):
+    """The stage behind `leafwise`."""
+
+    state: type[Any]
+    init_rule: Callable[..., dict[str, Any]] | None
+    rule: Callable[..., Any]
+    hyper: dict[str, Any]
+    slots: tuple[str, ...] = field(init=False)
+    init_hyper: dict[str, Any] = field(init=False)
+    rule_hyper: dict[str, Any] = field(init=False)
+    wants: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        fields = self.state._fields
+        named = [] if self.init_rule is None else list(inspect.signature(self.init_rule).parameters)
+        wanted = list(inspect.signature(self.rule).parameters)[3:]
+        for name, value in {
+            "slots": tuple(name for name in fields if name != "count"),
+            "init_hyper": {name: self.hyper[name] for name in named if name in self.hyper},
+            "rule_hyper": {name: self.hyper[name] for name in wanted if name in self.hyper},
+            "wants": frozenset(name for name in wanted if name not in self.hyper),
+        }.items():
+            object.__setattr__(self, name, value)
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(f'{key}={value!r}' for key, value in self.hyper.items())})"
+
+    @property
+    def counts(self) -> bool:
+        return "count" in self.state._fields
+
+    @property
+    def name(self) -> str:
+        return self.rule.__name__.lstrip("_")
+
+    def init(self, step: Step, params: list[Any]) -> Any:
+        backend = step.backend
+        hyper = {
+            name: backend.dtype(value) if isinstance(value, DtypeName) else value
+            for name, value in self.init_hyper.items()
+        }
+        made: list[dict[str, Any] | None] = [
+            None if p is None or self.init_rule is None else self.init_rule(step.xp, p, **hyper) for p in params
+        ]
+        trees = {
+            slot: step.rebuild([m and _each(lambda x: backend.astype(x, x.dtype), m[slot]) for m in made])
+            for slot in self.slots
+        }
+        return self.state(**({"count": step.counter()} if self.counts else {}), **trees)
+
+    def update(
+        self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
+    ) -> tuple[list[Any], Any]:
+        self._check(state, params, extra)
+        slots = [step.slot(getattr(state, name), f"state.{name}") for name in self.slots]
+        clock = Clock(step, state.count if self.counts else None)  # a tuple without that field has a method count
+        known: dict[int, dict[str, Any]] = {}
+        results: list[Any] = []
+        for i, (g, place) in enumerate(zip(updates, step.places, strict=True)):
+            if g is None or place is None:
+                results.append(None)
+                continue
+            hyper = known.get(id(place))
+            if hyper is None:
+                hyper = known[id(place)] = self._hyper_at(place, clock, extra)
+            if "p" in self.wants:
+                hyper["p"] = params[i]  # type: ignore[index]  # _check has seen to it
+            old = [column[i] for column in slots]
+            leaf = self.state(
+                **{name: _widen(place, x) for name, x in zip(self.slots, old, strict=True)},
+                **({"count": None} if self.counts else {}),
+            )
+            result, leaf = self.rule(step.xp, g, leaf, **hyper)
+            self._check_shapes(step, i, g, result, old, leaf)
+            results.append(result)
+            for column, name, x in zip(slots, self.slots, old, strict=True):
+                column[i] = _store(place, getattr(leaf, name), x)
+        trees = {name: step.rebuild(column) for name, column in zip(self.slots, slots, strict=True)}
+        return results, state._replace(**trees, **({"count": clock.next()} if self.counts else {}))
+
+    def _hyper_at(self, place: Place, clock: Clock, extra: dict[str, Any]) -> dict[str, Any]:
+        time = Time(clock, place)
+        hyper = {name: time.value(name, x) for name, x in self.rule_hyper.items()}
+        if "t" in self.wants:
+            hyper["t"] = time
+        return hyper | {name: time.value(name, extra[name]) for name in self.wants if name in extra}
+
+    def _check(self, state: Any, params: list[Any] | None, extra: dict[str, Any]) -> None:
+        if type(state) is not self.state:
+            raise StateError(
+                f"{self.name} was given the state {_outline(state)}, expected {_outline(self.state)}. "
+                "Pass the state that this transformation's own init or update returned."
+            )
+        if "p" in self.wants and params is None:
+            raise MissingParamsError(
+                f"{self.name} needs the parameters, but update was called without them. "
+                "Call tx.update(grads, state, params)."
+            )
+        for name in self.wants - {"p", "t"} - extra.keys():
+            raise MissingArgumentError(
+                f"{self.name} needs the extra argument {name!r}, but update was called without it. "
+                f"Call tx.update(grads, state, params, {name}=...)."
+            )
+
+    def _check_shapes(self, step: Step, i: int, g: Any, result: Any, old: list[Any], leaf: Any) -> None:
+        if result.shape != g.shape:
+            raise StateError(
+                f"{self.name} made an update of shape {tuple(result.shape)} for {step.path(i)} of shape "
+                f"{tuple(g.shape)}. The state may belong to other parameters; call init with these."
+            )
+        for name, before in zip(self.slots, old, strict=True):
+            after = getattr(leaf, name)
+            if hasattr(before, "shape") and before.shape != after.shape:
+                raise StateError(
+                    f"{step.path(i, f'state.{name}')} has shape {tuple(before.shape)}, but {self.name} needs shape "
+                    f"{tuple(after.shape)} for {step.path(i)}. The state belongs to other parameters; call init with these."
+                )
+
+
+def _each(f: Callable[[Any], Any], slot: Any) -> Any:
+    """Apply `f` to a slot's array, or to each of its arrays where it is a list or tuple of them."""
+    return type(slot)(f(x) for x in slot) if isinstance(slot, list | tuple) else f(slot)
+
+
+def _widen(place: Place, slot: Any) -> Any:
+    if isinstance(slot, list | tuple):
+        return type(slot)(_widen(place, x) for x in slot)
+    name = dtype_name(slot.dtype)
+    wide = compute_dtype(name)
+    return slot if wide == name else place.backend.astype(slot, place.backend.dtype(wide))
+
+
+def _store(place: Place, new: Any, old: Any) -> Any:
+    if isinstance(old, list | tuple):
+        return type(old)(_store(place, x, y) for x, y in zip(new, old, strict=True))
+    return place.backend.astype(new, old.dtype)
+
+
+def _outline(state: Any) -> str:
+    """Return a state's class and fields, without its arrays."""
+    cls = state if isinstance(state, type) else type(state)
+    if hasattr(cls, "_fields"):
+        return f"{cls.__name__}({', '.join(cls._fields)})"
+    return f"of type {cls.__name__}"

@@ -1,0 +1,50 @@
+"""Arithmetic that several rules share and that is easy to get subtly wrong."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from uniopt.backends.dtypes import dtype_kind, dtype_name
+from uniopt.typing import Array, Scalar
+
+_INT32_MAX = 2**31 - 1
+
+
+def increment(xp: Any, count: Array) -> Array:
+    """Return ``count + 1``, or `count` where an int32 can count no further."""
+    return xp.minimum(count, _INT32_MAX - 1) + 1
+
+
+def bias_correction(xp: Any, t: Array, decay: Scalar, ahead: int = 0) -> Scalar:
+    r"""Return :math:`1 - \beta^{t + ahead}`, the weight that a moving average started from zero has by then.
+
+    Written as ``-expm1(t * log(decay))``: in float32, ``1 - decay**t`` is wrong by 1e-5 at the first step.
+    """
+    t = t + ahead
+    if isinstance(decay, float):
+        return 1.0 if decay == 0.0 else -xp.expm1(t * math.log(decay))
+    return -xp.expm1(t * xp.log(xp.astype(decay, t.dtype)))
+
+
+def is_complex(x: Array) -> bool:
+    """Return whether the array holds complex numbers."""
+    return dtype_kind(dtype_name(x.dtype)) == "complex"
+
+
+def abs_squared(xp: Any, x: Array) -> Array:
+    """Return ``|x|**2``, real for complex `x` too."""
+    if not is_complex(x):
+        return x * x
+    real, imag = xp.real(x), xp.imag(x)
+    return real * real + imag * imag
+
+
+def zeros_like(xp: Any, p: Array, dtype: Any = None) -> Array:
+    """Return zeros with the shape and place of `p`, in its dtype unless another is given."""
+    return xp.zeros_like(p) if dtype is None else xp.zeros_like(p, dtype=dtype)
+
+
+def real_full_like(xp: Any, p: Array, value: float = 0.0) -> Array:
+    """Return an array of `value` with the shape and place of `p`, real for complex `p` too."""
+    return xp.full_like(xp.real(p) if is_complex(p) else p, value)

@@ -1,0 +1,292 @@
+"""One call of `init` or `update`: its trees taken apart and checked, once, for all the stages that work on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from uniopt import tree
+from uniopt.backends import registry
+from uniopt.backends.dtypes import compute_dtype, dtype_kind, dtype_name, real_dtype
+from uniopt.backends.protocol import Backend
+from uniopt.errors import (
+    DtypeKindError,
+    LeafError,
+    MixedDevicesError,
+    MixedLibrariesError,
+    ShapeError,
+    StateError,
+    TreeStructureError,
+    UnknownArrayTypeError,
+)
+from uniopt.typing import Array, Tree
+
+if TYPE_CHECKING:
+    from optree import PyTreeSpec
+
+_NUMBERS = (int, float, complex)
+
+
+class Place:
+    """The leaves of one compute dtype on one device, and the scalars that have been brought to them."""
+
+    __slots__ = ("_brought", "backend", "device", "dtype", "like", "scalar_dtype")
+
+    def __init__(self, backend: Backend, like: Array, dtype: Any) -> None:
+        self.backend = backend
+        self.like = like
+        self.device = backend.device(like)
+        self.dtype = dtype
+        self.scalar_dtype = backend.dtype(real_dtype(dtype_name(dtype)))
+        self._brought: dict[int, tuple[Any, Any]] = {}
+
+    def bring(self, value: Any) -> Any:
+        """Return a Python number as it is, and a 0-d array on this device in the dtype of its leaves.
+
+        A 0-d array of another dtype promotes differently in the operators and the functions of one library.
+        """
+        if isinstance(value, _NUMBERS):
+            return value
+        known = self._brought.get(id(value))
+        if known is None:
+            here = self.backend.place(self.backend.astype(value, self.scalar_dtype), self.like)
+            known = self._brought[id(value)] = (value, here)  # keeps the value alive, so that its id stays its own
+        return known[1]
+
+
+class Step:
+    """The leaves of one call: their library, structure, dtypes and devices.
+
+    Attributes
+    ----------
+    backend, xp
+        The library of all leaves, and its Array API namespace.
+    structure
+        The structure of the gradients (of the parameters, in `init`), with ``None`` as a leaf.
+    leaves
+        The leaves as they were given, Python numbers as 0-d arrays.
+    places
+        For each leaf its `Place`; None where the gradient is ``None``.
+    """
+
+    __slots__ = ("_dtypes", "_name", "backend", "leaves", "places", "structure", "xp")
+
+    def __init__(
+        self,
+        backend: Backend,
+        structure: PyTreeSpec,
+        name: str,
+        leaves: list[Any],
+        places: list[Place | None],
+        dtypes: list[Any],
+    ) -> None:
+        self.backend = backend
+        self.xp = backend.xp
+        self.structure = structure
+        self.leaves = leaves
+        self.places = places
+        self._name = name
+        self._dtypes = dtypes
+
+    @classmethod
+    def of_params(cls, params: Tree) -> tuple[Step, list[Any]]:
+        """Return the step of ``init(params)`` and the parameters' leaves in their compute dtypes."""
+        found, structure = tree.flatten(params)
+        backend = _library(structure, params=found) or registry.get("numpy")
+        leaves = _with_numbers_as_arrays(backend, found, found)
+        places = _places(backend, leaves, lambda i: tree.paths(structure, "params")[i], updated=False)
+        step = cls(backend, structure, "params", leaves, places, [None if x is None else x.dtype for x in leaves])
+        return step, step.widen(leaves)
+
+    @classmethod
+    def of_update(cls, updates: Tree, params: Tree) -> tuple[Step, list[Any], list[Any] | None]:
+        """Return the step of ``update(updates, ..., params)`` and the leaves of both in their compute dtypes."""
+        grads, structure = tree.flatten(updates)
+        values: list[Any] = [None] * len(grads)
+        if params is not None:
+            aligned = tree.align(structure, params, updates, names=("updates", "params"))
+            values = [None if g is None else p for g, p in zip(grads, aligned, strict=True)]
+        backend = _library(structure, updates=grads, params=values)
+        if backend is None:  # every gradient is None or a number
+            backend = _library(None, params=tree.leaves(params)) or registry.get("numpy")
+        grads, values = (
+            _with_numbers_as_arrays(backend, grads, values),
+            _with_numbers_as_arrays(backend, values, grads),
+        )
+        name = "updates" if params is None else "params"
+        targets = grads if params is None else values
+        places = _places(backend, targets, lambda i: tree.paths(structure, name)[i], updated=True)
+        dtypes = [None if x is None else x.dtype for x in targets]
+        step = cls(backend, structure, name, grads, places, dtypes)
+        if params is None:
+            return step, step.widen(grads), None
+        for i, (g, p) in enumerate(zip(grads, values, strict=True)):
+            if g is not None:
+                step._check_pair(g, p, i)
+        return step, step.widen(grads), step.widen(values)
+
+    def path(self, i: int, root: str | None = None) -> str:
+        """Return the expression that reaches leaf `i`, such as ``params['layer']['w']``."""
+        return tree.paths(self.structure, root or self._name)[i]
+
+    def widen(self, leaves: Sequence[Any]) -> list[Any]:
+        """Return the leaves in the dtypes that are computed in: float32 for the 16-bit floats."""
+        astype = self.backend.astype
+        return [
+            x if x is None or place is None or x.dtype == place.dtype else astype(x, place.dtype)
+            for x, place in zip(leaves, self.places, strict=True)
+        ]
+
+    def narrow(self, results: Sequence[Any]) -> list[Any]:
+        """Return results in the dtypes that the parameters (or else the gradients) came in."""
+        restore = self.backend.restore
+        return [
+            None if x is None else restore(x, like, dtype)
+            for x, like, dtype in zip(results, self.leaves, self._dtypes, strict=True)
+        ]
+
+    def replace(self, params: Tree, results: Sequence[Any]) -> Tree:
+        """Return `params` with the results in place of its leaves, and unchanged where there is none."""
+        held = tree.align(self.structure, params, self.rebuild(self.leaves), names=("updates", "params"))
+        restore = self.backend.restore
+        return self.rebuild(
+            [
+                p if x is None else restore(x, p, dtype)
+                for p, x, dtype in zip(held, results, self._dtypes, strict=True)
+            ]
+        )
+
+    def rebuild(self, leaves: Sequence[Any]) -> Tree:
+        """Return the tree of this step's structure with those leaves."""
+        return tree.unflatten(self.structure, leaves)
+
+    def slot(self, values: Tree, name: str) -> list[Any]:
+        """Return what a state's slot holds for each leaf; anything where the gradient is ``None``."""
+        found, structure = tree.flatten(values)
+        if structure == self.structure:
+            return found
+        try:
+            return list(self.structure.flatten_up_to(values))
+        except ValueError:
+            pass
+        try:
+            tree.check_structure(values, self.rebuild(self.leaves), names=(name, self._name))
+        except TreeStructureError as error:
+            raise StateError(f"The state belongs to another tree. {error} Call init with these parameters.") from None
+        raise StateError(f"The state belongs to another tree: {name} is {values!r}. Call init with these parameters.")
+
+    def counter(self) -> Array:
+        """Return a new counter: a 0-d int32 array of 0 where the first leaf lives."""
+        first = next((x for x in self.leaves if x is not None), None)
+        return self.backend.asarray(0, dtype=self.backend.xp.int32, like=first)
+
+    def part(self, chosen: Sequence[bool], rest: Any) -> tuple[Step, list[int]]:
+        """Return the step of the chosen leaves alone, and their positions in this one.
+
+        Parameters
+        ----------
+        chosen
+            For each leaf, whether the part has it.
+        rest
+            A container without leaves, to stand where the part's trees have nothing.
+        """
+        marked = self.rebuild([i if keep else rest for i, keep in enumerate(chosen)])
+        positions, structure = tree.flatten(marked)
+        leaves, places, dtypes = (
+            [column[i] for i in positions] for column in (self.leaves, self.places, self._dtypes)
+        )
+        return Step(self.backend, structure, self._name, leaves, places, dtypes), positions
+
+    def _check_pair(self, g: Array, p: Array, i: int) -> None:
+        if g.shape != p.shape:
+            raise ShapeError(
+                f"The gradient {self.path(i, 'updates')} has shape {tuple(g.shape)}, its parameter "
+                f"{self.path(i)} has shape {tuple(p.shape)}. Expected the same shape; uniopt does not broadcast."
+            )
+        if g.dtype != p.dtype:
+            kinds = dtype_kind(dtype_name(g.dtype)), dtype_kind(dtype_name(p.dtype))
+            if kinds[0] != kinds[1]:
+                raise DtypeKindError(
+                    f"The gradient {self.path(i, 'updates')} is {kinds[0] or 'not numeric'} ({g.dtype}), its parameter "
+                    f"{self.path(i)} is {kinds[1]} ({p.dtype}). Expected a {kinds[1]} gradient; convert it first."
+                )
+        if not self.backend.colocated(g, p):
+            raise MixedDevicesError(
+                f"The gradient {self.path(i, 'updates')} is on {self.backend.device(g)}, its parameter {self.path(i)} "
+                f"on {self.backend.device(p)}. Expected both on one device; move the gradient to the parameter's."
+            )
+
+
+def _library(structure: PyTreeSpec | None, **columns: Sequence[Any]) -> Backend | None:
+    """Return the one library of all leaves, or None if they are all numbers or ``None``."""
+    backend: Backend | None = None
+    first = ""
+
+    def path(name: str, i: int) -> str:
+        return name if structure is None else tree.paths(structure, name)[i]
+
+    for name, leaves in columns.items():
+        for i, leaf in enumerate(leaves):
+            if leaf is None or isinstance(leaf, _NUMBERS) and not hasattr(leaf, "dtype"):
+                continue
+            found = registry.find(type(leaf))
+            if found is backend and found is not None:
+                continue
+            if found is None:
+                raise _not_an_array(leaf, path(name, i))
+            if backend is not None:
+                raise MixedLibrariesError(
+                    f"{first} is an array of {backend.name}, {path(name, i)} of {found.name}. "
+                    "Expected all leaves of one tree in one library; convert one of them."
+                )
+            backend, first = found, path(name, i)
+    return backend
+
+
+def _not_an_array(leaf: Any, path: str) -> Exception:
+    if type(leaf).__module__ == "builtins":
+        return LeafError(
+            f"{path} is {leaf!r} of type {type(leaf).__name__}, expected an array or a number. "
+            "Take it out of the tree, or put None in its place."
+        )
+    return UnknownArrayTypeError(f"At {path}: {registry.unknown_type_message(type(leaf))}")
+
+
+def _with_numbers_as_arrays(backend: Backend, leaves: Sequence[Any], others: Sequence[Any]) -> list[Any]:
+    """Return the leaves with each Python number as a 0-d array of the dtype that its counterpart has."""
+    if not any(isinstance(leaf, _NUMBERS) and not hasattr(leaf, "dtype") for leaf in leaves):
+        return list(leaves)
+    neighbour = next((x for x in (*leaves, *others) if hasattr(x, "dtype")), None)
+    arrays = []
+    for leaf, other in zip(leaves, others, strict=True):
+        if not isinstance(leaf, _NUMBERS) or hasattr(leaf, "dtype"):
+            arrays.append(leaf)
+            continue
+        value = leaf if isinstance(leaf, bool | complex) else float(leaf)
+        # An explicit dtype: JAX gives a bare number a weak type, which would change after the first step.
+        dtype = other.dtype if hasattr(other, "dtype") else backend.asarray(value).dtype
+        arrays.append(backend.asarray(value, dtype=dtype, like=neighbour))
+    return arrays
+
+
+def _places(backend: Backend, leaves: Sequence[Any], path: Any, *, updated: bool) -> list[Place | None]:
+    known: list[tuple[Any, Place]] = []
+    places: list[Place | None] = []
+    for i, leaf in enumerate(leaves):
+        if leaf is None:
+            places.append(None)
+            continue
+        dtype, device = leaf.dtype, backend.device(leaf)
+        place = next((place for d, place in known if d == dtype and place.device == device), None)
+        if place is None:
+            name = dtype_name(dtype)
+            kind = dtype_kind(name)
+            if kind is None or (updated and kind in ("integer", "boolean")):
+                raise LeafError(
+                    f"{path(i)} has dtype {dtype}, which cannot be optimized. Expected a real or complex "
+                    "floating-point array; pass None as its gradient, or take it out of the tree."
+                )
+            place = Place(backend, leaf, dtype if compute_dtype(name) == name else backend.dtype(compute_dtype(name)))
+            known.append((dtype, place))
+        places.append(place)
+    return places
