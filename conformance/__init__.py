@@ -1,0 +1,1 @@
+"""Conformance of optimizers and array libraries: references, problems, reports."""
