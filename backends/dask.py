@@ -43,7 +43,7 @@ class DaskBackend(StandardBackend):
 
         array = np.asarray(value, dtype=dtype)
         same = like is not None and array.shape == like.shape
-        return da.from_array(array, chunks=like.chunks if same else -1)
+        return da.from_array(array, chunks=like.chunks if same else -1)  # type: ignore[no-untyped-call]  # Dask's
 
     def from_numpy(self, x: Any, dtype: str | None = None, device: Any = None) -> Any:
         import numpy as np

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
-
 from uniopt.backends.dtypes import dtype_name
 from uniopt.backends.errors import UnsupportedDtypeError
 from uniopt.backends.protocol import Node
 from uniopt.backends.standard import StandardBackend
+
+
+_REPLICATED = PartitionSpec()  # type: ignore[no-untyped-call]  # JAX annotates neither it nor its constructor
+
+
+def _x64() -> bool:
+    return bool(jax.config.read("jax_enable_x64"))  # type: ignore[no-untyped-call]  # the attribute is hidden from type checkers
 
 
 class JaxBackend(StandardBackend):
@@ -27,13 +33,13 @@ class JaxBackend(StandardBackend):
 
     def dtypes(self, device: Any = None) -> dict[str, Any]:
         names = ["float16", "bfloat16", "float32", "complex64"]
-        if jax.config.jax_enable_x64:
+        if _x64():
             names += ["float64", "complex128"]
         return {name: jnp.dtype(name) for name in names}
 
     def dtype(self, name: str) -> Any:
         # JAX has the name float64 without x64 too, and silently computes in float32.
-        if name in ("float64", "complex128") and not jax.config.jax_enable_x64:
+        if name in ("float64", "complex128") and not _x64():
             raise UnsupportedDtypeError(
                 f"jax computes in {name} only with x64 enabled: call jax.config.update('jax_enable_x64', True) first."
             )
@@ -54,13 +60,13 @@ class JaxBackend(StandardBackend):
             return x
         sharding = like.sharding
         if isinstance(sharding, NamedSharding) and x.shape != like.shape:
-            sharding = NamedSharding(sharding.mesh, PartitionSpec(), memory_kind=sharding.memory_kind)
+            sharding = NamedSharding(sharding.mesh, _REPLICATED, memory_kind=sharding.memory_kind)
         if x.sharding == sharding or (not x.committed and not like.committed):
             return x
         return jax.device_put(x, sharding)
 
     def has_float64(self, like: Any) -> bool:
-        return bool(jax.config.jax_enable_x64)
+        return _x64()
 
     def asarray(self, value: Any, dtype: Any = None, like: Any = None) -> Any:
         array = jnp.asarray(value, dtype=dtype)
@@ -96,7 +102,7 @@ def _children(obj: Any) -> list[tuple[Any, Any]]:
     return [(path[-1] if path else None, child) for path, child in pairs]
 
 
-def _flatten_node(obj: Any) -> tuple[Sequence[Any], Any, Sequence[Any]]:
+def _flatten_node(obj: Any) -> tuple[Iterable[Any], Any, Iterable[Any]]:
     keyed = _children(obj)
     structure = jax.tree_util.tree_structure(obj, is_leaf=lambda x: x is not obj)
     return [child for _, child in keyed], structure, tuple(_entry(key) for key, _ in keyed)
@@ -109,5 +115,5 @@ def _entry(key: Any) -> Any:
     return str(key)
 
 
-def _unflatten_node(structure: Any, children: Sequence[Any]) -> Any:
+def _unflatten_node(structure: Any, children: Iterable[Any]) -> Any:
     return jax.tree_util.tree_unflatten(structure, children)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
-
 from uniopt.backends.dtypes import dtype_name
 from uniopt.backends.errors import UnsupportedDtypeError
 from uniopt.backends.standard import StandardBackend

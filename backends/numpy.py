@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
 from uniopt.backends.dtypes import dtype_name
 from uniopt.backends.errors import UnsupportedDtypeError
 from uniopt.backends.standard import StandardBackend

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
 Array = Any
@@ -13,8 +13,8 @@ Dtype = Any
 class Node(NamedTuple):
     """How to take apart and rebuild a container type that a library has registered as a tree node."""
 
-    flatten: Callable[[Any], tuple[Sequence[Any], Any, Sequence[Any]]]  # -> children, metadata, entry names
-    unflatten: Callable[[Any, Sequence[Any]], Any]  # metadata, children -> container
+    flatten: Callable[[Any], tuple[Iterable[Any], Any, Iterable[Any]]]  # -> children, metadata, entry names
+    unflatten: Callable[[Any, Iterable[Any]], Any]  # metadata, children -> container
     by_attribute: bool  # the children are attributes (``.w``), not items (``["w"]``)
 
 

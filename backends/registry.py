@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -26,7 +27,6 @@ _EXTRAS = {"array_api_strict": "strict"}
 
 _registered: dict[str, Backend] = {}
 _by_type: dict[type, Backend] = {}
-_entry_points_read = False
 
 
 def register(backend: Backend) -> None:
@@ -151,11 +151,8 @@ def _match(cls: type) -> Backend | None:
     return None
 
 
+@cache
 def _read_entry_points() -> None:
-    global _entry_points_read
-    if _entry_points_read:
-        return
-    _entry_points_read = True
     from importlib.metadata import entry_points
 
     for entry in entry_points(group=_ENTRY_POINTS):

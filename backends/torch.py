@@ -8,7 +8,6 @@ from typing import Any
 
 import array_api_compat.torch as compat
 import torch
-
 from uniopt.backends.dtypes import dtype_name
 from uniopt.backends.standard import StandardBackend
 
@@ -51,9 +50,9 @@ class TorchBackend(StandardBackend):
         return found
 
     def dtypes(self, device: Any = None) -> dict[str, Any]:
-        names = ["float16", "bfloat16", "float32", "float64", "complex64", "complex128"]
-        if device is not None and torch.device(device).type == "mps":  # Metal has no 64-bit floats
-            names = names[:3] + ["complex64"]
+        names = ["float16", "bfloat16", "float32", "complex64"]
+        if device is None or torch.device(device).type != "mps":  # Metal has no 64-bit floats
+            names += ["float64", "complex128"]
         return {name: getattr(torch, name) for name in names}
 
     def has_float64(self, like: Any) -> bool:

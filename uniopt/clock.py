@@ -66,20 +66,27 @@ class Clock:
 class Time:
     """The step count, as a rule sees it for one leaf: every scalar is on the leaf's device, in its compute dtype."""
 
-    __slots__ = ("_clock", "_place")
+    __slots__ = ("_clock", "_corrections", "_place")
 
     def __init__(self, clock: Clock, place: Place) -> None:
         self._clock = clock
         self._place = place
+        self._corrections: dict[tuple[float, int], Scalar] = {}
 
     def bias_correction(self, decay: Scalar, ahead: int = 0) -> Scalar:
         r"""Return :math:`1 - \beta^{t + \mathrm{ahead}}` for this step ``t``, counted from 1."""
-        return self.once(numerics.bias_correction, decay, ahead)
+        if not isinstance(decay, float):
+            return self.once(numerics.bias_correction, decay, ahead)
+        known = self._corrections.get((decay, ahead))
+        if known is None:
+            known = self._corrections[decay, ahead] = self.once(numerics.bias_correction, decay, ahead)
+        return known
 
     def once(self, f: Callable[..., Scalar], *args: Any) -> Scalar:
-        """Return ``f(xp, t, *args)``, computed once per step for all leaves; `t` counts from 1 and is a 0-d float array.
+        """Return ``f(xp, t, *args)``, computed once per step for all leaves.
 
-        `f` must be the same function object from leaf to leaf: a function of a module, not one made in the rule.
+        `t` is a 0-d floating-point array that counts from 1. `f` must be the same function object from leaf to leaf:
+        a function of a module, not one made in the rule.
         """
         return self._place.bring(self._clock.once(f, *args))
 

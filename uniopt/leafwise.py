@@ -12,7 +12,7 @@ from uniopt.clock import Clock, Time
 from uniopt.errors import MissingArgumentError, MissingParamsError, StateError
 from uniopt.hyperparameters import DtypeName
 from uniopt.step import Place, Step
-from uniopt.transformation import GradientTransformation, Stage, transformation
+from uniopt.transformation import GradientTransformation, Stage, check_state, transformation
 
 
 def leafwise(
@@ -95,10 +95,6 @@ class Leafwise(Stage):
         return f"{self.name}({', '.join(f'{key}={value!r}' for key, value in self.hyper.items())})"
 
     @property
-    def counts(self) -> bool:
-        return "count" in self.state._fields
-
-    @property
     def name(self) -> str:
         return self.rule.__name__.lstrip("_")
 
@@ -115,14 +111,15 @@ class Leafwise(Stage):
             slot: step.rebuild([m and _each(lambda x: backend.astype(x, x.dtype), m[slot]) for m in made])
             for slot in self.slots
         }
-        return self.state(**({"count": step.counter()} if self.counts else {}), **trees)
+        return self.state(**({"count": step.counter()} if "count" in self.state._fields else {}), **trees)
 
     def update(
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
     ) -> tuple[list[Any], Any]:
         self._check(state, params, extra)
-        slots = [step.slot(getattr(state, name), f"state.{name}") for name in self.slots]
-        clock = Clock(step, state.count if self.counts else None)  # a tuple without that field has a method count
+        names = self.state._fields
+        columns = [None if name == "count" else step.slot(getattr(state, name), f"state.{name}") for name in names]
+        clock = Clock(step, state.count if "count" in names else None)  # without that field, count is tuple's method
         known: dict[int, dict[str, Any]] = {}
         results: list[Any] = []
         for i, (g, place) in enumerate(zip(updates, step.places, strict=True)):
@@ -134,18 +131,20 @@ class Leafwise(Stage):
                 hyper = known[id(place)] = self._hyper_at(place, clock, extra)
             if "p" in self.wants:
                 hyper["p"] = params[i]  # type: ignore[index]  # _check has seen to it
-            old = [column[i] for column in slots]
-            leaf = self.state(
-                **{name: _widen(place, x) for name, x in zip(self.slots, old, strict=True)},
-                **({"count": None} if self.counts else {}),
-            )
-            result, leaf = self.rule(step.xp, g, leaf, **hyper)
-            self._check_shapes(step, i, g, result, old, leaf)
+            before = self.state(*[None if column is None else _widen(place, column[i]) for column in columns])
+            try:
+                result, after = self.rule(step.xp, g, before, **hyper)
+            except Exception as error:
+                self._explain(step, i, g, before, error)
+                raise
+            if result.shape != g.shape or any(map(_reshaped, before, after)):
+                self._refuse_shapes(step, i, g, result, before, after)
             results.append(result)
-            for column, name, x in zip(slots, self.slots, old, strict=True):
-                column[i] = _store(place, getattr(leaf, name), x)
-        trees = {name: step.rebuild(column) for name, column in zip(self.slots, slots, strict=True)}
-        return results, state._replace(**trees, **({"count": clock.next()} if self.counts else {}))
+            for column, x in zip(columns, after, strict=True):
+                if column is not None:
+                    column[i] = _store(place, x, column[i])
+        trees = [clock.next() if column is None else step.rebuild(column) for column in columns]
+        return results, self.state(*trees)
 
     def _hyper_at(self, place: Place, clock: Clock, extra: dict[str, Any]) -> dict[str, Any]:
         time = Time(clock, place)
@@ -155,35 +154,45 @@ class Leafwise(Stage):
         return hyper | {name: time.value(name, extra[name]) for name in self.wants if name in extra}
 
     def _check(self, state: Any, params: list[Any] | None, extra: dict[str, Any]) -> None:
-        if type(state) is not self.state:
-            raise StateError(
-                f"{self.name} was given the state {_outline(state)}, expected {_outline(self.state)}. "
-                "Pass the state that this transformation's own init or update returned."
-            )
+        check_state(self.name, state, self.state)
         if "p" in self.wants and params is None:
             raise MissingParamsError(
                 f"{self.name} needs the parameters, but update was called without them. "
                 "Call tx.update(grads, state, params)."
             )
-        for name in self.wants - {"p", "t"} - extra.keys():
+        for name in self.wants - {"p", "t"}:
+            if extra.get(name) is not None:
+                continue
             raise MissingArgumentError(
                 f"{self.name} needs the extra argument {name!r}, but update was called without it. "
                 f"Call tx.update(grads, state, params, {name}=...)."
             )
 
-    def _check_shapes(self, step: Step, i: int, g: Any, result: Any, old: list[Any], leaf: Any) -> None:
-        if result.shape != g.shape:
-            raise StateError(
-                f"{self.name} made an update of shape {tuple(result.shape)} for {step.path(i)} of shape "
-                f"{tuple(g.shape)}. The state may belong to other parameters; call init with these."
-            )
-        for name, before in zip(self.slots, old, strict=True):
-            after = getattr(leaf, name)
-            if hasattr(before, "shape") and before.shape != after.shape:
+    def _explain(self, step: Step, i: int, g: Any, before: Any, error: Exception) -> None:
+        """Raise StateError if the rule may have failed because the slots belong to another tree."""
+        for name, slot in zip(self.state._fields, before, strict=True):
+            if hasattr(slot, "shape") and slot.shape != g.shape:
                 raise StateError(
-                    f"{step.path(i, f'state.{name}')} has shape {tuple(before.shape)}, but {self.name} needs shape "
-                    f"{tuple(after.shape)} for {step.path(i)}. The state belongs to other parameters; call init with these."
+                    f"{step.path(i, f'state.{name}')} has shape {tuple(slot.shape)}, {step.path(i)} has shape "
+                    f"{tuple(g.shape)}, and {self.name} failed: {error}. The state may belong to other parameters; "
+                    "call init with these."
+                ) from error
+
+    def _refuse_shapes(self, step: Step, i: int, g: Any, result: Any, before: Any, after: Any) -> None:
+        for name, x, y in zip(self.state._fields, before, after, strict=True):
+            if _reshaped(x, y):
+                raise StateError(
+                    f"{step.path(i, f'state.{name}')} has shape {tuple(x.shape)}, but {self.name} needs shape "
+                    f"{tuple(y.shape)} for {step.path(i)}. The state belongs to other parameters; call init with these."
                 )
+        raise StateError(
+            f"{self.name} made an update of shape {tuple(result.shape)} for {step.path(i)} of shape {tuple(g.shape)}. "
+            "The state may belong to other parameters; call init with these."
+        )
+
+
+def _reshaped(before: Any, after: Any) -> bool:
+    return hasattr(before, "shape") and bool(before.shape != after.shape)
 
 
 def _each(f: Callable[[Any], Any], slot: Any) -> Any:
@@ -192,22 +201,18 @@ def _each(f: Callable[[Any], Any], slot: Any) -> Any:
 
 
 def _widen(place: Place, slot: Any) -> Any:
+    """Return a slot in the dtype that is computed in: float32 for the 16-bit floats."""
     if isinstance(slot, list | tuple):
         return type(slot)(_widen(place, x) for x in slot)
+    if slot.dtype == place.dtype:
+        return slot
     name = dtype_name(slot.dtype)
     wide = compute_dtype(name)
     return slot if wide == name else place.backend.astype(slot, place.backend.dtype(wide))
 
 
 def _store(place: Place, new: Any, old: Any) -> Any:
+    """Return a slot's new value in the dtype of the old one."""
     if isinstance(old, list | tuple):
         return type(old)(_store(place, x, y) for x, y in zip(new, old, strict=True))
     return place.backend.astype(new, old.dtype)
-
-
-def _outline(state: Any) -> str:
-    """Return a state's class and fields, without its arrays."""
-    cls = state if isinstance(state, type) else type(state)
-    if hasattr(cls, "_fields"):
-        return f"{cls.__name__}({', '.join(cls._fields)})"
-    return f"of type {cls.__name__}"

@@ -150,10 +150,7 @@ class Step:
         held = tree.align(self.structure, params, self.rebuild(self.leaves), names=("updates", "params"))
         restore = self.backend.restore
         return self.rebuild(
-            [
-                p if x is None else restore(x, p, dtype)
-                for p, x, dtype in zip(held, results, self._dtypes, strict=True)
-            ]
+            [p if x is None else restore(x, p, dtype) for p, x, dtype in zip(held, results, self._dtypes, strict=True)]
         )
 
     def rebuild(self, leaves: Sequence[Any]) -> Tree:
@@ -163,14 +160,35 @@ class Step:
     def slot(self, values: Tree, name: str) -> list[Any]:
         """Return what a state's slot holds for each leaf; anything where the gradient is ``None``."""
         found, structure = tree.flatten(values)
-        if structure == self.structure:
-            return found
+        if structure != self.structure:
+            try:
+                found = list(self.structure.flatten_up_to(values))
+            except ValueError:
+                self._refuse(values, name)
+        for i, (x, place) in enumerate(zip(found, self.places, strict=True)):
+            if place is not None and registry.find(type(x)) is not self.backend:
+                self._check_library(x, f"{self.path(i, name)}")
+        return found
+
+    def _check_library(self, x: Any, path: str) -> None:
+        """Raise StateError unless `x` is an array of this step's library, or a list or tuple of such."""
+        if isinstance(x, list | tuple):
+            for i, item in enumerate(x):
+                self._check_library(item, f"{path}[{i}]")
+        elif (found := registry.find(type(x))) is not self.backend:
+            kind = "no array" if found is None else f"an array of {found.name}"
+            raise StateError(
+                f"{path} is {kind} ({type(x).__name__}), expected an array of {self.backend.name} like the parameters. "
+                "Call init with these parameters."
+            )
+
+    def _refuse(self, values: Tree, name: str) -> None:
+        """Raise StateError for a slot of another structure."""
+        mine = self.rebuild(self.leaves)
+        partial = any(place is None for place in self.places)  # then the state may have more than the gradients
+        pair = ((values, name), (mine, self._name)) if partial else ((mine, self._name), (values, name))
         try:
-            return list(self.structure.flatten_up_to(values))
-        except ValueError:
-            pass
-        try:
-            tree.check_structure(values, self.rebuild(self.leaves), names=(name, self._name))
+            tree.check_structure(pair[0][0], pair[1][0], names=(pair[0][1], pair[1][1]))
         except TreeStructureError as error:
             raise StateError(f"The state belongs to another tree. {error} Call init with these parameters.") from None
         raise StateError(f"The state belongs to another tree: {name} is {values!r}. Call init with these parameters.")
@@ -192,12 +210,15 @@ class Step:
         """
         marked = self.rebuild([i if keep else rest for i, keep in enumerate(chosen)])
         positions, structure = tree.flatten(marked)
-        leaves, places, dtypes = (
-            [column[i] for i in positions] for column in (self.leaves, self.places, self._dtypes)
-        )
+        leaves, places, dtypes = ([column[i] for i in positions] for column in (self.leaves, self.places, self._dtypes))
         return Step(self.backend, structure, self._name, leaves, places, dtypes), positions
 
     def _check_pair(self, g: Array, p: Array, i: int) -> None:
+        if p is None:
+            raise TreeStructureError(
+                f"{self.path(i)} is None, but {self.path(i, 'updates')} has shape {tuple(g.shape)}. "
+                "Expected a parameter for each gradient; pass None as the gradient too."
+            )
         if g.shape != p.shape:
             raise ShapeError(
                 f"The gradient {self.path(i, 'updates')} has shape {tuple(g.shape)}, its parameter "
@@ -220,14 +241,14 @@ class Step:
 def _library(structure: PyTreeSpec | None, **columns: Sequence[Any]) -> Backend | None:
     """Return the one library of all leaves, or None if they are all numbers or ``None``."""
     backend: Backend | None = None
-    first = ""
+    first: tuple[str, int] = ("", 0)
 
     def path(name: str, i: int) -> str:
         return name if structure is None else tree.paths(structure, name)[i]
 
     for name, leaves in columns.items():
         for i, leaf in enumerate(leaves):
-            if leaf is None or isinstance(leaf, _NUMBERS) and not hasattr(leaf, "dtype"):
+            if leaf is None or (isinstance(leaf, _NUMBERS) and not hasattr(leaf, "dtype")):
                 continue
             found = registry.find(type(leaf))
             if found is backend and found is not None:
@@ -236,10 +257,10 @@ def _library(structure: PyTreeSpec | None, **columns: Sequence[Any]) -> Backend 
                 raise _not_an_array(leaf, path(name, i))
             if backend is not None:
                 raise MixedLibrariesError(
-                    f"{first} is an array of {backend.name}, {path(name, i)} of {found.name}. "
+                    f"{path(*first)} is an array of {backend.name}, {path(name, i)} of {found.name}. "
                     "Expected all leaves of one tree in one library; convert one of them."
                 )
-            backend, first = found, path(name, i)
+            backend, first = found, (name, i)
     return backend
 
 

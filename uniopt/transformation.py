@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from uniopt.backends import registry
-from uniopt.errors import HyperparameterError
+from uniopt.errors import HyperparameterError, StateError
 from uniopt.step import Step
 from uniopt.typing import Array, Tree
 
@@ -75,7 +75,7 @@ class Bound(functools.partial):  # type: ignore[type-arg]
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
-        mine, others = (self.func, self.args, self.keywords), (other.func, other.args, other.keywords)  # type: ignore[attr-defined]
+        mine, others = (self.func, self.args, self.keywords), (other.func, other.args, other.keywords)
         return _same(mine, others)
 
     def __hash__(self) -> int:
@@ -108,6 +108,15 @@ def stage_of(tx: Any) -> Stage:
     return Foreign(init_fn, update_fn)
 
 
+def check_state(name: str, state: Any, expected: type[Any]) -> None:
+    """Raise StateError unless a state is an instance of the NamedTuple class that the named stage makes."""
+    if type(state) is not expected:
+        raise StateError(
+            f"{name} was given a state {_outline(type(state))}, expected {_outline(expected)}. "
+            "Pass the state that this transformation's own init or update returned."
+        )
+
+
 def init(stage: Stage, /, params: Tree) -> Any:
     """Return the state of `stage` for `params`, before the first step."""
     step, leaves = Step.of_params(params)
@@ -119,6 +128,11 @@ def update(stage: Stage, /, updates: Tree, state: Any, params: Tree = None, **ex
     step, leaves, param_leaves = Step.of_update(updates, params)
     results, state = stage.update(step, leaves, state, param_leaves, extra)
     return step.rebuild(step.narrow(results)), state
+
+
+def _outline(cls: type[Any]) -> str:
+    """Return a state class and its fields."""
+    return f"{cls.__name__}({', '.join(cls._fields)})" if hasattr(cls, "_fields") else f"of type {cls.__name__}"
 
 
 def _fields(stage: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ because a gradient of ``None`` means "skip this part" to every transformation.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from uniopt.backends import registry
@@ -31,7 +31,8 @@ def flatten(tree: Tree) -> tuple[list[Any], PyTreeSpec]:
     while True:
         leaves, structure = optree.tree_flatten(tree, none_is_leaf=True, namespace=_NAMESPACE)
         strangers = {type(leaf): leaf for leaf in leaves if type(leaf) not in _leaf_types}
-        if not strangers or not any([_adopt(leaf) for leaf in strangers.values()]):
+        adopted = [_adopt(leaf) for leaf in strangers.values()]
+        if not any(adopted):
             return leaves, structure
 
 
@@ -64,9 +65,7 @@ def map(f: Callable[..., Any], tree: Tree, *rest: Tree) -> Tree:
     """
     first, structure = flatten(tree)
     columns = [align(structure, other, tree) for other in rest]
-    mapped = [
-        None if leaf is None else f(leaf, *others) for leaf, *others in zip(first, *columns, strict=True)
-    ]
+    mapped = [None if leaf is None else f(leaf, *others) for leaf, *others in zip(first, *columns, strict=True)]
     return unflatten(structure, mapped)
 
 
@@ -154,11 +153,13 @@ def check_structure(expected: Tree, found: Tree, *, names: tuple[str, str], path
     missing = [f"{names[1]}{path}{entry}" for entry in wanted if entry not in got]
     extra = [f"{names[1]}{path}{entry}" for entry in got if entry not in wanted]
     if missing or extra:
-        lacks = [f"lacks {', '.join(missing)}"] if missing else []
-        has = [f"has {', '.join(extra)}, which {names[0]} lacks"] if extra else []
         raise TreeStructureError(
-            f"{names[1]} {' and '.join(lacks + has)}. {names[0]}{path} has the entries {', '.join(wanted) or 'none'}; "
-            f"expected the same in {names[1]}{path}. Pass None for a part that should be skipped."
+            f"{names[0]} and {names[1]} have different leaves."
+            + (f" Missing: {', '.join(missing)}." if missing else "")
+            + (f" Not in {names[0]}: {', '.join(extra)}." if extra else "")
+            + f" Expected {names[1]}{path} with the entries {', '.join(wanted) or 'none'}, "
+            f"found {', '.join(got) or 'none'}. "
+            "Give both the same leaves (a gradient of None skips its part)."
         )
     for entry, child in wanted.items():
         check_structure(child, got[entry], names=names, path=path + entry)
@@ -200,9 +201,7 @@ def _adopt(leaf: Any) -> bool:
     if node is None:
         return False
     entry = optree.GetAttrEntry if node.by_attribute else optree.GetItemEntry
-    optree.register_pytree_node(
-        cls, node.flatten, node.unflatten, path_entry_type=entry, namespace=_NAMESPACE
-    )
+    optree.register_pytree_node(cls, node.flatten, node.unflatten, path_entry_type=entry, namespace=_NAMESPACE)
     return True
 
 
@@ -211,7 +210,7 @@ def _flatten_dataclass(obj: Any) -> tuple[list[Any], Any, tuple[str, ...]]:
     return [getattr(obj, name) for name in names], (type(obj), names), names
 
 
-def _unflatten_dataclass(metadata: Any, children: Sequence[Any]) -> Any:
+def _unflatten_dataclass(metadata: Any, children: Iterable[Any]) -> Any:
     # The tree may hold anything while it is being mapped, so the class's own checks do not run.
     cls, names = metadata
     obj = object.__new__(cls)
