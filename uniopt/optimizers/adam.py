@@ -1,0 +1,423 @@
+r"""The Adam family: Adam, AdamW, and their Nesterov and AMSGrad variants, which are switches of one rule."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from uniopt import hyperparameters
+from uniopt.chain import chain
+from uniopt.clock import Time
+from uniopt.leafwise import leafwise
+from uniopt.numerics import abs_squared, real_full_like, zeros_like
+from uniopt.transformation import GradientTransformation
+from uniopt.transforms.decay import add_decayed_weights
+from uniopt.transforms.scale import scale_by_learning_rate
+from uniopt.typing import Array, Mask, Scalar, ScalarOrSchedule, Tree
+
+
+class ScaleByAdamState(NamedTuple):
+    """The moments of the gradients."""
+
+    count: Array  # int32, shape ()
+    mu: Tree  # like the parameters, in mu_dtype
+    nu: Tree  # like the parameters, real
+
+
+class ScaleByAmsgradState(NamedTuple):
+    """The moments of the gradients, and the largest second moment so far."""
+
+    count: Array  # int32, shape ()
+    mu: Tree  # like the parameters, in mu_dtype
+    nu: Tree  # like the parameters, real
+    nu_max: Tree  # like nu
+
+
+def scale_by_adam(
+    b1: Scalar = 0.9,
+    b2: Scalar = 0.999,
+    eps: Scalar = 1e-8,
+    eps_root: Scalar = 0.0,
+    mu_dtype: Any = None,
+    *,
+    nesterov: bool = False,
+) -> GradientTransformation:
+    """Rescale the gradients by Adam's rule, without a learning rate; see `adam` for formula and parameters."""
+    return leafwise(
+        ScaleByAdamState,
+        _init,
+        _scale_by_adam,
+        **_moments(b1, b2, eps, eps_root, mu_dtype),
+        nesterov=nesterov,
+    )
+
+
+def scale_by_amsgrad(
+    b1: Scalar = 0.9,
+    b2: Scalar = 0.999,
+    eps: Scalar = 1e-8,
+    eps_root: Scalar = 0.0,
+    mu_dtype: Any = None,
+    bias_correction_mu: bool = True,
+    bias_correction_nu: bool = True,
+) -> GradientTransformation:
+    """Rescale the gradients by AMSGrad's rule, without a learning rate; see `amsgrad` for formula and parameters."""
+    return leafwise(
+        ScaleByAmsgradState,
+        _init_amsgrad,
+        _scale_by_amsgrad,
+        **_moments(b1, b2, eps, eps_root, mu_dtype),
+        bias_correction_mu=bias_correction_mu,
+        bias_correction_nu=bias_correction_nu,
+    )
+
+
+def adam(
+    learning_rate: ScalarOrSchedule,
+    b1: Scalar = 0.9,
+    b2: Scalar = 0.999,
+    eps: Scalar = 1e-8,
+    eps_root: Scalar = 0.0,
+    mu_dtype: Any = None,
+    *,
+    nesterov: bool = False,
+) -> GradientTransformation:
+    r"""Adam: steps scaled by running estimates of the gradients' first and second moments.
+
+    .. math::
+
+        m_t &= \beta_1 m_{t-1} + (1 - \beta_1) g_t, &
+        \hat m_t &= m_t / (1 - \beta_1^t) \\
+        v_t &= \beta_2 v_{t-1} + (1 - \beta_2) |g_t|^2, &
+        \hat v_t &= v_t / (1 - \beta_2^t) \\
+        u_t &= -\eta_t\, \hat m_t / \left(\sqrt{\hat v_t + \bar\varepsilon} + \varepsilon\right)
+
+    With `nesterov`, :math:`\hat m_t = \beta_1 m_t / (1 - \beta_1^{t+1}) + (1 - \beta_1) g_t / (1 - \beta_1^t)`.
+
+    Parameters
+    ----------
+    learning_rate
+        :math:`\eta`: a number, a 0-d array, or a schedule of the step count.
+    b1, b2
+        :math:`\beta_1, \beta_2` in [0, 1): decay rates of the moments.
+    eps
+        :math:`\varepsilon`, added outside the root.
+    eps_root
+        :math:`\bar\varepsilon`, added inside the root; a positive one makes the update differentiable at zero.
+    mu_dtype
+        Dtype of :math:`m`; by default that of the parameters, float32 for 16-bit ones.
+    nesterov
+        Whether to look one step ahead (Dozat 2016).
+
+    Returns
+    -------
+    GradientTransformation
+        Its state holds `ScaleByAdamState`: ``count`` (int32), ``mu`` and ``nu`` (float32, or float64 for float64
+        parameters).
+
+    Raises
+    ------
+    HyperparameterError
+        If a number is outside its range.
+
+    Notes
+    -----
+    torch.optim.Adam is the same. mlx.optimizers.Adam leaves out the bias correction unless asked for it.
+    keras.optimizers.Adam adds its epsilon before the bias correction. optax computes :math:`1 - \beta^t` in float32,
+    which is wrong by 1e-5 at the first step.
+
+    References
+    ----------
+    Kingma and Ba, "Adam: a method for stochastic optimization", ICLR 2015, arXiv:1412.6980.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import uniopt
+    >>> tx = uniopt.adam(0.1)
+    >>> params = {"w": np.asarray([1.0, -2.0])}
+    >>> updates, state = tx.update(params, tx.init(params), params)
+    >>> updates["w"]
+    array([-0.1,  0.1])
+    """
+    return chain(
+        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+def adamw(
+    learning_rate: ScalarOrSchedule,
+    b1: Scalar = 0.9,
+    b2: Scalar = 0.999,
+    eps: Scalar = 1e-8,
+    eps_root: Scalar = 0.0,
+    mu_dtype: Any = None,
+    weight_decay: ScalarOrSchedule = 1e-4,
+    mask: Mask | None = None,
+    *,
+    nesterov: bool = False,
+) -> GradientTransformation:
+    r"""Adam with decoupled weight decay.
+
+    .. math::
+
+        u_t = -\eta_t \left( \hat m_t / \left(\sqrt{\hat v_t + \bar\varepsilon} + \varepsilon\right)
+        + \lambda p_{t-1} \right)
+
+    with the moments of `adam`.
+
+    Parameters
+    ----------
+    learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov
+        As in `adam`.
+    weight_decay
+        :math:`\lambda`: a number, a 0-d array, or a schedule. It is multiplied by the learning rate.
+    mask
+        Which parameters decay: a tree of bools, a prefix of one, or a function from the parameters to one.
+
+    Returns
+    -------
+    GradientTransformation
+        Its ``update`` needs the parameters.
+
+    Raises
+    ------
+    HyperparameterError
+        If a number is outside its range.
+
+    Notes
+    -----
+    torch.optim.AdamW decays by 0.01 by default, keras by 0.004, mlx by 0.01; all three multiply the parameters by
+    :math:`1 - \eta\lambda` first, which in float32 rounds with a bias that the sum here does not have.
+
+    References
+    ----------
+    Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019, arXiv:1711.05101.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import uniopt
+    >>> tx = uniopt.adamw(0.1, weight_decay=0.5, mask={"w": True, "b": False})
+    >>> params = {"w": np.asarray([2.0]), "b": np.asarray([2.0])}
+    >>> updates, state = tx.update(params, tx.init(params), params)
+    >>> updates
+    {'b': array([-0.1]), 'w': array([-0.2])}
+    """
+    return chain(
+        scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
+        add_decayed_weights(weight_decay, mask),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+def nadam(
+    learning_rate: ScalarOrSchedule,
+    b1: Scalar = 0.9,
+    b2: Scalar = 0.999,
+    eps: Scalar = 1e-8,
+    eps_root: Scalar = 0.0,
+    mu_dtype: Any = None,
+    *,
+    nesterov: bool = True,
+) -> GradientTransformation:
+    r"""Adam with Nesterov momentum; `adam` with ``nesterov=True``.
+
+    Parameters
+    ----------
+    learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov
+        As in `adam`.
+
+    Returns
+    -------
+    GradientTransformation
+
+    Raises
+    ------
+    HyperparameterError
+        If a number is outside its range.
+
+    Notes
+    -----
+    torch.optim.NAdam and keras.optimizers.Nadam also let :math:`\beta_1` rise over the first steps; optax and uniopt
+    do not.
+
+    References
+    ----------
+    Dozat, "Incorporating Nesterov momentum into Adam", ICLR workshop 2016.
+
+    Examples
+    --------
+    >>> import uniopt
+    >>> uniopt.nadam(1e-3) == uniopt.adam(1e-3, nesterov=True)
+    True
+    """
+    return adam(learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov)
+
+
+def nadamw(
+    learning_rate: ScalarOrSchedule,
+    b1: Scalar = 0.9,
+    b2: Scalar = 0.999,
+    eps: Scalar = 1e-8,
+    eps_root: Scalar = 0.0,
+    mu_dtype: Any = None,
+    weight_decay: ScalarOrSchedule = 1e-4,
+    mask: Mask | None = None,
+    *,
+    nesterov: bool = True,
+) -> GradientTransformation:
+    r"""Adam with Nesterov momentum and decoupled weight decay; `adamw` with ``nesterov=True``.
+
+    Parameters
+    ----------
+    learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov
+        As in `adam`.
+    weight_decay, mask
+        As in `adamw`.
+
+    Returns
+    -------
+    GradientTransformation
+        Its ``update`` needs the parameters.
+
+    Raises
+    ------
+    HyperparameterError
+        If a number is outside its range.
+
+    References
+    ----------
+    Dozat, "Incorporating Nesterov momentum into Adam", ICLR workshop 2016; Loshchilov and Hutter, "Decoupled weight
+    decay regularization", ICLR 2019, arXiv:1711.05101.
+
+    Examples
+    --------
+    >>> import uniopt
+    >>> uniopt.nadamw(1e-3) == uniopt.adamw(1e-3, nesterov=True)
+    True
+    """
+    return adamw(learning_rate, b1, b2, eps, eps_root, mu_dtype, weight_decay, mask, nesterov=nesterov)
+
+
+def amsgrad(
+    learning_rate: ScalarOrSchedule,
+    b1: Scalar = 0.9,
+    b2: Scalar = 0.999,
+    eps: Scalar = 1e-8,
+    eps_root: Scalar = 0.0,
+    mu_dtype: Any = None,
+    bias_correction_mu: bool = True,
+    bias_correction_nu: bool = True,
+) -> GradientTransformation:
+    r"""Adam whose second moment never falls.
+
+    .. math::
+
+        v^{\max}_t = \max(v^{\max}_{t-1}, \hat v_t), \qquad
+        u_t = -\eta_t\, \hat m_t / \left(\sqrt{v^{\max}_t + \bar\varepsilon} + \varepsilon\right)
+
+    with the moments of `adam`.
+
+    Parameters
+    ----------
+    learning_rate, b1, b2, eps, eps_root, mu_dtype
+        As in `adam`.
+    bias_correction_mu, bias_correction_nu
+        Whether the moments are corrected, the second one before the maximum is taken. The paper corrects neither.
+
+    Returns
+    -------
+    GradientTransformation
+
+    Raises
+    ------
+    HyperparameterError
+        If a number is outside its range.
+
+    Notes
+    -----
+    torch and keras take the maximum over the raw second moment and correct it afterwards, which is another sequence.
+
+    References
+    ----------
+    Reddi, Kale and Kumar, "On the convergence of Adam and beyond", ICLR 2018, arXiv:1904.09237.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import uniopt
+    >>> tx = uniopt.amsgrad(0.1)
+    >>> grads = np.asarray([3.0, -0.5])
+    >>> tx.update(grads, tx.init(grads))[0]
+    array([-0.1,  0.1])
+    """
+    return chain(
+        scale_by_amsgrad(b1, b2, eps, eps_root, mu_dtype, bias_correction_mu, bias_correction_nu),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+def _moments(b1: Scalar, b2: Scalar, eps: Scalar, eps_root: Scalar, mu_dtype: Any) -> dict[str, Any]:
+    return {
+        "b1": hyperparameters.decay_rate("b1", b1),
+        "b2": hyperparameters.decay_rate("b2", b2),
+        "eps": hyperparameters.nonnegative("eps", eps),
+        "eps_root": hyperparameters.nonnegative("eps_root", eps_root),
+        "mu_dtype": hyperparameters.dtype("mu_dtype", mu_dtype),
+    }
+
+
+def _init(xp: Any, p: Array, *, mu_dtype: Any) -> dict[str, Array]:
+    return {"mu": zeros_like(xp, p, mu_dtype), "nu": real_full_like(xp, p)}
+
+
+def _init_amsgrad(xp: Any, p: Array, *, mu_dtype: Any) -> dict[str, Array]:
+    return {**_init(xp, p, mu_dtype=mu_dtype), "nu_max": real_full_like(xp, p)}
+
+
+def _scale_by_adam(
+    xp: Any,
+    g: Array,
+    s: ScaleByAdamState,
+    *,
+    t: Time,
+    b1: Scalar,
+    b2: Scalar,
+    eps: Scalar,
+    eps_root: Scalar,
+    nesterov: bool,
+) -> tuple[Array, ScaleByAdamState]:
+    mu = b1 * s.mu + (1 - b1) * g
+    nu = b2 * s.nu + (1 - b2) * abs_squared(xp, g)
+    root = _root(xp, nu / t.bias_correction(b2), eps_root)
+    if nesterov:
+        # Dozat's algorithm also multiplies the second moment by b2; no implementation does.
+        ahead = b1 * (mu / t.bias_correction(b1, ahead=1)) + (1 - b1) * (g / t.bias_correction(b1))
+        return ahead / (root + eps), s._replace(mu=mu, nu=nu)
+    return (mu / t.bias_correction(b1)) / (root + eps), s._replace(mu=mu, nu=nu)
+
+
+def _scale_by_amsgrad(
+    xp: Any,
+    g: Array,
+    s: ScaleByAmsgradState,
+    *,
+    t: Time,
+    b1: Scalar,
+    b2: Scalar,
+    eps: Scalar,
+    eps_root: Scalar,
+    bias_correction_mu: bool,
+    bias_correction_nu: bool,
+) -> tuple[Array, ScaleByAmsgradState]:
+    mu = b1 * s.mu + (1 - b1) * g
+    nu = b2 * s.nu + (1 - b2) * abs_squared(xp, g)
+    nu_max = xp.maximum(s.nu_max, nu / t.bias_correction(b2) if bias_correction_nu else nu)
+    m = mu / t.bias_correction(b1) if bias_correction_mu else mu
+    return m / (_root(xp, nu_max, eps_root) + eps), s._replace(mu=mu, nu=nu, nu_max=nu_max)
+
+
+def _root(xp: Any, v: Array, eps_root: Scalar) -> Array:
+    # Adding 0 changes nothing and costs a pass over memory.
+    return xp.sqrt(v) if isinstance(eps_root, float) and eps_root == 0.0 else xp.sqrt(v + eps_root)

@@ -1,0 +1,142 @@
+r"""Stochastic gradient descent, with momentum, and with noise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uniopt.chain import chain
+from uniopt.errors import HyperparameterError
+from uniopt.transformation import GradientTransformation
+from uniopt.transforms.noise import add_noise
+from uniopt.transforms.scale import identity, scale_by_learning_rate
+from uniopt.transforms.trace import trace
+from uniopt.typing import Scalar, ScalarOrSchedule
+
+
+def sgd(
+    learning_rate: ScalarOrSchedule,
+    momentum: Scalar | None = None,
+    nesterov: bool = False,
+    accumulator_dtype: Any = None,
+) -> GradientTransformation:
+    r"""Stochastic gradient descent, optionally with momentum.
+
+    .. math::
+
+        m_t &= g_t + \mu m_{t-1} \\
+        u_t &= -\eta_t m_t \quad\text{or, with Nesterov,}\quad u_t = -\eta_t (g_t + \mu m_t)
+
+    Without momentum, :math:`u_t = -\eta_t g_t`.
+
+    Parameters
+    ----------
+    learning_rate
+        :math:`\eta`: a number, a 0-d array, or a schedule of the step count.
+    momentum
+        :math:`\mu` in [0, 1); None for plain gradient descent, which has no state.
+    nesterov
+        Whether to look one step ahead; needs momentum.
+    accumulator_dtype
+        Dtype of :math:`m`; by default that of the parameters, float32 for 16-bit ones.
+
+    Returns
+    -------
+    GradientTransformation
+
+    Raises
+    ------
+    HyperparameterError
+        If the learning rate is negative, the momentum outside [0, 1), or `nesterov` set without momentum.
+
+    Notes
+    -----
+    torch.optim.SGD starts the buffer with the first gradient, which is the same without dampening. Its weight decay
+    is ``chain(add_decayed_weights(...), sgd(...))``. mlx is the same; keras keeps the learning rate inside the buffer.
+
+    References
+    ----------
+    Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import uniopt
+    >>> tx = uniopt.sgd(0.1)
+    >>> params = np.asarray([1.0, 2.0, 3.0])
+    >>> state = tx.init(params)
+    >>> for _ in range(3):
+    ...     updates, state = tx.update(2 * params, state, params)  # the gradient of sum(params**2)
+    ...     params = uniopt.apply_updates(params, updates)
+    >>> params
+    array([0.512, 1.024, 1.536])
+    """
+    if nesterov and momentum is None:
+        raise HyperparameterError(
+            "nesterov is True without momentum; expected momentum=... with it, or nesterov=False."
+        )
+    return chain(
+        identity() if momentum is None else trace(momentum, nesterov, accumulator_dtype),
+        scale_by_learning_rate(learning_rate),
+    )
+
+
+def noisy_sgd(
+    learning_rate: ScalarOrSchedule,
+    eta: Scalar = 0.01,
+    gamma: Scalar = 0.55,
+    key: int | None = None,
+    *,
+    seed: int | None = None,
+) -> GradientTransformation:
+    r"""Gradient descent with Gaussian noise that is annealed over time.
+
+    .. math::
+
+        u_t = -\eta_t \left(g_t + \mathcal{N}(0, \sigma_t^2)\right), \qquad \sigma_t^2 = \frac{\eta}{t^\gamma}
+
+    with :math:`t` counted from 1.
+
+    Parameters
+    ----------
+    learning_rate
+        :math:`\eta_t`: a number, a 0-d array, or a schedule of the step count.
+    eta
+        Variance of the noise in the first step.
+    gamma
+        Exponent by which the variance falls.
+    key
+        Seed of the noise, an integer in [0, 2**64); None is 0. The noise is the same on every library and device.
+    seed
+        Another name of `key`; only one of them may be given.
+
+    Returns
+    -------
+    GradientTransformation
+        Its state holds `AddNoiseState`: ``count`` and ``rng_key`` (int32).
+
+    Raises
+    ------
+    HyperparameterError
+        If a number is outside its range, or both `key` and `seed` are given.
+
+    Notes
+    -----
+    optax draws its noise from JAX's own generator, so its numbers differ; the variances are the same.
+
+    References
+    ----------
+    Neelakantan et al., "Adding gradient noise improves learning for very deep networks", 2015, arXiv:1511.06807.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import uniopt
+    >>> tx = uniopt.noisy_sgd(0.1, eta=0.0)
+    >>> params = np.asarray([1.0, 2.0])
+    >>> tx.update(params, tx.init(params))[0]
+    array([-0.1, -0.2])
+    """
+    if key is not None and seed is not None:
+        raise HyperparameterError(f"key is {key!r} and seed is {seed!r}, expected only one of them.")
+    chosen = seed if key is None else key
+    return chain(add_noise(eta, gamma, 0 if chosen is None else chosen), scale_by_learning_rate(learning_rate))
