@@ -1,0 +1,98 @@
+"""The directive ``public-names``: entries for all public names of a group or a module, read from the code.
+
+``.. public-names:: optimizers`` documents the names of `uniopt` that belong to that group; ``.. public-names::
+uniopt.tree`` those of the module. A name that is added to the code appears in the reference by itself.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.pycode import ModuleAnalyzer
+from sphinx.util.docutils import SphinxDirective
+
+import uniopt
+from uniopt import optimizers, schedules
+from uniopt import typing as uniopt_typing
+
+GROUPS = ("optimizers", "schedules", "transformations", "states", "types")
+
+
+def public_names(module: ModuleType) -> list[str]:
+    """Return the public names of a module: what it re-exports as itself, or else what it defines."""
+    if hasattr(module, "__all__"):
+        return list(module.__all__)
+    body = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")).body
+    aliases = [alias for node in body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    exported = [alias.name for alias in aliases if alias.asname == alias.name]
+    defined = [name for name, x in vars(module).items() if getattr(x, "__module__", None) == module.__name__]
+    return exported + [name for name in defined if not name.startswith("_")]
+
+
+def group_of(name: str) -> str | None:
+    """Return the group of a public name of `uniopt`; None for a module, which has its own page."""
+    found = getattr(uniopt, name)
+    if name in uniopt_typing.__all__:
+        return "types"
+    if inspect.ismodule(found):
+        return None
+    if hasattr(optimizers, name):
+        return "optimizers"
+    if hasattr(schedules, name):
+        return "schedules"
+    is_state = inspect.isclass(found) and hasattr(found, "_fields") and found is not uniopt.GradientTransformation
+    return "states" if is_state else "transformations"
+
+
+def entry(module: str, name: str) -> list[str]:
+    """Return the reStructuredText that documents one name."""
+    found = getattr(importlib.import_module(module), name)
+    if module == "uniopt" and name in uniopt_typing.__all__:
+        analyzer = ModuleAnalyzer.for_module(uniopt_typing.__name__)
+        analyzer.analyze()
+        doc = analyzer.attr_docs["", name]
+        return [f".. py:data:: {module}.{name}", "", *(f"   {line}" for line in doc)]
+    if not inspect.isclass(found):
+        return [f".. autofunction:: {module}.{name}"]
+    if issubclass(found, BaseException):
+        return [f".. autoexception:: {module}.{name}"]
+    shows_members = not hasattr(found, "_fields")  # a NamedTuple's fields stand in its signature
+    return [f".. autoclass:: {module}.{name}", *(["   :members:"] if shows_members else [])]
+
+
+class PublicNames(SphinxDirective):
+    """Document the names of a group of `uniopt`, or of a module."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        argument = self.arguments[0]
+        if argument in GROUPS:
+            module = "uniopt"
+            names = [name for name in public_names(uniopt) if group_of(name) == argument]
+        else:
+            module = argument
+            names = public_names(importlib.import_module(module))
+            if module == "uniopt.backends":  # the errors stand in uniopt.errors
+                names = [name for name in names if not name.endswith("Error")]
+        lines = []
+        if argument != "types":
+            lines = [".. autosummary::", "   :nosignatures:", "", *(f"   {module}.{name}" for name in names), ""]
+        for name in names:
+            lines += [*entry(module, name), ""]
+        container = nodes.container()
+        self.state.nested_parse(StringList(lines, source=__file__), self.content_offset, container)
+        return container.children
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.add_directive("public-names", PublicNames)
+    return {"parallel_read_safe": True}
