@@ -28,10 +28,12 @@ myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
 default_role = "py:obj"  # what docstrings put in single backticks
+autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_type_aliases = {name: f"uniopt.{name}" for name in uniopt.typing.__all__}
 autosummary_generate = False
 napoleon_google_docstring = False
+napoleon_use_param = False
 napoleon_use_rtype = False
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88

@@ -9,12 +9,11 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from docutils import nodes
-from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
@@ -73,7 +72,7 @@ class PublicNames(SphinxDirective):
 
     required_arguments = 1
 
-    def run(self) -> list[nodes.Node]:
+    def run(self) -> list[Any]:
         argument = self.arguments[0]
         if argument in GROUPS:
             module = "uniopt"
@@ -88,11 +87,20 @@ class PublicNames(SphinxDirective):
             lines = [".. autosummary::", "   :nosignatures:", "", *(f"   {module}.{name}" for name in names), ""]
         for name in names:
             lines += [*entry(module, name), ""]
-        container = nodes.container()
-        self.state.nested_parse(StringList(lines, source=__file__), self.content_offset, container)
-        return container.children
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def mend_signature(
+    app: Sphinx, what: str, name: str, found: Any, options: Any, signature: str | None, returns: str | None
+) -> tuple[str | None, str | None]:
+    """Write type aliases by their names, and give a Protocol, which nobody calls, no signature."""
+    if getattr(found, "_is_protocol", False):
+        return "", None
+    alias = re.compile(r"TypeAliasForwardRef\('([\w.]+)'\)")  # as Sphinx 9 prints an alias in a union
+    return alias.sub(r"\1", signature or "") or signature, alias.sub(r"\1", returns or "") or returns
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("public-names", PublicNames)
+    app.connect("autodoc-process-signature", mend_signature)
     return {"parallel_read_safe": True}
