@@ -1,7 +1,6 @@
 """Threefry-2x32 with 20 rounds in Python integers, and the numbers drawn from it.
 
-Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. Rotations and parity are those of the paper
-(table 2 and section 3.3, from Skein). A key is two 32-bit words, and so is a counter.
+Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. A key is two 32-bit words, and so is a counter.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import TypeAlias
 Words: TypeAlias = tuple[int, int]
 
 _WORD = 2**32
-_PARITY = 0x1BD11BDA  # the first half of Skein's constant, xor the second, for 32-bit words
+_PARITY = 0x1BD11BDA  # the upper half of Skein's 64-bit constant
 _ROTATIONS = [13, 15, 26, 6, 17, 29, 16, 24]
 
 
