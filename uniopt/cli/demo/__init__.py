@@ -21,7 +21,7 @@ _EPILOG = """\
 examples:
   uniopt demo
   uniopt demo --optimizer sgd --set learning_rate=0.3 --set momentum=0.9
-  uniopt demo --set 'learning_rate=linear_schedule(0.02, 0.0, 132)'
+  uniopt demo --set 'learning_rate=linear_schedule(0.02, 0.0, 110)'
   uniopt demo --backend torch --backend jax --dtype float64 --epochs 5
 
 The folder given by --out gets results.json (every number, with versions and
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", metavar="NAME", help="such as cpu, gpu, cuda:1 (default: each library's own)")
     parser.add_argument("--dtype", default="float32", help="float32 (default), float64, float16 or bfloat16")
     parser.add_argument(
-        "--epochs", metavar="N", type=int, default=12, help="passes over the training images (default: 12)"
+        "--epochs", metavar="N", type=int, default=10, help="passes over the training images (default: 10)"
     )
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the weights and mini-batches (default: 0)")
     parser.add_argument(

@@ -23,11 +23,13 @@ def draw(outcomes: list[Outcome], settings: Settings, path: Path) -> None:
     """Write the picture; libraries without a run are left out."""
     ran = [outcome for outcome in outcomes if outcome.run is not None]
     others = [outcome for outcome in ran if outcome.library != REFERENCE]
-    figure = Figure(figsize=(12, 5), dpi=150, layout="constrained")
+    compared = any(outcome.differences for outcome in others)
+    figure = Figure(figsize=(12 if compared else 6.5, 5), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
-    losses, differences = figure.subplots(1, 2)
+    losses, *differences = figure.subplots(1, 2 if compared else 1, squeeze=False)[0]
     _draw_losses(losses, ran, others)
-    _draw_differences(differences, others, settings)
+    for axes in differences:
+        _draw_differences(axes, others, settings)
     figure.suptitle(headline(settings), x=0.01, ha="left", fontsize=13, fontweight="bold")
     figure.text(0.01, -0.01, _footnote(), fontsize=8, color="0.4", va="top")
     figure.savefig(path, bbox_inches="tight")
@@ -79,7 +81,8 @@ def _draw_differences(axes: Any, others: list[Outcome], settings: Settings) -> N
             epochs, ulps, color=color, linewidth=1.2, marker=mark, label=outcome.library, markersize=9 - place
         )  # smaller and smaller, so that marks in one place stay visible
     axes.set_yscale("symlog", linthresh=1.0, linscale=0.4)  # linear below 1 ulp, so that 0 has its place
-    axes.set_ylim(bottom=-0.15)
+    ulps = [d.ulp for outcome in compared for d in outcome.differences if np.isfinite(d.ulp)]
+    axes.set_ylim(bottom=-0.15, top=2 * max(ulps, default=5.0) + 1)
     axes.set(xlabel="epoch", ylabel=f"{settings.dtype} ulp", title="Largest difference from NumPy in the parameters")
     _finish(axes)
 

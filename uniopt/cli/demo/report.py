@@ -28,14 +28,16 @@ _SCHEMA = 1
 def headline(settings: Settings) -> str:
     """Return what was run, in one line."""
     hyper = ", ".join(f"{key}={value!r}" for key, value in settings.hyperparameters.items())
-    return f"uniopt.{settings.optimizer}({hyper}), {settings.dtype}, {settings.epochs} epochs, seed {settings.seed}"
+    epochs = "1 epoch" if settings.epochs == 1 else f"{settings.epochs} epochs"
+    return f"uniopt.{settings.optimizer}({hyper}), {settings.dtype}, {epochs}, seed {settings.seed}"
 
 
 def show(console: Console, outcomes: list[Outcome], settings: Settings) -> None:
     """Print the table of results, the differences by epoch, the gradients' comparison, and what did not run."""
     console.print(headline(settings), style="bold", highlight=False, markup=False)
     console.print(_results(outcomes))
-    console.print("The time has compilation and transfers in it, but not the loading of the library.\n", style="dim")
+    modes = [f"{run.library} {run.execution}" for outcome in outcomes if (run := outcome.run)]
+    console.print(f"Steps: {', '.join(modes)}. The time includes compilation and transfers.\n", style="dim")
     compared = [outcome for outcome in outcomes if outcome.differences and outcome.library != REFERENCE]
     if compared:
         console.print("Largest difference from NumPy after each epoch: in ulp, and absolute", style="bold")
@@ -98,18 +100,18 @@ def python_and_platform() -> str:
 
 def _results(outcomes: list[Outcome]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for name in ("library", "device", "gradient, mode"):
+    for name in ("library", "device", "gradient"):
         table.add_column(name)
-    for name in ("final\nloss", "test\naccuracy", "wall\ntime", "from NumPy\nin ulp", "\nabsolute"):
+    for name in ("final\nloss", "test\nacc.", "wall\ntime", "ulp from\nNumPy", "\nabsolute"):
         table.add_column(name, justify="right", no_wrap=True)
     for outcome in outcomes:
         if (run := outcome.run) is None:
             continue
-        ulp, absolute = ("reference", "") if outcome.library == REFERENCE else _cells(_worst(outcome.differences))
+        ulp, absolute = ("-", "-") if outcome.library == REFERENCE else _cells(_worst(outcome.differences))
         table.add_row(
             outcome.library,
             run.device,
-            f"{run.gradient}, {run.execution}",
+            run.gradient,
             f"{run.final_loss:.5f}",
             f"{run.test_accuracy:.1%}",
             f"{run.seconds:.1f} s",
@@ -150,7 +152,7 @@ def _cells(found: Difference | None) -> tuple[str, str]:
 def _number(ulp: float) -> str:
     if ulp == 0 or not math.isfinite(ulp):
         return "0" if ulp == 0 else str(ulp)
-    return f"{ulp:.1f}" if ulp < 1000 else f"{ulp:.2g}"
+    return f"{ulp:.1f}" if 0.1 <= ulp < 1000 else f"{ulp:.2g}"
 
 
 def _library(outcome: Outcome) -> dict[str, Any]:
