@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import uniopt
-from uniopt import backends
+from uniopt import backends, tree
 from uniopt.cli import main
-from uniopt.cli.demo import network, training
+from uniopt.cli.demo import comparison, network, training
+from uniopt.cli.demo.data import batch_order, load_digits
 
 
 def demo(out: Path, *words: str, names: tuple[str, ...] = ("numpy",)) -> int:
@@ -76,6 +78,31 @@ def test_hyperparameters_and_schedules_reach_the_optimizer(tmp_path: Path) -> No
     assert made == repr(uniopt.sgd(uniopt.linear_schedule(0.2, 0.0, 11), 0.5, nesterov=True))
 
 
+def test_steps_are_those_of_the_optimizer_on_the_same_batches(tmp_path: Path) -> None:
+    words = ["--dtype=float64", "--seed=5", "--optimizer=sgd", "--set=learning_rate=0.1", "--set=momentum=0.9"]
+    assert demo(tmp_path, *words) == 0
+    digits = load_digits()
+    loss_and_gradient = network.Network(backends.get("numpy")).loss_and_gradient
+    params = tree.map(lambda x: x.astype(np.float64), network.initial_parameters(5))
+    momentum = tree.map(np.zeros_like, params)
+    losses = []
+    for batch in batch_order(1, 5)[0]:
+        images, labels = digits.train_images[batch], digits.train_labels[batch]
+        loss, gradient = loss_and_gradient(params, images.astype(np.float64), labels.astype(np.float64))
+        momentum = tree.map(lambda m, g: 0.9 * m + g, momentum, gradient)
+        params = tree.map(lambda p, m: p - 0.1 * m, params, momentum)
+        losses.append(float(loss))
+    assert results(tmp_path)["libraries"][0]["step_losses"][0] == pytest.approx(losses, rel=1e-12)
+
+
+def test_differences_are_in_ulp_of_each_leafs_size_and_absolute() -> None:
+    start = [np.asarray([0.0, 0.0]), np.asarray([100.0])]
+    expected = [[np.asarray([1.0, 0.5]), np.asarray([100.0])]]
+    found = [[np.asarray([1.0, 0.5 + 2.0**-20]), np.asarray([100.0 + 2.0**-16])]]
+    # one ulp of float32 is 2**-23 near 1, and 2**-17 near 100
+    assert comparison.differences(found, expected, start, "float32") == [(8.0, 2.0**-16)]
+
+
 def test_same_seed_same_run_and_another_seed_another(tmp_path: Path) -> None:
     losses = []
     for seed in (3, 3, 4):
@@ -102,7 +129,7 @@ def test_device_by_name(tmp_path: Path) -> None:
         (["--set=learning_rate=linear_schedule('a', 0, 1)"], "init_value is 'a'"),
         (["--backend=nunpy"], "no backend is called 'nunpy'. Known: numpy,"),
         (["--dtype=int8"], "no dtype is called 'int8'. Known: float32,"),
-        (["--device=abacus"], "no library here has a device 'abacus'. Devices: cpu"),
+        (["--device=abacus"], "no library here has a device 'abacus'. Devices: numpy: cpu"),
         (["--epochs=0"], "--epochs is 0, expected 1 or more"),
         (["--seed=-1"], "--seed is -1, expected 0 or more"),
         (["--out=/dev/null/there"], "--out: /dev/null/there cannot be made"),

@@ -35,6 +35,7 @@ def test_jax_is_left_as_it_was_found() -> None:
     import jax
 
     before = jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision
+    assert before == (False, None)  # by the other tests, too
     backend = uniopt.backends.get("jax")
     with libraries.ready(backend, find_device(backend, None), "float64"):
         assert jax.config.jax_enable_x64

@@ -104,8 +104,10 @@ def run(options: argparse.Namespace) -> int:
     console = Console()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(width=120)  # a file or a pipe has no width of its own
+    with console.status("Loading the libraries"):
+        candidates = experiment.choose(settings)
     with progress.shown_on(console, settings.epochs) as shown:
-        outcomes = experiment.conduct(settings, load_digits(), shown)
+        outcomes = experiment.conduct(candidates, settings, load_digits(), shown)
     console.print()
     report.show(console, outcomes, settings)
 

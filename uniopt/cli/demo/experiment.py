@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from uniopt import backends, tree
 from uniopt.backends import Backend
@@ -33,14 +33,43 @@ class Outcome:
     differences: list[Difference] = field(default_factory=list)  # from NumPy, after each epoch
 
 
-def conduct(settings: Settings, digits: Digits, progress: Progress) -> list[Outcome]:
-    """Train on every library asked for, NumPy first as the reference, and compare."""
+class Candidate(NamedTuple):
+    """A library that was asked for, and where it will run or why it cannot."""
+
+    name: str
+    backend: Backend | None
+    device: Any
+    reason: str | None
+
+
+def choose(settings: Settings) -> list[Candidate]:
+    """Load the libraries asked for, or else all, and find the device; NumPy comes first, as the reference."""
+    candidates = []
+    for name in dict.fromkeys([REFERENCE, *(settings.backends or backends.names())]):
+        if (reason := unavailable(name)) is not None:
+            candidates.append(Candidate(name, None, None, reason))
+            continue
+        backend = backends.get(name)
+        device = find_device(backend, settings.device)
+        if device is None and name == REFERENCE and name not in settings.backends:
+            device = find_device(backend, None)  # the reference has to run somewhere
+        reason = None if device is not None else f"no device {settings.device!r}; its devices: {_devices(backend)}"
+        candidates.append(Candidate(name, backend, device, reason))
+    present = [candidate.backend for candidate in candidates if candidate.backend is not None]
+    if all(find_device(backend, settings.device) is None for backend in present):
+        found = "; ".join(f"{backend.name}: {_devices(backend)}" for backend in present)
+        raise CommandError(f"no library here has a device {settings.device!r}. Devices: {found}")
+    return candidates
+
+
+def conduct(candidates: list[Candidate], settings: Settings, digits: Digits, progress: Progress) -> list[Outcome]:
+    """Train on every candidate that can run, and compare with NumPy."""
     outcomes = []
-    for name, (backend, device, reason) in _choose(settings).items():
-        outcome = Outcome(name, not_run=reason)
-        if backend is not None and reason is None:
-            _train(backend, device, settings, digits, progress, outcome)
-        progress.finish(name, outcome.run, outcome.not_run or outcome.failed)
+    for candidate in candidates:
+        outcome = Outcome(candidate.name, not_run=candidate.reason)
+        if candidate.backend is not None and candidate.reason is None:
+            _train(candidate.backend, candidate.device, settings, digits, progress, outcome)
+        progress.finish(candidate.name, outcome.run, outcome.not_run or outcome.failed)
         outcomes.append(outcome)
     _compare(outcomes, settings)
     return outcomes
@@ -59,29 +88,8 @@ def complaints(outcomes: list[Outcome], settings: Settings) -> list[str]:
     return found
 
 
-def _choose(settings: Settings) -> dict[str, tuple[Backend | None, Any, str | None]]:
-    """Return, for each library, its backend and device, or the reason why it cannot run."""
-    asked = dict.fromkeys([REFERENCE, *(settings.backends or backends.names())])
-    chosen: dict[str, tuple[Backend | None, Any, str | None]] = {}
-    present = set()
-    for name in asked:
-        reason = unavailable(name)
-        if reason is not None:
-            chosen[name] = None, None, reason
-            continue
-        backend = backends.get(name)
-        names = [device_name(device) for device in backend.devices()]
-        present.update(names)
-        device = find_device(backend, settings.device)
-        if device is None and name == REFERENCE and name not in settings.backends:
-            device = find_device(backend, None)  # the reference has to run somewhere
-        reason = f"no device {settings.device!r}; its devices: {', '.join(names)}" if device is None else None
-        chosen[name] = backend, device, reason
-    if settings.device is not None and all(
-        find_device(backend, settings.device) is None for backend, *_ in chosen.values() if backend is not None
-    ):
-        raise CommandError(f"no library here has a device {settings.device!r}. Devices: {', '.join(sorted(present))}")
-    return chosen
+def _devices(backend: Backend) -> str:
+    return ", ".join(device_name(device) for device in backend.devices())
 
 
 def _train(

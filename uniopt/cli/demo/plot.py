@@ -54,7 +54,7 @@ def _draw_losses(axes: Any, ran: list[Outcome], others: list[Outcome]) -> None:
             continue
         place = others.index(outcome)
         color, mark = _LOOKS[place % len(_LOOKS)]
-        every = max(1, len(values) // 60) * len(others)
+        every = max(1, len(values) // 30) * len(others)
         first = place * every // len(others)
         axes.plot(
             epochs,
@@ -83,7 +83,7 @@ def _draw_differences(axes: Any, others: list[Outcome], settings: Settings) -> N
     axes.set_yscale("symlog", linthresh=1.0, linscale=0.4)  # linear below 1 ulp, so that 0 has its place
     ulps = [d.ulp for outcome in compared for d in outcome.differences if np.isfinite(d.ulp)]
     axes.set_ylim(bottom=-0.15, top=2 * max(ulps, default=5.0) + 1)
-    axes.set(xlabel="epoch", ylabel=f"{settings.dtype} ulp", title="Largest difference from NumPy in the parameters")
+    axes.set(xlabel="epoch", ylabel=f"{settings.dtype} ulp", title="Largest difference from NumPy after each epoch")
     _finish(axes)
 
 
