@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
 from uniopt.cli.demo.experiment import REFERENCE, Outcome
 from uniopt.cli.demo.report import headline, python_and_platform
@@ -17,6 +17,7 @@ from uniopt.cli.demo.settings import Settings
 # Okabe and Ito's colours, which colour-blind readers can tell apart, and a mark of its own for each library.
 _LOOKS = [("#D55E00", "o"), ("#0072B2", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"), ("#56B4E9", "P")]
 _REFERENCE_COLOR = "0.8"
+_PLAIN = FuncFormatter(lambda value, _: f"{value:g}")
 
 
 def draw(outcomes: list[Outcome], settings: Settings, path: Path) -> None:
@@ -67,6 +68,8 @@ def _draw_losses(axes: Any, ran: list[Outcome], others: list[Outcome]) -> None:
             label=outcome.library,
         )
     axes.set(xlabel="epoch", ylabel="cross-entropy of the mini-batch", yscale="log", title="Training loss")
+    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))  # 0.1 0.2 0.5 1 2 5
+    axes.yaxis.set_minor_formatter(_PLAIN)
     _finish(axes)
 
 
@@ -94,7 +97,7 @@ def _finish(axes: Any) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_major_formatter(_PLAIN)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=9)
 
