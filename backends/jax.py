@@ -13,7 +13,6 @@ from uniopt.backends.errors import UnsupportedDtypeError
 from uniopt.backends.protocol import Node
 from uniopt.backends.standard import StandardBackend
 
-
 _REPLICATED = PartitionSpec()  # type: ignore[no-untyped-call]  # JAX annotates neither it nor its constructor
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,11 @@ class NumpyBackend(StandardBackend):
     namespace = "array_api_compat.numpy"
 
     def dtypes(self, device: Any = None) -> dict[str, Any]:
-        # float16 is NumPy's own but outside the standard, so its namespace info leaves it out.
-        return {"float16": np.dtype("float16"), **super().dtypes(device)}
+        # float16 is NumPy's own but outside the standard, so its namespace info leaves it out; bfloat16 is a package's.
+        outside = {"float16": np.dtype("float16")}
+        if find_spec("ml_dtypes") is not None:
+            outside["bfloat16"] = self.dtype("bfloat16")
+        return {**outside, **super().dtypes(device)}
 
     def dtype(self, name: str) -> Any:
         if name == "bfloat16":

@@ -32,6 +32,12 @@ def _minimum(x: Any, y: Any) -> Any:
     return torch.clamp(x, max=y) if isinstance(y, int | float) else torch.minimum(x, y)
 
 
+# All names now: under torch.compile, filling the cache at first use would change what the graph was traced with.
+for _value in list(vars(torch).values()):
+    if isinstance(_value, torch.dtype):
+        dtype_name(_value)
+
+
 class TorchBackend(StandardBackend):
     """PyTorch tensors."""
 

@@ -82,6 +82,10 @@ class Time:
             known = self._corrections[decay, ahead] = self.once(numerics.bias_correction, decay, ahead)
         return known
 
+    def is_first(self) -> Array:
+        """Return whether this is the first step, a 0-d boolean array."""
+        return self.once(_is_first)
+
     def once(self, f: Callable[..., Scalar], *args: Any) -> Scalar:
         """Return ``f(xp, t, *args)``, computed once per step for all leaves.
 
@@ -109,3 +113,7 @@ class Time:
                 f"Pass {name} as a Python number or as a 0-d array of {self._place.backend.name}."
             )
         return self._place.bring(x)
+
+
+def _is_first(xp: Any, t: Array) -> Array:
+    return t == 1

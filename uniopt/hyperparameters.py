@@ -25,15 +25,15 @@ def number(name: str, value: Any, *, at_least: float = -math.inf, below: float =
     HyperparameterError
         If it is neither, or a number outside ``[at_least, below)``.
     """
-    backend = None if isinstance(value, int | float) else registry.find(type(value))
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    backend = None if is_number else registry.find(type(value))
     if backend is not None and backend.name != "numpy":
         if tuple(value.shape) == ():
             return value
-    elif isinstance(value, int | float) or (backend is not None and value.shape == () and value.dtype.kind in "fiu"):
+    elif is_number or (backend is not None and value.shape == () and value.dtype.kind in "fiu"):
         result = float(value)
         if at_least <= result < below or (math.isinf(below) and result == below):
             return result
-        raise HyperparameterError(f"{name} is {value!r}, expected {_range(at_least, below)}.")
     raise HyperparameterError(f"{name} is {value!r}, expected {_range(at_least, below)} or a 0-d array.")
 
 
@@ -44,7 +44,7 @@ def learning_rate(value: Any, name: str = "learning_rate") -> ScalarOrSchedule:
     try:
         return number(name, value, at_least=0.0)
     except HyperparameterError as error:
-        raise HyperparameterError(f"{str(error).removesuffix('.')}, or a schedule (a function of the step).") from None
+        raise HyperparameterError(f"{str(error).removesuffix('.')} or a schedule (a function of the step).") from None
 
 
 def decay_rate(name: str, value: Any) -> Scalar:
@@ -55,6 +55,14 @@ def decay_rate(name: str, value: Any) -> Scalar:
 def nonnegative(name: str, value: Any) -> Scalar:
     """Return a number not below 0, or a 0-d array."""
     return number(name, value, at_least=0.0)
+
+
+def positive(name: str, value: Any) -> Scalar:
+    """Return a number above 0, or a 0-d array."""
+    result = number(name, value, at_least=0.0)
+    if isinstance(result, float) and result == 0.0:
+        raise HyperparameterError(f"{name} is {value!r}, expected a number above 0.")
+    return result
 
 
 def dtype(name: str, value: Any) -> DtypeName | None:

@@ -16,14 +16,20 @@ from uniopt.transformation import GradientTransformation, Stage, check_state, tr
 
 
 def leafwise(
-    state: type[Any], init: Callable[..., dict[str, Any]] | None, rule: Callable[..., Any], /, **hyper: Any
+    state: type[Any],
+    init: Callable[..., dict[str, Any]] | None,
+    rule: Callable[..., Any],
+    /,
+    *,
+    counter: str = "count",
+    **hyper: Any,
 ) -> GradientTransformation:
     """Return the transformation that applies a rule to each leaf of the gradients.
 
     Parameters
     ----------
     state
-        A NamedTuple class. Its field ``count``, if it has one, is the number of steps taken (a 0-d int32 array);
+        A NamedTuple class. Its field `counter`, if it has one, is the number of steps taken (a 0-d int32 array);
         every other field is a slot: a tree like the parameters.
     init
         ``init(xp, p, **hyper)`` returns the first value of each slot for the parameter `p`, as a dict. It is given
@@ -33,6 +39,8 @@ def leafwise(
         instance of `state`. It may also name, as keyword arguments, ``p`` (the parameter), ``t`` (the `Time`), and
         extra arguments that the user passes to ``update``. Its own name, without a leading underscore, is what the
         transformation prints as.
+    counter
+        Name of the field of `state` that counts.
     **hyper
         The hyperparameters: numbers, 0-d arrays, switches. Functions are schedules of the step count: the rule
         gets their value.
@@ -41,7 +49,7 @@ def leafwise(
     -----
     A rule uses the standard's functions (from `xp`) and operators, and works in the dtype it is given: 16-bit leaves
     arrive as float32, and slots keep the dtype that `init` gave them. It has no ``if`` on an array, no in-place
-    operator and no shape in a Python constant, so that it can be traced.
+    operator and no shape in a Python constant, so that it can be traced. Empty leaves never reach a rule.
 
     Examples
     --------
@@ -63,7 +71,7 @@ def leafwise(
     >>> updates
     array([-0.5, -1. ])
     """
-    return transformation(Leafwise(state, init, rule, hyper))
+    return transformation(Leafwise(state, init, rule, counter, hyper))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -73,6 +81,7 @@ class Leafwise(Stage):
     state: type[Any]
     init_rule: Callable[..., dict[str, Any]] | None
     rule: Callable[..., Any]
+    counter: str
     hyper: dict[str, Any]
     slots: tuple[str, ...] = field(init=False)
     init_hyper: dict[str, Any] = field(init=False)
@@ -84,7 +93,7 @@ class Leafwise(Stage):
         named = [] if self.init_rule is None else list(inspect.signature(self.init_rule).parameters)
         wanted = list(inspect.signature(self.rule).parameters)[3:]
         for name, value in {
-            "slots": tuple(name for name in fields if name != "count"),
+            "slots": tuple(name for name in fields if name != self.counter),
             "init_hyper": {name: self.hyper[name] for name in named if name in self.hyper},
             "rule_hyper": {name: self.hyper[name] for name in wanted if name in self.hyper},
             "wants": frozenset(name for name in wanted if name not in self.hyper),
@@ -111,20 +120,21 @@ class Leafwise(Stage):
             slot: step.rebuild([m and _each(lambda x: backend.astype(x, x.dtype), m[slot]) for m in made])
             for slot in self.slots
         }
-        return self.state(**({"count": step.counter()} if "count" in self.state._fields else {}), **trees)
+        return self.state(**({self.counter: step.counter()} if self.counter in self.state._fields else {}), **trees)
 
     def update(
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
     ) -> tuple[list[Any], Any]:
         self._check(state, params, extra)
         names = self.state._fields
-        columns = [None if name == "count" else step.slot(getattr(state, name), f"state.{name}") for name in names]
-        clock = Clock(step, state.count if "count" in names else None)  # without that field, count is tuple's method
+        columns = [None if name == self.counter else step.slot(getattr(state, name), f"state.{name}") for name in names]
+        # Looked up among the fields, because every tuple has a method called count.
+        clock = Clock(step, getattr(state, self.counter) if self.counter in names else None)
         known: dict[int, dict[str, Any]] = {}
         results: list[Any] = []
         for i, (g, place) in enumerate(zip(updates, step.places, strict=True)):
-            if g is None or place is None:
-                results.append(None)
+            if g is None or place is None or 0 in g.shape:
+                results.append(g)
                 continue
             hyper = known.get(id(place))
             if hyper is None:

@@ -41,13 +41,18 @@ def key(seed: int | Sequence[int], like: Array) -> Array:
     HyperparameterError
         If the seed is neither.
     """
+    backend = registry.backend_of(like)
+    return backend.asarray([_signed(word) for word in seed_words(seed)], dtype=backend.xp.int32, like=like)
+
+
+def seed_words(seed: int | Sequence[int]) -> tuple[int, int]:
+    """Return a seed as two words below 2**32; HyperparameterError if it is none."""
     words = [seed >> 32, seed & 0xFFFFFFFF] if isinstance(seed, int) else list(seed)
     if len(words) != 2 or not all(0 <= int(word) < 2**32 for word in words):
         raise HyperparameterError(
             f"The seed is {seed!r}, expected an integer in [0, 2**64) or two words in [0, 2**32)."
         )
-    backend = registry.backend_of(like)
-    return backend.asarray([_signed(int(word)) for word in words], dtype=backend.xp.int32, like=like)
+    return int(words[0]), int(words[1])
 
 
 def fold_in(rng_key: Array, data: Array | int) -> Array:
@@ -104,12 +109,11 @@ def normal(rng_key: Array, like: Array, stream: int = 0) -> Array:
     wide = backend.dtype("float64" if backend.has_float64(like) else "float32")
     first, second = _words(rng_key, like, stream)
     radius = xp.sqrt(-2.0 * xp.log(_uniform(backend, first, wide)))
-    angle = (2.0 * math.pi) * _uniform(backend, second, wide)
+    cosine, sine = _cosine_and_sine(xp, _uniform(backend, second, wide))
     if is_complex(like):
         radius = radius * math.sqrt(0.5)
-        real, imag = (backend.astype(radius * f(angle), like.dtype) for f in (xp.cos, xp.sin))
-        return real + 1j * imag
-    return backend.astype(radius * xp.cos(angle), like.dtype)
+        return backend.astype(radius * cosine, like.dtype) + 1j * backend.astype(radius * sine, like.dtype)
+    return backend.astype(radius * cosine, like.dtype)
 
 
 def threefry(xp: Any, rng_key: Array, x0: Array, x1: Array) -> tuple[Array, Array]:
@@ -124,24 +128,23 @@ def threefry(xp: Any, rng_key: Array, x0: Array, x1: Array) -> tuple[Array, Arra
     x0, x1
         int32 arrays of one shape, not 0-d (NumPy warns of overflow in scalars, not in arrays).
     """
-    k0, k1 = rng_key[:1], rng_key[1:]
-    if x0.ndim != 1:
-        shape = (1,) * x0.ndim
-        k0, k1 = xp.reshape(k0, shape), xp.reshape(k1, shape)
+    k0, k1 = rng_key[0], rng_key[1]
     schedule = (k0, k1, k0 ^ k1 ^ _PARITY)
     x0, x1 = x0 + k0, x1 + k1
     for group in range(5):
         for distance in _ROTATIONS[group % 2]:
             x0 = x0 + x1
-            x1 = _rotate_left(x1, distance) ^ x0
+            x1 = _rotate_left(xp, x1, distance) ^ x0
         x0 = x0 + schedule[(group + 1) % 3]
         x1 = x1 + schedule[(group + 2) % 3] + (group + 1)
     return x0, x1
 
 
-def _rotate_left(x: Array, distance: int) -> Array:
-    # >> on int32 copies the sign bit, so the bits that come round are masked.
-    return (x << distance) | ((x >> (32 - distance)) & ((1 << distance) - 1))
+def _rotate_left(xp: Any, x: Array, distance: int) -> Array:
+    # A right shift of int32 copies the sign bit, so the bits that come round are masked. Functions, not operators:
+    # << and >> leave a DTensor as it is.
+    low = xp.bitwise_right_shift(x, 32 - distance) & ((1 << distance) - 1)
+    return xp.bitwise_left_shift(x, distance) | low
 
 
 def _words(rng_key: Array, like: Array, stream: int) -> tuple[Array, Array]:
@@ -158,8 +161,23 @@ def _words(rng_key: Array, like: Array, stream: int) -> tuple[Array, Array]:
 
 def _uniform(backend: Any, word: Array, dtype: Any) -> Array:
     # 23 bits and a half: the most that float32 holds exactly, so that every library has the same value.
-    top = backend.astype((word >> 9) & 0x7FFFFF, backend.dtype("float32"))
+    top = backend.astype(backend.xp.bitwise_right_shift(word, 9) & 0x7FFFFF, backend.dtype("float32"))
     return backend.astype((top + 0.5) * 2.0**-23, dtype)
+
+
+def _cosine_and_sine(xp: Any, turns: Array) -> tuple[Array, Array]:
+    """Return cosine and sine of an angle given in turns, in [0, 1).
+
+    By quarter turns, which are exact: near the zeros of the cosine, an angle that has been rounded is off by thousands
+    of ulp.
+    """
+    quarters = 4.0 * turns
+    nearest = xp.floor(quarters + 0.5)
+    rest = (quarters - nearest) * (0.5 * math.pi)
+    cosine, sine = xp.cos(rest), xp.sin(rest)
+    sideways = (nearest == 1.0) | (nearest == 3.0)
+    x, y = xp.where(sideways, sine, cosine), xp.where(sideways, cosine, sine)
+    return xp.where((nearest == 1.0) | (nearest == 2.0), -x, x), xp.where((nearest == 2.0) | (nearest == 3.0), -y, y)
 
 
 def _signed(word: int) -> int:

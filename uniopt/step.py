@@ -41,15 +41,17 @@ class Place:
         self._brought: dict[int, tuple[Any, Any]] = {}
 
     def bring(self, value: Any) -> Any:
-        """Return a Python number as it is, and a 0-d array on this device in the dtype of its leaves.
+        """Return a Python number as it is, and a 0-d array on this device in the dtype of its leaves (bool stays bool).
 
         A 0-d array of another dtype promotes differently in the operators and the functions of one library.
         """
-        if isinstance(value, _NUMBERS):
+        if isinstance(value, _NUMBERS) and not hasattr(value, "dtype"):  # np.float64 is a float, but promotes
             return value
         known = self._brought.get(id(value))
         if known is None:
-            here = self.backend.place(self.backend.astype(value, self.scalar_dtype), self.like)
+            condition = dtype_kind(dtype_name(value.dtype)) == "boolean"
+            near = value if condition else self.backend.astype(value, self.scalar_dtype)
+            here = self.backend.place(near, self.like)
             known = self._brought[id(value)] = (value, here)  # keeps the value alive, so that its id stays its own
         return known[1]
 

@@ -34,6 +34,7 @@ def apply_updates(params: Tree, updates: Tree) -> Tree:
     {'w': array([1.5, 1.5])}
     """
     step, changes, values = Step.of_update(updates, params)
-    assert values is not None
+    if values is None:  # an empty tree
+        return params
     sums = [None if u is None else p + u for p, u in zip(values, changes, strict=True)]
     return step.replace(params, sums)

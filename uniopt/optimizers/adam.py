@@ -8,6 +8,7 @@ from uniopt import hyperparameters
 from uniopt.chain import chain
 from uniopt.clock import Time
 from uniopt.leafwise import leafwise
+from uniopt.moments import average, checked, corrected, root
 from uniopt.numerics import abs_squared, real_full_like, zeros_like
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.decay import add_decayed_weights
@@ -46,7 +47,8 @@ def scale_by_adam(
         ScaleByAdamState,
         _init,
         _scale_by_adam,
-        **_moments(b1, b2, eps, eps_root, mu_dtype),
+        **checked(b1, b2, eps, eps_root),
+        mu_dtype=hyperparameters.dtype("mu_dtype", mu_dtype),
         nesterov=nesterov,
     )
 
@@ -65,7 +67,8 @@ def scale_by_amsgrad(
         ScaleByAmsgradState,
         _init_amsgrad,
         _scale_by_amsgrad,
-        **_moments(b1, b2, eps, eps_root, mu_dtype),
+        **checked(b1, b2, eps, eps_root),
+        mu_dtype=hyperparameters.dtype("mu_dtype", mu_dtype),
         bias_correction_mu=bias_correction_mu,
         bias_correction_nu=bias_correction_nu,
     )
@@ -187,8 +190,9 @@ def adamw(
 
     Notes
     -----
-    torch.optim.AdamW decays by 0.01 by default, keras by 0.004, mlx by 0.01; all three multiply the parameters by
-    :math:`1 - \eta\lambda` first, which in float32 rounds with a bias that the sum here does not have.
+    torch.optim.AdamW decays by 0.01 by default, keras by 0.004, mlx by 0.01, all three before the step; torch and mlx
+    multiply the parameters by :math:`1 - \eta\lambda`, which in float32 rounds with a bias that the sum here does not
+    have.
 
     References
     ----------
@@ -202,7 +206,7 @@ def adamw(
     >>> params = {"w": np.asarray([2.0]), "b": np.asarray([2.0])}
     >>> updates, state = tx.update(params, tx.init(params), params)
     >>> updates
-    {'b': array([-0.1]), 'w': array([-0.2])}
+    {'w': array([-0.2]), 'b': array([-0.1])}
     """
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
@@ -358,16 +362,6 @@ def amsgrad(
     )
 
 
-def _moments(b1: Scalar, b2: Scalar, eps: Scalar, eps_root: Scalar, mu_dtype: Any) -> dict[str, Any]:
-    return {
-        "b1": hyperparameters.decay_rate("b1", b1),
-        "b2": hyperparameters.decay_rate("b2", b2),
-        "eps": hyperparameters.nonnegative("eps", eps),
-        "eps_root": hyperparameters.nonnegative("eps_root", eps_root),
-        "mu_dtype": hyperparameters.dtype("mu_dtype", mu_dtype),
-    }
-
-
 def _init(xp: Any, p: Array, *, mu_dtype: Any) -> dict[str, Array]:
     return {"mu": zeros_like(xp, p, mu_dtype), "nu": real_full_like(xp, p)}
 
@@ -388,14 +382,10 @@ def _scale_by_adam(
     eps_root: Scalar,
     nesterov: bool,
 ) -> tuple[Array, ScaleByAdamState]:
-    mu = b1 * s.mu + (1 - b1) * g
-    nu = b2 * s.nu + (1 - b2) * abs_squared(xp, g)
-    root = _root(xp, nu / t.bias_correction(b2), eps_root)
-    if nesterov:
-        # Dozat's algorithm also multiplies the second moment by b2; no implementation does.
-        ahead = b1 * (mu / t.bias_correction(b1, ahead=1)) + (1 - b1) * (g / t.bias_correction(b1))
-        return ahead / (root + eps), s._replace(mu=mu, nu=nu)
-    return (mu / t.bias_correction(b1)) / (root + eps), s._replace(mu=mu, nu=nu)
+    mu = average(b1, s.mu, g)
+    nu = average(b2, s.nu, abs_squared(xp, g))
+    update = corrected(t, mu, g, b1, nesterov) / (root(xp, nu / t.bias_correction(b2), eps_root) + eps)
+    return update, s._replace(mu=mu, nu=nu)
 
 
 def _scale_by_amsgrad(
@@ -411,13 +401,8 @@ def _scale_by_amsgrad(
     bias_correction_mu: bool,
     bias_correction_nu: bool,
 ) -> tuple[Array, ScaleByAmsgradState]:
-    mu = b1 * s.mu + (1 - b1) * g
-    nu = b2 * s.nu + (1 - b2) * abs_squared(xp, g)
+    mu = average(b1, s.mu, g)
+    nu = average(b2, s.nu, abs_squared(xp, g))
     nu_max = xp.maximum(s.nu_max, nu / t.bias_correction(b2) if bias_correction_nu else nu)
-    m = mu / t.bias_correction(b1) if bias_correction_mu else mu
-    return m / (_root(xp, nu_max, eps_root) + eps), s._replace(mu=mu, nu=nu, nu_max=nu_max)
-
-
-def _root(xp: Any, v: Array, eps_root: Scalar) -> Array:
-    # Adding 0 changes nothing and costs a pass over memory.
-    return xp.sqrt(v) if isinstance(eps_root, float) and eps_root == 0.0 else xp.sqrt(v + eps_root)
+    m = corrected(t, mu, g, b1) if bias_correction_mu else mu
+    return m / (root(xp, nu_max, eps_root) + eps), s._replace(mu=mu, nu=nu, nu_max=nu_max)

@@ -48,7 +48,7 @@ def masked(inner: GradientTransformation, mask: Mask) -> GradientTransformation:
     >>> grads = {"w": np.ones(2), "b": np.ones(1)}
     >>> updates, _ = tx.update(grads, tx.init(grads))
     >>> updates
-    {'b': array([1.]), 'w': array([-0.1, -0.1])}
+    {'w': array([-0.1, -0.1]), 'b': array([1.])}
     """
     return transformation(Masked(stage_of(inner), mask))
 

@@ -41,6 +41,7 @@ def add_noise(eta: Scalar, gamma: Scalar, key: int = 0) -> GradientTransformatio
     ----------
     Neelakantan et al., "Adding gradient noise improves learning for very deep networks", 2015, arXiv:1511.06807.
     """
+    random.seed_words(key)
     return transformation(
         AddNoise(hyperparameters.nonnegative("eta", eta), hyperparameters.number("gamma", gamma), int(key))
     )
