@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pytest
 from uniopt.backends.protocol import Backend
 
 import uniopt
@@ -75,6 +76,16 @@ ONE_EACH = [first_case_of(name) for name in dict.fromkeys(case.optimizer for cas
 
 STATEFUL = [case for case in ONE_EACH if case.optimizer not in ("sgd", "noisy_sgd")] + [PLAIN[1]]
 """Every optimizer that has slots, once."""
+
+
+def rules_first(cases: list[Case]) -> list[Any]:
+    """Return test parameters of which the quick tests take each rule once; the others are marked wide.
+
+    The relatives of adamw are its rule with other switches. Drawing noise takes seconds where every operation on every
+    shape is compiled by itself; tests/random has it.
+    """
+    relatives = ("adam", "nadam", "nadamw", "noisy_sgd")
+    return [pytest.param(case, marks=pytest.mark.wide if case.optimizer in relatives else ()) for case in cases]
 
 
 def seed_of(*what: Any) -> int:

@@ -13,11 +13,11 @@ import pytest
 import uniopt
 from tests.conftest import require
 from tests.properties.error_unit import ulps
-from tests.properties.problems import ONE_EACH, Case, host, moved, trajectory
+from tests.properties.problems import ONE_EACH, Case, host, moved, rules_first, trajectory
 
 F = np.float32
 NOISY = Case("noisy_sgd", {"learning_rate": 0.1, "eta": 0.01})
-CASES = [*ONE_EACH, NOISY]
+CASES = rules_first([*ONE_EACH, NOISY])
 
 
 def start() -> Any:

@@ -75,8 +75,10 @@ def by_numpy(case: Case) -> tuple[float, float]:
     return f(RATE), slope
 
 
-DIFFERENTIABLE = [case for case in PLAIN if case.optimizer != "noisy_sgd"]
-DIFFERENTIABLE.append(Case("noisy_sgd", {"learning_rate": 0.1, "eta": 0.01}))
+QUICK = [PLAIN[2], PLAIN[5], PLAIN[8], PLAIN[14], PLAIN[19], PLAIN[21]]  # every rule, with its switches on
+WIDE = [case for case in PLAIN if case not in QUICK and case.optimizer != "noisy_sgd"]
+WIDE.append(Case("noisy_sgd", {"learning_rate": 0.1, "eta": 0.01}))
+DIFFERENTIABLE = [*QUICK, *(pytest.param(case, marks=pytest.mark.wide) for case in WIDE)]
 
 
 @pytest.mark.parametrize("case", DIFFERENTIABLE, ids=str)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from uniopt.backends.protocol import Backend
 
 import uniopt
 from tests.conftest import EVERYWHERE, require
@@ -27,6 +28,24 @@ def test_the_same_noise_everywhere(name: str) -> None:
     expected = trajectory(build(), start, stream, require("numpy"))
     worst = ulps(trajectory(build(), start, stream, require(name)), expected)
     assert worst.value <= 4, worst
+
+
+def test_leaves_and_state_are_kept(backend: Backend) -> None:
+    """The noise changes no input, no dtype and no shape, and skips what has no gradient."""
+    params = {"w": backend.from_numpy(np.ones(3, np.float32)), "s": backend.from_numpy(np.asarray(2.0, np.float32))}
+    tx = build()
+    state = tx.init(params)
+    updates, after = tx.update({"w": params["w"], "s": None}, state, params)
+    new = uniopt.apply_updates(params, updates)
+    assert updates["s"] is None
+    for path, x in uniopt.tree.leaves_with_paths({"w": updates["w"], "new": new}):
+        like = params["s" if path.endswith("['s']") else "w"]
+        assert (type(x), x.dtype, tuple(x.shape)) == (type(like), like.dtype, tuple(like.shape)), path
+    assert np.array_equal(backend.to_numpy(params["w"]), np.ones(3, np.float32))
+    assert float(backend.to_numpy(new["s"])) == 2.0
+    assert not np.any(backend.to_numpy(new["w"]) == 1.0)
+    assert [int(backend.to_numpy(x[0].count)) for x in (state, after)] == [0, 1]
+    assert np.array_equal(*(backend.to_numpy(x[0].rng_key) for x in (state, after)))
 
 
 def test_jit_draws_the_same_noise() -> None:
