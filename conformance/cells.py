@@ -1,0 +1,143 @@
+"""Cells: a case on a backend, a device, a data type and a mode; and the plan of those to run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from uniopt.backends import Backend
+from uniopt.conformance import peers
+from uniopt.conformance.cases import Case
+from uniopt.conformance.ground import device_name
+
+from uniopt import backends
+
+DTYPES = ("float64", "float32", "bfloat16", "float16")
+MODES = ("eager", "traced")
+ORACLES = ("reference", "numpy", *peers.ORACLES)
+
+_COMPILES_FAST = ("jax", "mlx")  # torch.compile takes half a minute a case, so it runs when it is asked for
+_SLOW = ("dask", "jax")  # a millisecond for each operation, or a compilation for each shape
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A case on a backend, a device, a data type and a mode.
+
+    Attributes
+    ----------
+    case
+        The optimizer, its hyperparameters and the problem.
+    backend
+        The library's name.
+    device
+        The device, or None where the library cannot run.
+    device_name
+        What the device is called; ``"-"`` where the library cannot run.
+    dtype, mode
+        The data type of the parameters, and ``"eager"`` or ``"traced"``.
+    unavailable
+        Why the library cannot run here, or the empty string.
+    """
+
+    case: Case
+    backend: str
+    device: Any
+    device_name: str
+    dtype: str
+    mode: str
+    unavailable: str = ""
+
+    @property
+    def name(self) -> str:
+        """Return ``optimizer/setting/problem/backend/device/dtype/mode``, which selects this cell alone."""
+        return f"{self.case.name}/{self.backend}/{self.device_name}/{self.dtype}/{self.mode}"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which cells are asked for; an empty field leaves the choice to the suite.
+
+    Attributes
+    ----------
+    cells
+        Patterns of cell names; one that is a whole name runs that cell.
+    backends, devices, dtypes, modes, optimizers
+        Names.
+    against
+        The oracles to compare with.
+    quick
+        Every setting, on the brief problem alone.
+    """
+
+    cells: Sequence[str] = ()
+    backends: Sequence[str] = ()
+    devices: Sequence[str] = ()
+    dtypes: Sequence[str] = ()
+    modes: Sequence[str] = ()
+    optimizers: Sequence[str] = ()
+    against: Sequence[str] = ()
+    quick: bool = False
+
+    def backend_names(self) -> list[str]:
+        """Return the backends that are asked for, all known ones if none is named."""
+        named = [name for name in backends.names() if any(f"/{name}/" in pattern for pattern in self.cells)]
+        return list(self.backends) or named or backends.names()
+
+
+def plan(cases: Sequence[Case], selection: Selection) -> Iterator[Cell]:
+    """Yield the selected cells, backend by backend."""
+    for name in selection.backend_names():
+        for cell in _of_backend(name, cases, selection):
+            if not selection.cells or any(fnmatchcase(cell.name, pattern) for pattern in selection.cells):
+                yield cell
+
+
+def _of_backend(name: str, cases: Sequence[Case], selection: Selection) -> Iterator[Cell]:
+    reason = backends.why_unavailable(name) or ""
+    backend = None if reason else backends.get(name)
+    modes = _modes(name, backend, selection)
+    for device in _devices(backend, selection):
+        called = "-" if device is None and backend is None else device_name(device)
+        for dtype in selection.dtypes or DTYPES[:2]:
+            for mode in modes:
+                for case in cases:
+                    if selection.optimizers and case.optimizer not in selection.optimizers:
+                        continue
+                    if _is_chosen(case, name, mode, selection):
+                        yield Cell(case, name, device, called, dtype, mode, reason)
+
+
+def _devices(backend: Backend | None, selection: Selection) -> list[Any]:
+    """Return the devices to run on: those that are named, else the first one."""
+    if backend is None:
+        return [None]
+    found = backend.devices()
+    named = selection.devices or [p.split("/")[4] for p in selection.cells if p.count("/") >= 4]
+    return (
+        [device for device in found if any(fnmatchcase(device_name(device), d) for d in named)] if named else found[:1]
+    )
+
+
+def _modes(name: str, backend: Backend | None, selection: Selection) -> list[str]:
+    asked = selection.modes or [mode for mode in MODES if any(p.endswith(f"/{mode}") for p in selection.cells)]
+    if backend is not None and backend.compile(_probe) is _probe:  # a library without a compiler
+        return [mode for mode in asked or MODES if mode == "eager"]
+    return list(asked) or (list(MODES) if name in _COMPILES_FAST else ["eager"])
+
+
+def _is_chosen(case: Case, backend: str, mode: str, selection: Selection) -> bool:
+    if mode == "traced" and case.problem.skips:  # each pattern of None is another program
+        return False
+    if selection.cells:
+        return True
+    brief = case.problem.name == "brief"
+    if selection.quick or backend in _SLOW:
+        return brief
+    return case.problem.name == "normal" if mode == "traced" else True  # a program depends on no numbers
+
+
+def _probe(x: Any) -> Any:
+    return x

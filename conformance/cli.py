@@ -1,0 +1,163 @@
+"""The command ``uniopt conformance``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from uniopt.conformance.cells import Selection
+    from uniopt.conformance.record import Record
+    from uniopt.conformance.runner import Result
+
+DESCRIPTION = "Compare every optimizer, library by library, with naive float64 loops, NumPy and the frameworks' own."
+EPILOG = """\
+verdicts:
+  PASS         within the tight bound of every oracle, and every property holds
+  INEXACT      within the wide bound, outside a tight one
+  FAIL         outside a wide bound, a property does not hold, or an error was raised
+  UNSUPPORTED  the library has no such data type; declared, and seen to raise the error
+  NOT RUN      the library is not installed or finds no device
+
+exit codes:
+  0  nothing that ran here failed
+  1  a cell failed
+  2  wrong usage, or no cell to run
+  3  a backend or a peer that was asked for by name could not run
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to a parser."""
+    parser.add_argument(
+        "cells",
+        nargs="*",
+        metavar="CELL",
+        help="cell names as --list prints them, or patterns such as 'adam/*/torch/*'; '*' is every cell there is",
+    )
+    named = {
+        "backend": "a library, such as torch",
+        "device": "a device, such as cpu or cuda:0 (default: the library's first)",
+        "dtype": "a data type (default: float64 and float32)",
+        "mode": "eager, or traced by the library's own compiler",
+        "optimizer": "an optimizer, such as adamw",
+        "against": "an oracle: reference, numpy, optax or torch",
+    }
+    for name, text in named.items():
+        parser.add_argument(f"--{name}", action="append", default=[], metavar="NAME", help=f"{text}; repeatable")
+    parser.add_argument("--list", action="store_true", help="print the names of the cells, and run none")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write record.json and report.md there")
+    parser.add_argument("--quick", action="store_true", help="one brief problem instead of all")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
+    from uniopt.conformance import report, suite
+    from uniopt.conformance.cells import Selection
+
+    selection = Selection(
+        args.cells, args.backend, args.device, args.dtype, args.mode, args.optimizer, args.against, args.quick
+    )
+    if wrong := _unknown(selection):
+        print(f"uniopt conformance: {wrong}", file=sys.stderr)
+        return 2
+    cells, _ = suite.planned(selection)
+    if not cells:
+        print(
+            "uniopt conformance: no cell matches, so nothing was tested. `uniopt conformance --list` names the cells.",
+            file=sys.stderr,
+        )
+        return 2
+    if args.list:
+        print("\n".join(cell.name for cell in cells))
+        return 0
+    with _Progress(len(cells)) as progress:
+        record = suite.run(selection, on_result=progress)
+    _show(record)
+    if args.out:
+        args.out.mkdir(parents=True, exist_ok=True)
+        record.save(args.out / "record.json")
+        (args.out / "report.md").write_text(report.markdown(record), encoding="utf-8")
+        print(f"Written: {args.out / 'record.json'}, {args.out / 'report.md'}")
+    return record.exit_code()
+
+
+def _unknown(selection: Selection) -> str:
+    """Return which name is not known, and which are."""
+    from uniopt.conformance.cases import SETTINGS
+    from uniopt.conformance.cells import DTYPES, MODES, ORACLES
+
+    from uniopt import backends
+
+    choices = (
+        ("backend", selection.backends, backends.names()),
+        ("optimizer", selection.optimizers, list(SETTINGS)),
+        ("dtype", selection.dtypes, DTYPES),
+        ("mode", selection.modes, MODES),
+        ("oracle", selection.against, ORACLES),
+    )
+    for what, asked, known in choices:
+        if unknown := [name for name in asked if name not in known]:
+            return f"no {what} is called {unknown[0]!r}. Known: {', '.join(known)}."
+    return ""
+
+
+class _Progress:
+    """One line on a terminal that says how far the run is; nothing where the output is no terminal."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.counts: Counter[str] = Counter()
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __call__(self, result: Result) -> None:
+        self.counts[result.verdict.value] += 1
+        if sys.stderr.isatty():
+            done = sum(self.counts.values())
+            verdicts = ", ".join(f"{count} {name}" for name, count in self.counts.items())
+            print(
+                f"\r\x1b[2K{done}/{self.total}  {verdicts}  {result.cell.name}"[:160],
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def __exit__(self, *_: object) -> None:
+        if sys.stderr.isatty():
+            print("\r\x1b[2K", end="", file=sys.stderr)
+
+
+def _show(record: Record) -> None:
+    """Print the report: in colour where rich is installed and the output is a terminal, else plain."""
+    from uniopt.conformance import report
+
+    try:
+        from rich.console import Console
+        from rich.table import Table
+    except ImportError:
+        print(report.text(record))
+        return
+    if not sys.stdout.isatty():
+        print(report.text(record))
+        return
+    console = Console(highlight=False)
+    head, rows = report.matrix(record)
+    table = Table(*head)
+    for row in rows:
+        table.add_row(*(_coloured(entry) for entry in row))
+    console.print("\n".join(report.problems(record)), markup=False)
+    console.print(table)
+    console.print(
+        "\n".join([*report.unsupported(record), *report.not_run(record), report.summary(record)]), markup=False
+    )
+
+
+def _coloured(entry: str) -> str:
+    colours = {"PASS": "green", "INEXACT": "yellow", "FAIL": "red", "UNSUPPORTED": "cyan", "NOT": "magenta"}
+    colour = colours.get(entry.split(" ", maxsplit=1)[0])
+    return f"[{colour}]{entry}[/]" if colour else entry

@@ -1,0 +1,56 @@
+"""Where a case is computed: a library, one of its devices, and a data type."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from uniopt.backends import Backend
+from uniopt.backends.dtypes import dtype_name
+from uniopt.conformance.problems import Values
+
+from uniopt import tree
+from uniopt.typing import Array, Tree
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """A library, one of its devices, and the data type of the parameters."""
+
+    backend: Backend
+    device: Any
+    dtype: str
+
+    def put(self, values: Tree) -> Tree:
+        """Return a tree of NumPy arrays on this ground."""
+        return tree.map(lambda x: self.backend.from_numpy(x, self.dtype, self.device), values)
+
+    def restore(self, values: Tree, dtypes: Tree) -> Tree:
+        """Return a tree of NumPy arrays on this ground, each in the dtype that is named."""
+        return tree.map(lambda x, dtype: self.backend.from_numpy(x, dtype, self.device), values, dtypes)
+
+    def read(self, arrays: Tree) -> list[Values | None]:
+        """Return copies of the leaves in NumPy."""
+        return [None if x is None else self.backend.to_numpy(x) for x in tree.flatten(arrays)[0]]
+
+    def outline(self, x: Array) -> tuple[Any, ...]:
+        """Return what must stay as it is from step to step: type, data type, shape and device."""
+        return type(x), dtype_name(x.dtype), tuple(x.shape), str(self.backend.device(x))
+
+
+def device_name(device: Any) -> str:
+    """Return a device by a short name such as ``cpu`` or ``cuda:0``, which each library writes in its own way."""
+    text = str(device)
+    if numbered := re.fullmatch(r"<(\w+) Device (\d+)>", text):  # CuPy
+        return f"{numbered[1].lower()}:{numbered[2]}"
+    inner = re.search(r"\('?(\w+)", text)  # MLX, array-api-strict
+    return (inner[1] if inner else text).removesuffix(":0")
+
+
+def same_bits(a: list[Values | None], b: list[Values | None]) -> bool:
+    """Return whether two lists of leaves agree in dtype, shape and every bit."""
+    return len(a) == len(b) and all(
+        x is y if x is None or y is None else x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes()
+        for x, y in zip(a, b, strict=True)
+    )

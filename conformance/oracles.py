@@ -1,0 +1,91 @@
+"""What a cell is compared with: the reference, NumPy, and the frameworks' own optimizers. Each path is walked once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from uniopt.conformance import peers, tolerances
+from uniopt.conformance.cases import Case
+from uniopt.conformance.cells import ORACLES, Cell
+from uniopt.conformance.error_unit import Trajectory
+from uniopt.conformance.ground import Ground
+from uniopt.conformance.problems import Values
+from uniopt.conformance.reference.leaf import Leaf
+from uniopt.conformance.walk import walk
+
+from uniopt import backends, tree
+
+
+class Oracles:
+    """The oracles that are asked for, and the paths that they have walked.
+
+    Attributes
+    ----------
+    absent
+        The libraries that would be oracles, but are not installed.
+    """
+
+    def __init__(self, against: Sequence[str] = ()) -> None:
+        self.names = tuple(against) or ORACLES
+        self.absent = [name for name in self.names if name in peers.ORACLES and peers.oracle(name) is None]
+        self._known: dict[tuple[str, Case, str], Trajectory] = {}
+
+    def speaks(self, name: str, cell: Cell) -> bool:
+        """Return whether an oracle has anything to say about a cell."""
+        if name in self.absent or tolerances.bound(name, cell.backend, cell.dtype, cell.mode) is None:
+            return False
+        if name == "reference":
+            return cell.case.reference is not None and cell.case.problem.squares_fit(cell.dtype)
+        if name == "numpy":
+            return (cell.backend, cell.mode) != ("numpy", "eager")
+        return _peer(name).covers(cell.case)
+
+    def any(self, cell: Cell) -> bool:
+        """Return whether a cell is compared with anything at all."""
+        return any(self.speaks(name, cell) for name in self.names)
+
+    def of(self, cell: Cell) -> dict[str, Trajectory]:
+        """Return the path that each oracle expects of a cell."""
+        return {name: self._path(name, cell) for name in self.names if self.speaks(name, cell)}
+
+    def _path(self, name: str, cell: Cell) -> Trajectory:
+        key = (name, cell.case, cell.dtype)
+        if key not in self._known:
+            self._known[key] = _walk(name, cell.case, cell.dtype)
+        return self._known[key]
+
+
+def _walk(name: str, case: Case, dtype: str) -> Trajectory:
+    if name == "reference":
+        return _reference(case, dtype)
+    if name == "numpy":
+        return walk(case, _host(dtype)).trajectory
+    return _peer(name).trajectory(case)
+
+
+def _peer(name: str) -> Any:
+    peer = peers.oracle(name)
+    assert peer is not None  # the absent ones are not asked
+    return peer
+
+
+def _reference(case: Case, dtype: str) -> Trajectory:
+    """Return the path of the naive loops in float64, from what the dtype holds of the problem."""
+    assert case.reference is not None  # else it has nothing to say
+    host = _host(dtype)
+    present = [x is not None for x in tree.flatten(case.problem.params)[0]]
+    start, *gradients = (host.read(host.put(x)) for x in (case.problem.params, *case.problem.gradients))
+    # An absent parameter keeps its place as one without elements, for the noise is numbered by the leaves.
+    params = [Leaf((0,), []) if x is None else Leaf.of(x) for x in start]
+    streams = [[None if g is None else Leaf.of(g) for g in gradient] for gradient in gradients]
+    path: list[list[Values | None]] = [start]
+    for leaves in case.reference(params, streams, **case.plain_hyper()):
+        arrays = [np.asarray(leaf.values, np.float64).reshape(leaf.shape) for leaf in leaves]
+        path.append([x if here else None for x, here in zip(arrays, present, strict=True)])
+    return path
+
+
+def _host(dtype: str) -> Ground:
+    return Ground(backends.get("numpy"), "cpu", dtype)

@@ -1,0 +1,144 @@
+"""Problems: parameters, and a recorded gradient for every step, so that all libraries see the same numbers.
+
+The trees hold a 0-d, an empty, an odd, a 4-D and a transposed 2-D leaf, one that starts at zero (its error unit is the
+distance moved alone), and ``None``. Everything is NumPy float64, drawn from one seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from uniopt import tree
+from uniopt.typing import Tree
+
+Values: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+SEED = 20240229
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Parameters and a recorded stream of gradients.
+
+    Attributes
+    ----------
+    name
+        What the problem is called in case names.
+    params
+        A tree of NumPy float64 arrays.
+    gradients
+        One tree for each step, like the parameters; ``None`` skips a leaf in that step.
+    scale
+        The order of magnitude of the parameters and the gradients.
+    """
+
+    name: str
+    params: Tree
+    gradients: tuple[Tree, ...]
+    scale: float = 1.0
+
+    def squares_fit(self, dtype: str) -> bool:
+        """Return whether a dtype can hold the squares of the gradients; those that are too small may become 0."""
+        return self.scale**2 < (1e38 if dtype in ("float32", "bfloat16") else 1e4 if dtype == "float16" else 1e300)
+
+    @property
+    def skips(self) -> bool:
+        """Return whether some gradient is ``None`` where there is a parameter."""
+        present = len(tree.leaves(self.params))
+        return any(len(tree.leaves(gradient)) < present for gradient in self.gradients)
+
+
+Stream: TypeAlias = Callable[[np.random.Generator, int, tuple[int, ...]], Values]
+
+
+def parameters(rng: np.random.Generator, scale: float = 1.0) -> Tree:
+    """Return the tree of parameters, standard normal times `scale`."""
+
+    def draw(*shape: int) -> Values:
+        return np.asarray(scale * rng.standard_normal(shape))
+
+    return {
+        "scalar": draw(),
+        "empty": draw(0, 3),
+        "vector": (draw(7), np.zeros(3)),
+        "matrix": draw(5, 3).T,
+        "kernel": [draw(2, 3, 2, 2), None],
+    }
+
+
+def recorded(name: str, stream: Stream, scale: float = 1.0, steps: int = 6) -> Problem:
+    """Return the problem whose gradients are drawn leaf by leaf from a stream."""
+    rng = np.random.default_rng(SEED)
+    params = parameters(rng, scale)
+
+    def gradient(step: int) -> Tree:
+        return tree.map(lambda p: np.asarray(scale * stream(rng, step, p.shape)), params)
+
+    return Problem(name, params, tuple(gradient(step) for step in range(steps)), scale)
+
+
+def _normal(rng: np.random.Generator, step: int, shape: tuple[int, ...]) -> Values:
+    return np.asarray(rng.standard_normal(shape))
+
+
+def _heavy_tailed(rng: np.random.Generator, step: int, shape: tuple[int, ...]) -> Values:
+    return np.asarray(rng.standard_t(1.5, shape))
+
+
+def _sparse(rng: np.random.Generator, step: int, shape: tuple[int, ...]) -> Values:
+    """Four of five are exactly zero, and all of them in the first step."""
+    drawn = rng.standard_normal(shape)
+    return np.where((rng.random(shape) < 0.2) & (step > 0), drawn, 0.0)
+
+
+def _sign_flips(rng: np.random.Generator, step: int, shape: tuple[int, ...]) -> Values:
+    return np.asarray((-1.0) ** step * (1.0 + rng.random(shape)))
+
+
+def _constant(rng: np.random.Generator, step: int, shape: tuple[int, ...]) -> Values:
+    """The same numbers in every step, of both signs."""
+    size = int(np.prod(shape))
+    return np.asarray((np.arange(size) + 1.0) * (-1.0) ** np.arange(size) / (size + 1)).reshape(shape)
+
+
+def _skipping(problem: Problem) -> Problem:
+    """Return the problem with no gradient for the matrix in every other step."""
+    gradients = tuple(
+        {**gradient, "matrix": None} if step % 2 else gradient for step, gradient in enumerate(problem.gradients)
+    )
+    return Problem("skipped", problem.params, gradients)
+
+
+def _brief() -> Problem:
+    """Return a problem of three leaves, each with a stream of its own, for where an operation takes long."""
+    rng = np.random.default_rng(SEED)
+    full = parameters(rng)
+
+    def few(scalar: Values, vector: Values, matrix: Values) -> Tree:
+        return {"scalar": scalar, "empty": None, "vector": (vector, None), "matrix": matrix, "kernel": [None, None]}
+
+    def gradient(step: int) -> Tree:
+        return few(_sign_flips(rng, step, ()), _sparse(rng, step, (7,)), _heavy_tailed(rng, step, (3, 5)))
+
+    params = few(full["scalar"], full["vector"][0], full["matrix"])
+    return Problem("brief", params, tuple(gradient(step) for step in range(4)))
+
+
+PROBLEMS = {
+    problem.name: problem
+    for problem in (
+        recorded("normal", _normal),
+        _brief(),
+        recorded("heavy_tailed", _heavy_tailed),
+        recorded("sparse", _sparse),
+        recorded("tiny", _normal, scale=1e-30),
+        recorded("huge", _normal, scale=1e30),
+        recorded("sign_flips", _sign_flips),
+        recorded("constant", _constant),
+        _skipping(recorded("normal", _normal)),
+    )
+}

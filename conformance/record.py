@@ -1,0 +1,121 @@
+"""The record of a run: one JSON document, from which every report is made."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from uniopt.conformance.provenance import provenance
+from uniopt.conformance.runner import Result
+from uniopt.conformance.verdicts import Comparison, Verdict
+
+SCHEMA = "uniopt-conformance/1"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run has shown.
+
+    Attributes
+    ----------
+    provenance
+        What was run, on what, from which source, by which command.
+    missing
+        What was asked for by name and could not run, with the reason.
+    cells
+        One entry for each cell: its name and parts, verdict, reason, comparisons, properties, seconds, and the command
+        that runs it alone.
+    """
+
+    provenance: dict[str, Any]
+    missing: dict[str, str]
+    cells: Sequence[dict[str, Any]]
+
+    @classmethod
+    def of(cls, results: Iterable[Result], missing: dict[str, str], peers: Iterable[str] = ()) -> Record:
+        """Return the record of results that have just been made."""
+        made = list(results)
+        libraries = dict.fromkeys(result.cell.backend for result in made if not result.cell.unavailable)
+        return cls(provenance(libraries, peers), missing, [_cell(result) for result in made])
+
+    @classmethod
+    def load(cls, path: str | Path) -> Record:
+        """Return the record in a file.
+
+        Raises
+        ------
+        ValueError
+            If the file is no record of this version.
+        """
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+            raise ValueError(f"{path} is no conformance record of the schema {SCHEMA!r}.")
+        return cls(document["provenance"], document["missing"], document["cells"])
+
+    def save(self, path: str | Path) -> None:
+        """Write the record to a file."""
+        document = {"schema": SCHEMA, "summary": self.summary(), **asdict(self)}
+        Path(path).write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+    def summary(self) -> dict[str, int]:
+        """Return how many cells have each verdict."""
+        counted = Counter(cell["verdict"] for cell in self.cells)
+        return {verdict.value: counted[verdict.value] for verdict in Verdict}
+
+    def exit_code(self) -> int:
+        """Return 1 after a failure, 3 where something asked for by name did not run, 2 without any cell, else 0."""
+        summary = self.summary()
+        if summary[Verdict.FAIL]:
+            return 1
+        if self.missing:
+            return 3
+        return 0 if sum(summary.values()) > summary[Verdict.NOT_RUN] else 2
+
+
+def command(cell: str, against: Sequence[str] = ()) -> str:
+    """Return the command that runs one cell alone."""
+    return shlex.join(["uniopt", "conformance", cell, *(x for name in against for x in ("--against", name))])
+
+
+def _cell(result: Result) -> dict[str, Any]:
+    cell = result.cell
+    return {
+        "name": cell.name,
+        "optimizer": cell.case.optimizer,
+        "setting": cell.case.setting,
+        "problem": cell.case.problem.name,
+        "backend": cell.backend,
+        "device": cell.device_name,
+        "dtype": cell.dtype,
+        "mode": cell.mode,
+        "verdict": result.verdict.value,
+        "reason": result.reason,
+        "comparisons": {oracle: _comparison(comparison) for oracle, comparison in result.comparisons.items()},
+        "properties": result.properties,
+        "compilations": result.compilations,
+        "seconds": round(result.seconds, 4),
+        "command": command(cell.name),
+    }
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "verdict": comparison.verdict.value,
+        "max_ulp": repr(comparison.worst.ulp),
+        "tight": comparison.bound.tight,
+        "wide": comparison.bound.wide,
+        "reason": comparison.bound.reason,
+        "worst": _place(comparison.worst),
+        "diverges": comparison.diverges and _place(comparison.diverges),
+    }
+
+
+def _place(place: Any) -> dict[str, Any]:
+    """Numbers as text, as Python writes them: JSON has no infinity and no NaN."""
+    fields = asdict(place)
+    return {**fields, **{name: repr(fields[name]) for name in ("expected", "found", "ulp")}}

@@ -1,0 +1,93 @@
+"""Running cells: each is walked, compared with its oracles, and judged."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+
+import numpy as np
+from uniopt.conformance import gaps, peers, tolerances
+from uniopt.conformance.cells import Cell
+from uniopt.conformance.error_unit import differences
+from uniopt.conformance.ground import Ground
+from uniopt.conformance.oracles import Oracles
+from uniopt.conformance.verdicts import Comparison, Verdict, judge
+from uniopt.conformance.walk import Walk, walk
+
+from uniopt import backends, tree
+
+
+@dataclass
+class Result:
+    """What is known of a cell after its run.
+
+    Attributes
+    ----------
+    cell
+        The cell.
+    verdict
+        What can be said of it.
+    reason
+        Why it is UNSUPPORTED or NOT RUN, or which error was raised.
+    comparisons
+        By oracle.
+    properties
+        What is wrong, by property; the empty string where it holds.
+    compilations
+        How often the step was compiled; None in eager mode.
+    seconds
+        Wall time.
+    """
+
+    cell: Cell
+    verdict: Verdict
+    reason: str = ""
+    comparisons: dict[str, Comparison] = field(default_factory=dict)
+    properties: dict[str, str] = field(default_factory=dict)
+    compilations: int | None = None
+    seconds: float = 0.0
+
+
+def run_cells(cells: Iterable[Cell], oracles: Oracles) -> Iterator[Result]:
+    """Yield the result of each cell."""
+    for cell in cells:
+        started = time.perf_counter()
+        result = run_cell(cell, oracles)
+        result.seconds = time.perf_counter() - started
+        yield result
+
+
+def run_cell(cell: Cell, oracles: Oracles) -> Result:
+    """Return the result of one cell; an error that it raises is its failure."""
+    if cell.unavailable:
+        return Result(cell, Verdict.NOT_RUN, cell.unavailable)
+    setup = peers.setup(cell.backend)
+    session = getattr(setup, "session", None)
+    ground = Ground(backends.get(cell.backend), cell.device, cell.dtype)
+    # Overflow is part of some problems; what comes of it is compared.
+    with session(cell.dtype) if session else nullcontext(), np.errstate(all="ignore"):
+        gap = gaps.find(cell.backend, cell.device_name, cell.dtype)
+        if gap is not None:
+            wrong = gaps.check(gap, ground)
+            return Result(cell, Verdict.FAIL if wrong else Verdict.UNSUPPORTED, wrong or gap.reason)
+        try:
+            walked = walk(cell.case, ground, cell.mode, getattr(setup, "settle", lambda x: x))
+        except Exception:
+            return Result(cell, Verdict.FAIL, traceback.format_exc(limit=-3))
+        return _judged(cell, walked, oracles)
+
+
+def _judged(cell: Cell, walked: Walk, oracles: Oracles) -> Result:
+    paths = tree.paths(tree.flatten(cell.case.problem.params)[1])
+    comparisons = {}
+    for name, expected in oracles.of(cell).items():
+        bound = tolerances.bound(name, cell.backend, cell.dtype, cell.mode)
+        assert bound is not None  # oracles without one say nothing
+        found = differences(walked.trajectory, expected, paths, cell.dtype)
+        comparisons[name] = Comparison.of(found, bound)
+    reason = "" if comparisons else "compared with nothing: no oracle that was asked has anything to say about it"
+    verdict = judge(comparisons.values(), walked.properties)
+    return Result(cell, verdict, reason, comparisons, walked.properties, walked.compilations)

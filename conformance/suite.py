@@ -1,0 +1,102 @@
+"""The suite as functions: plan, run, and check one optimizer of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from uniopt.conformance.cases import Case, all_cases
+from uniopt.conformance.cells import Cell, Selection, plan
+from uniopt.conformance.oracles import Oracles
+from uniopt.conformance.problems import PROBLEMS
+from uniopt.conformance.record import Record
+from uniopt.conformance.report import text
+from uniopt.conformance.runner import Result, run_cells
+
+from uniopt import backends
+
+
+class ConformanceError(AssertionError):
+    """A cell failed, or nothing was compared; the message is the report."""
+
+
+def planned(selection: Selection, cases: Sequence[Case] | None = None) -> tuple[list[Cell], Oracles]:
+    """Return the cells of a selection that some oracle can judge, and the oracles."""
+    oracles = Oracles(selection.against)
+    cells = plan(all_cases() if cases is None else cases, selection)
+    return [cell for cell in cells if oracles.any(cell)], oracles
+
+
+def run(
+    selection: Selection = Selection(),  # noqa: B008 (frozen)
+    cases: Sequence[Case] | None = None,
+    on_result: Callable[[Result], None] = lambda result: None,
+) -> Record:
+    """Return the record of a run.
+
+    Parameters
+    ----------
+    selection
+        Which cells; by default those that the suite chooses.
+    cases
+        The cases; by default those of every exported optimizer.
+    on_result
+        Called after each cell.
+    """
+    cells, oracles = planned(selection, cases)
+    results = []
+    for result in run_cells(cells, oracles):
+        on_result(result)
+        results.append(result)
+    return Record.of(
+        results, _missing(selection, oracles), [n for n in oracles.names if n not in ("reference", "numpy")]
+    )
+
+
+def check(
+    make: Callable[..., Any],
+    reference: Callable[..., Any] | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    selection: Selection = Selection(against=("reference", "numpy")),  # noqa: B008 (frozen)
+) -> Record:
+    """Test an optimizer on every library that is installed, and raise unless it conforms.
+
+    Parameters
+    ----------
+    make
+        Returns a gradient transformation when called with hyperparameters.
+    reference
+        The same optimizer as naive loops, like those of `uniopt.conformance.reference`; without it, the other
+        libraries are compared with NumPy.
+    settings
+        Hyperparameters by a name of your choice; by default none.
+    selection
+        Which libraries, data types and modes.
+
+    Returns
+    -------
+    Record
+
+    Raises
+    ------
+    ConformanceError
+        If a cell fails, a library that was named cannot run, or no cell was run.
+    """
+    name = getattr(make, "__name__", type(make).__name__)
+    cases = [
+        Case(name, setting, problem, hyper, make, reference)
+        for setting, hyper in (settings or {"default": {}}).items()
+        for problem in PROBLEMS.values()
+    ]
+    record = run(selection, cases)
+    if record.exit_code():
+        raise ConformanceError("\n" + text(record))
+    return record
+
+
+def _missing(selection: Selection, oracles: Oracles) -> dict[str, str]:
+    """Return what was asked for by name and cannot run, with the reason."""
+    named = [*selection.backends, *(n for n in selection.backend_names() if selection.cells and n not in ("numpy",))]
+    reasons = {name: backends.why_unavailable(name) for name in dict.fromkeys(named)}
+    found = {name: reason for name, reason in reasons.items() if reason}
+    return found | {name: f"{name} is not installed" for name in oracles.absent if name in selection.against}

@@ -1,0 +1,138 @@
+"""Walking a case on one library: the parameters after every step, and what was seen on the way."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from uniopt.backends.dtypes import dtype_name
+from uniopt.conformance.cases import Case
+from uniopt.conformance.ground import Ground, same_bits
+from uniopt.conformance.problems import Values
+from uniopt.conformance.programs import Eager, Traced
+
+from uniopt import tree
+from uniopt.typing import Tree
+
+PROPERTIES = {
+    "leaves": "parameters keep their type, data type, shape and device; updates have those of the parameters",
+    "inputs": "gradients, state and parameters that are passed in are not written to",
+    "state": "the state keeps its structure, types, data types, shapes and devices",
+    "resume": "going on from a pickled transformation and a rebuilt state gives the same bits (eager)",
+    "compilations": "one compilation serves all steps (traced)",
+}
+"""What a walk looks at besides the numbers."""
+
+Settle = Callable[[Tree], Tree]
+
+
+@dataclass
+class Walk:
+    """What came of a walk.
+
+    Attributes
+    ----------
+    trajectory
+        The leaves of the parameters before the first step and after each one.
+    properties
+        For each property that was looked at, the first thing that was wrong, or the empty string.
+    compilations
+        How often the step was compiled; None in eager mode.
+    """
+
+    trajectory: list[list[Values | None]]
+    properties: dict[str, str] = field(default_factory=dict)
+    compilations: int | None = None
+
+    def expect(self, name: str, wrong: str) -> None:
+        """Note that a property was looked at, and what is wrong with it, if anything."""
+        self.properties[name] = self.properties.get(name) or wrong
+
+
+def walk(case: Case, ground: Ground, mode: str = "eager", settle: Settle = lambda x: x) -> Walk:
+    """Return what a case does on a library.
+
+    Parameters
+    ----------
+    case
+        The optimizer, its hyperparameters and the problem.
+    ground
+        Where to compute.
+    mode
+        ``"eager"``, or ``"traced"`` by the library's own compiler.
+    settle
+        Computes what a lazy library has put off, so that its graph does not grow from step to step.
+    """
+    tx = case.transformation()
+    params = ground.put(case.problem.params)
+    state = tx.init(params)
+    result = Walk([ground.read(params)])
+    step = Traced(tx, ground.backend) if mode == "traced" else Eager(tx)
+    steps = len(case.problem.gradients)
+    saved = b""
+    for t, gradient in enumerate(case.problem.gradients, start=1):
+        given = (ground.put(gradient), state, params)
+        before = ground.read(given)
+        updates, state, params = settle(step(*given))
+        result.trajectory.append(ground.read(params))
+        result.expect("inputs", "" if same_bits(before, ground.read(given)) else f"written to in step {t}")
+        result.expect("leaves", _changed(ground, given[2], params, "params", t))
+        result.expect("leaves", _unlike(ground, params, updates, t))
+        result.expect("state", _changed(ground, given[1], state, "state", t))
+        if t == steps // 2:
+            saved = _save(ground, tx, state, params)
+    if isinstance(step, Traced):
+        result.compilations = step.traces
+        result.expect("compilations", "" if step.traces == 1 else f"{step.traces} compilations for {steps} steps")
+    else:
+        result.expect("resume", _resume(ground, case, saved, result.trajectory, settle))
+    return result
+
+
+def _changed(ground: Ground, old: Tree, new: Tree, name: str, t: int) -> str:
+    """Return what has changed from one step to the next besides the values."""
+    before, after = (
+        {path: ground.outline(x) for path, x in tree.leaves_with_paths(values, name)} for values in (old, new)
+    )
+    for path in before | after:
+        if before.get(path) != after.get(path):
+            return f"{path} was {_spoken(before.get(path))}, and {_spoken(after.get(path))} after step {t}"
+    return ""
+
+
+def _unlike(ground: Ground, params: Tree, updates: Tree, t: int) -> str:
+    """Return which update is not of its parameter's data type, shape and device."""
+    expected = {path: ground.outline(p)[1:] for path, p in tree.leaves_with_paths(params, "")}
+    for path, u in tree.leaves_with_paths(updates, ""):
+        if (found := ground.outline(u)[1:]) != expected.get(path):
+            return f"updates{path} is {found} in step {t}, its parameter {expected.get(path)}"
+    return ""
+
+
+def _spoken(outline: tuple[Any, ...] | None) -> str:
+    if outline is None:
+        return "absent"
+    kind, dtype, shape, device = outline
+    return f"a {kind.__name__} of {dtype}, shape {shape}, on {device}"
+
+
+def _save(ground: Ground, tx: Any, state: Tree, params: Tree) -> bytes:
+    """Return the transformation, and state and parameters in NumPy, pickled."""
+    values = tree.map(ground.backend.to_numpy, (state, params))
+    dtypes = tree.map(lambda x: dtype_name(x.dtype), (state, params))
+    return pickle.dumps((tx, values, dtypes))
+
+
+def _resume(ground: Ground, case: Case, saved: bytes, trajectory: list[list[Values | None]], settle: Settle) -> str:
+    """Return where a run that goes on from what was saved departs from the uninterrupted one."""
+    tx, values, dtypes = pickle.loads(saved)
+    state, params = ground.restore(values, dtypes)
+    step = Eager(tx)
+    steps = len(case.problem.gradients)
+    for t in range(steps // 2, steps):
+        _, state, params = settle(step(ground.put(case.problem.gradients[t]), state, params))
+        if not same_bits(ground.read(params), trajectory[t + 1]):
+            return f"differs from the uninterrupted run in step {t + 1}"
+    return ""
