@@ -5,7 +5,8 @@ import sys
 
 from uniopt.conformance import cli
 
-parser = argparse.ArgumentParser(prog="python -m uniopt.conformance", description=cli.DESCRIPTION, epilog=cli.EPILOG)
-parser.formatter_class = argparse.RawDescriptionHelpFormatter
+parser = argparse.ArgumentParser(
+    prog="python -m uniopt.conformance", formatter_class=argparse.RawDescriptionHelpFormatter
+)
 cli.add_arguments(parser)
 sys.exit(cli.run(parser.parse_args()))

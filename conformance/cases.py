@@ -52,6 +52,10 @@ class Case:
         """Return ``optimizer/setting/problem``."""
         return f"{self.optimizer}/{self.setting}/{self.problem.name}"
 
+    def is_registered(self) -> bool:
+        """Return whether the optimizer is one that uniopt exports, which the command line knows by name."""
+        return exported().get(self.optimizer) is self.make
+
     def transformation(self) -> Any:
         """Return the transformation under test."""
         return self.make(**{name: x.for_uniopt if isinstance(x, Written) else x for name, x in self.hyper.items()})
@@ -62,19 +66,21 @@ class Case:
 
 
 # Large rates and epsilons, so that each term is seen in the result: an epsilon of 1e-8 could stand anywhere.
-RATE = {"learning_rate": 0.125}
-FALLING = {"learning_rate": Written(uniopt.linear_schedule(0.5, 0.125, 5), lambda n: 0.5 - 0.375 * min(n, 5) / 5)}
+RATE: dict[str, Any] = {"learning_rate": 0.125}
+FALLING: dict[str, Any] = {
+    "learning_rate": Written(uniopt.linear_schedule(0.5, 0.125, 5), lambda n: 0.5 - 0.375 * min(n, 5) / 5)
+}
 MASK = Written(
     {"empty": True, "kernel": False, "matrix": True, "scalar": False, "vector": (True, False)},
     (True, False, False, True, False, True, False),  # empty, kernel, None, matrix, scalar, vector
 )
-_ADAM = {
+_ADAM: dict[str, dict[str, Any]] = {
     "default": RATE,
     "momenta": {**RATE, "b1": 0.5, "b2": 0.75, "eps": 0.125},
     "eps_root": {**RATE, "b2": 0.9, "eps": 0.0, "eps_root": 0.25},
     "schedule": FALLING,
 }
-_DECAY = {
+_DECAY: dict[str, dict[str, Any]] = {
     **_ADAM,
     "decay": {**RATE, "weight_decay": 0.25},
     "masked": {**RATE, "weight_decay": 0.5, "mask": MASK},

@@ -81,15 +81,14 @@ class Selection:
     against: Sequence[str] = ()
     quick: bool = False
 
-    def backend_names(self) -> list[str]:
-        """Return the backends that are asked for, all known ones if none is named."""
-        named = [name for name in backends.names() if any(f"/{name}/" in pattern for pattern in self.cells)]
-        return list(self.backends) or named or backends.names()
+    def named_backends(self) -> list[str]:
+        """Return the backends that are asked for by name, as an option or within the name of a cell."""
+        return list(self.backends) or [n for n in backends.names() if any(f"/{n}/" in cell for cell in self.cells)]
 
 
 def plan(cases: Sequence[Case], selection: Selection) -> Iterator[Cell]:
     """Yield the selected cells, backend by backend."""
-    for name in selection.backend_names():
+    for name in selection.named_backends() or backends.names():
         for cell in _of_backend(name, cases, selection):
             if not selection.cells or any(fnmatchcase(cell.name, pattern) for pattern in selection.cells):
                 yield cell

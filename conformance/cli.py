@@ -31,7 +31,8 @@ exit codes:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options to a parser."""
+    """Describe the command to a parser."""
+    parser.description, parser.epilog = DESCRIPTION, EPILOG
     parser.add_argument(
         "cells",
         nargs="*",
@@ -150,7 +151,8 @@ def _show(record: Record) -> None:
     table = Table(*head)
     for row in rows:
         table.add_row(*(_coloured(entry) for entry in row))
-    console.print("\n".join(report.problems(record)), markup=False)
+    for line in report.problems(record):
+        console.print(line, markup=False)
     console.print(table)
     console.print(
         "\n".join([*report.unsupported(record), *report.not_run(record), report.summary(record)]), markup=False

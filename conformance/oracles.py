@@ -40,7 +40,7 @@ class Oracles:
             return cell.case.reference is not None and cell.case.problem.squares_fit(cell.dtype)
         if name == "numpy":
             return (cell.backend, cell.mode) != ("numpy", "eager")
-        return _peer(name).covers(cell.case)
+        return bool(_peer(name).covers(cell.case))
 
     def any(self, cell: Cell) -> bool:
         """Return whether a cell is compared with anything at all."""
@@ -62,7 +62,8 @@ def _walk(name: str, case: Case, dtype: str) -> Trajectory:
         return _reference(case, dtype)
     if name == "numpy":
         return walk(case, _host(dtype)).trajectory
-    return _peer(name).trajectory(case)
+    path: Trajectory = _peer(name).trajectory(case)
+    return path
 
 
 def _peer(name: str) -> Any:

@@ -45,7 +45,8 @@ def problems(record: Record) -> Iterator[str]:
             if c["diverges"]:
                 yield f"  {_divergence(oracle, c)}"
         yield from (f"  {name}: {wrong}" for name, wrong in cell["properties"].items() if wrong)
-        yield f"  run: {cell['command']}"
+        if cell["command"]:
+            yield f"  run: {cell['command']}"
 
 
 def _divergence(oracle: str, c: dict[str, Any]) -> str:

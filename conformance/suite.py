@@ -96,7 +96,6 @@ def check(
 
 def _missing(selection: Selection, oracles: Oracles) -> dict[str, str]:
     """Return what was asked for by name and cannot run, with the reason."""
-    named = [*selection.backends, *(n for n in selection.backend_names() if selection.cells and n not in ("numpy",))]
-    reasons = {name: backends.why_unavailable(name) for name in dict.fromkeys(named)}
+    reasons = {name: backends.why_unavailable(name) for name in selection.named_backends()}
     found = {name: reason for name, reason in reasons.items() if reason}
     return found | {name: f"{name} is not installed" for name in oracles.absent if name in selection.against}

@@ -66,12 +66,13 @@ def walk(case: Case, ground: Ground, mode: str = "eager", settle: Settle = lambd
         Computes what a lazy library has put off, so that its graph does not grow from step to step.
     """
     tx = case.transformation()
+    unused = pickle.dumps(tx)
     params = ground.put(case.problem.params)
     state = tx.init(params)
     result = Walk([ground.read(params)])
     step = Traced(tx, ground.backend) if mode == "traced" else Eager(tx)
     steps = len(case.problem.gradients)
-    saved = b""
+    saved = unused, b""
     for t, gradient in enumerate(case.problem.gradients, start=1):
         given = (ground.put(gradient), state, params)
         before = ground.read(given)
@@ -82,7 +83,7 @@ def walk(case: Case, ground: Ground, mode: str = "eager", settle: Settle = lambd
         result.expect("leaves", _unlike(ground, params, updates, t))
         result.expect("state", _changed(ground, given[1], state, "state", t))
         if t == steps // 2:
-            saved = _save(ground, tx, state, params)
+            saved = unused, _save(ground, state, params)
     if isinstance(step, Traced):
         result.compilations = step.traces
         result.expect("compilations", "" if step.traces == 1 else f"{step.traces} compilations for {steps} steps")
@@ -118,18 +119,20 @@ def _spoken(outline: tuple[Any, ...] | None) -> str:
     return f"a {kind.__name__} of {dtype}, shape {shape}, on {device}"
 
 
-def _save(ground: Ground, tx: Any, state: Tree, params: Tree) -> bytes:
-    """Return the transformation, and state and parameters in NumPy, pickled."""
+def _save(ground: Ground, state: Tree, params: Tree) -> bytes:
+    """Return state and parameters in NumPy, pickled."""
     values = tree.map(ground.backend.to_numpy, (state, params))
     dtypes = tree.map(lambda x: dtype_name(x.dtype), (state, params))
-    return pickle.dumps((tx, values, dtypes))
+    return pickle.dumps((values, dtypes))
 
 
-def _resume(ground: Ground, case: Case, saved: bytes, trajectory: list[list[Values | None]], settle: Settle) -> str:
+def _resume(
+    ground: Ground, case: Case, saved: tuple[bytes, bytes], trajectory: list[list[Values | None]], settle: Settle
+) -> str:
     """Return where a run that goes on from what was saved departs from the uninterrupted one."""
-    tx, values, dtypes = pickle.loads(saved)
-    state, params = ground.restore(values, dtypes)
-    step = Eager(tx)
+    unused, kept = saved
+    state, params = ground.restore(*pickle.loads(kept))
+    step = Eager(pickle.loads(unused))  # as it was before the first step: whatever it has learnt must be in the state
     steps = len(case.problem.gradients)
     for t in range(steps // 2, steps):
         _, state, params = settle(step(ground.put(case.problem.gradients[t]), state, params))

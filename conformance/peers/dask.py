@@ -22,5 +22,5 @@ def settle(arrays: Tree) -> Tree:
     """Return the tree with every array computed."""
     leaves, structure = tree.flatten(arrays)
     # Fusing the deep graph of one step takes far longer than computing it.
-    computed = iter(dask.persist(*[x for x in leaves if x is not None], optimize_graph=False))
+    computed = iter(dask.base.persist(*[x for x in leaves if x is not None], optimize_graph=False))  # type: ignore[no-untyped-call]  # dask has no types
     return tree.unflatten(structure, [None if x is None else next(computed) for x in leaves])

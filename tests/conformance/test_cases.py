@@ -1,0 +1,67 @@
+"""Every exported optimizer has cases, and the problems are what they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from uniopt.conformance import cases
+from uniopt.conformance.problems import PROBLEMS, recorded
+from uniopt.conformance.reference import OPTIMIZERS
+
+import uniopt
+
+
+def test_an_optimizer_without_a_case_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lion(learning_rate: float) -> uniopt.GradientTransformation:
+        return uniopt.sgd(learning_rate)
+
+    monkeypatch.setattr(uniopt.optimizers, "lion", lion, raising=False)
+    with pytest.raises(LookupError, match=r"exports lion without a conformance case. Add a line to SETTINGS"):
+        cases.all_cases()
+
+
+def test_a_case_without_an_optimizer_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(cases.SETTINGS, "lyon", {"default": {}})
+    with pytest.raises(LookupError, match="SETTINGS has lyon"):
+        cases.all_cases()
+
+
+def test_names_are_unique_and_every_optimizer_is_tested_on_every_problem() -> None:
+    found = cases.all_cases()
+    assert len({case.name for case in found}) == len(found)
+    assert {(case.optimizer, case.problem.name) for case in found} == {
+        (name, problem) for name in cases.exported() for problem in PROBLEMS
+    }
+    assert {case.optimizer for case in found if case.reference is None} <= cases.exported().keys() - OPTIMIZERS.keys()
+
+
+def test_problems_have_every_kind_of_leaf() -> None:
+    leaves = uniopt.tree.leaves(PROBLEMS["normal"].params)
+    assert {leaf.ndim for leaf in leaves} == {0, 1, 2, 4}
+    assert any(leaf.size == 0 for leaf in leaves)
+    assert any(leaf.ndim == 2 and leaf.flags.f_contiguous and not leaf.flags.c_contiguous for leaf in leaves)
+    assert any(leaf.size and not leaf.any() for leaf in leaves)
+    assert all(isinstance(leaf, np.ndarray) and leaf.dtype == np.float64 for leaf in leaves)
+    assert any(leaf is None for leaf in uniopt.tree.flatten(PROBLEMS["normal"].params)[0])
+
+
+def test_streams_are_what_their_names_say() -> None:
+    vectors = {name: np.stack([g["vector"][0] for g in p.gradients]) for name, p in PROBLEMS.items()}
+    assert not vectors["sparse"][0].any()
+    assert 0 < np.count_nonzero(vectors["sparse"]) < vectors["sparse"].size / 2
+    assert np.abs(vectors["tiny"]).max() < 1e-28
+    assert np.abs(vectors["huge"]).max() > 1e29
+    assert (np.sign(vectors["sign_flips"][1:]) == -np.sign(vectors["sign_flips"][:-1])).all()
+    assert (vectors["constant"] == vectors["constant"][0]).all()
+    assert np.abs(vectors["heavy_tailed"]).max() > 2 * np.abs(vectors["normal"]).max()
+    assert [gradient["matrix"] is None for gradient in PROBLEMS["skipped"].gradients] == [False, True] * 3
+
+
+def test_a_problem_is_the_same_every_time() -> None:
+    def stream(rng: np.random.Generator, step: int, shape: tuple[int, ...]) -> np.ndarray:
+        return np.asarray(rng.standard_normal(shape))
+
+    first, again = PROBLEMS["normal"], recorded("again", stream)
+    for a, b in zip((again.params, *again.gradients), (first.params, *first.gradients), strict=True):
+        for x, y in zip(uniopt.tree.leaves(a), uniopt.tree.leaves(b), strict=True):
+            np.testing.assert_array_equal(x, y)
