@@ -69,7 +69,7 @@ class Selection:
     against
         The oracles to compare with.
     quick
-        Every setting, on the brief problem alone.
+        Only the brief problem, with default settings on slow libraries, and without peers unless they are named.
     """
 
     cells: Sequence[str] = ()
@@ -80,6 +80,10 @@ class Selection:
     optimizers: Sequence[str] = ()
     against: Sequence[str] = ()
     quick: bool = False
+
+    def oracles(self) -> Sequence[str]:
+        """Return the oracles to compare with."""
+        return self.against or (("reference", "numpy") if self.quick else ORACLES)
 
     def named_backends(self) -> list[str]:
         """Return the backends that are asked for by name, as an option or within the name of a cell."""
@@ -105,7 +109,7 @@ def _of_backend(name: str, cases: Sequence[Case], selection: Selection) -> Itera
                 for case in cases:
                     if selection.optimizers and case.optimizer not in selection.optimizers:
                         continue
-                    if _is_chosen(case, name, mode, selection):
+                    if _is_chosen(case, name, dtype, mode, selection):
                         yield Cell(case, name, device, called, dtype, mode, reason)
 
 
@@ -127,15 +131,17 @@ def _modes(name: str, backend: Backend | None, selection: Selection) -> list[str
     return list(asked) or (list(MODES) if name in _COMPILES_FAST else ["eager"])
 
 
-def _is_chosen(case: Case, backend: str, mode: str, selection: Selection) -> bool:
+def _is_chosen(case: Case, backend: str, dtype: str, mode: str, selection: Selection) -> bool:
     if mode == "traced" and case.problem.skips:  # each pattern of None is another program
         return False
     if selection.cells:
         return True
     brief = case.problem.name == "brief"
-    if selection.quick or backend in _SLOW:
-        return brief
-    return case.problem.name == "normal" if mode == "traced" else True  # a program depends on no numbers
+    if backend not in _SLOW:
+        return brief or not (selection.quick or mode == "traced")
+    if selection.quick and not (selection.dtypes or selection.modes):
+        return brief and case.setting == "default" and (dtype, mode) in (("float64", "eager"), ("float32", "traced"))
+    return brief and (case.setting == "default" or dtype == "float64" or dtype in selection.dtypes)
 
 
 def _probe(x: Any) -> Any:

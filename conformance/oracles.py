@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from uniopt.conformance import peers, tolerances
 from uniopt.conformance.cases import Case
-from uniopt.conformance.cells import ORACLES, Cell
+from uniopt.conformance.cells import Cell
 from uniopt.conformance.error_unit import Trajectory
 from uniopt.conformance.ground import Ground
 from uniopt.conformance.problems import Values
@@ -27,8 +27,8 @@ class Oracles:
         The libraries that would be oracles, but are not installed.
     """
 
-    def __init__(self, against: Sequence[str] = ()) -> None:
-        self.names = tuple(against) or ORACLES
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
         self.absent = [name for name in self.names if name in peers.ORACLES and peers.oracle(name) is None]
         self._known: dict[tuple[str, Case, str], Trajectory] = {}
 

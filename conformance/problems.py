@@ -122,7 +122,7 @@ def _brief() -> Problem:
         return {"scalar": scalar, "empty": None, "vector": (vector, None), "matrix": matrix, "kernel": [None, None]}
 
     def gradient(step: int) -> Tree:
-        return few(_sign_flips(rng, step, ()), _sparse(rng, step, (7,)), _heavy_tailed(rng, step, (3, 5)))
+        return few(_sign_flips(rng, step, ()), _sparse(rng, step, (7,)), _normal(rng, step, (3, 5)))
 
     params = few(full["scalar"], full["vector"][0], full["matrix"])
     return Problem("brief", params, tuple(gradient(step) for step in range(4)))

@@ -22,7 +22,7 @@ class ConformanceError(AssertionError):
 
 def planned(selection: Selection, cases: Sequence[Case] | None = None) -> tuple[list[Cell], Oracles]:
     """Return the cells of a selection that some oracle can judge, and the oracles."""
-    oracles = Oracles(selection.against)
+    oracles = Oracles(selection.oracles())
     cells = plan(all_cases() if cases is None else cases, selection)
     return [cell for cell in cells if oracles.any(cell)], oracles
 

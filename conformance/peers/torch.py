@@ -56,8 +56,10 @@ _PEERS: dict[str, tuple[Make, set[str], dict[str, Any]]] = {
 
 def covers(case: Case) -> bool:
     """Return whether torch has the optimizer with the same formula."""
+    if case.optimizer not in _PEERS:
+        return False
     hyper = case.plain_hyper()
-    _, shared, needed = _PEERS.get(case.optimizer, (None, set(), {}))
+    _, shared, needed = _PEERS[case.optimizer]
     if hyper.keys() - shared or any(hyper.get(name) != x for name, x in needed.items()):
         return False
     if case.optimizer == "rmsprop" and hyper.get("momentum") and callable(hyper["learning_rate"]):
