@@ -28,8 +28,8 @@ def chain(*transforms: GradientTransformation) -> GradientTransformation:
     Examples
     --------
     >>> import uniopt
-    >>> uniopt.chain(uniopt.trace(decay=0.9), uniopt.scale(-0.1))
-    chain(trace(decay=0.9, nesterov=False, accumulator_dtype=None), scale(step_size=-0.1))
+    >>> uniopt.chain(uniopt.scale(2.0), uniopt.scale(-0.1))
+    chain(scale(step_size=2.0), scale(step_size=-0.1))
     """
     return transformation(Chain(tuple(stage_of(tx) for tx in transforms)))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from uniopt import tree
 from uniopt.backends.dtypes import compute_dtype, dtype_name
 from uniopt.clock import Clock, Time
 from uniopt.errors import MissingArgumentError, MissingParamsError, StateError
@@ -74,6 +75,22 @@ def leafwise(
     return transformation(Leafwise(state, init, rule, counter, hyper))
 
 
+@dataclass(frozen=True)
+class PerLeaf:
+    """A hyperparameter of `leafwise` that differs from leaf to leaf.
+
+    Attributes
+    ----------
+    values
+        A tree like the parameters, a prefix of one, or a function from the parameters to one.
+    """
+
+    values: Any
+
+    def __repr__(self) -> str:
+        return repr(self.values)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Leafwise(Stage):
     """The stage behind `leafwise`."""
@@ -130,6 +147,7 @@ class Leafwise(Stage):
         columns = [None if name == self.counter else step.slot(getattr(state, name), f"state.{name}") for name in names]
         # Looked up among the fields, because every tuple has a method called count.
         clock = Clock(step, getattr(state, self.counter) if self.counter in names else None)
+        varying = self._varying(step, updates if params is None else params)
         known: dict[int, dict[str, Any]] = {}
         results: list[Any] = []
         for i, (g, place) in enumerate(zip(updates, step.places, strict=True)):
@@ -139,6 +157,8 @@ class Leafwise(Stage):
             hyper = known.get(id(place))
             if hyper is None:
                 hyper = known[id(place)] = self._hyper_at(place, clock, extra)
+            for name, values in varying.items():
+                hyper[name] = values[i]
             if "p" in self.wants:
                 hyper["p"] = params[i]  # type: ignore[index]  # _check has seen to it
             before = self.state(*[None if column is None else _widen(place, column[i]) for column in columns])
@@ -163,6 +183,16 @@ class Leafwise(Stage):
             hyper["t"] = time
         return hyper | {name: time.value(name, extra[name]) for name in self.wants if name in extra}
 
+    def _varying(self, step: Step, leaves: list[Any]) -> dict[str, list[Any]]:
+        """Return, for each hyperparameter that differs from leaf to leaf, its value for each of them."""
+        found = {}
+        for name, given in self.rule_hyper.items():
+            if isinstance(given, PerLeaf):
+                reference = step.rebuild(leaves)
+                values = given.values(reference) if callable(given.values) else given.values
+                found[name] = tree.broadcast(values, reference, what=name)
+        return found
+
     def _check(self, state: Any, params: list[Any] | None, extra: dict[str, Any]) -> None:
         check_state(self.name, state, self.state)
         if "p" in self.wants and params is None:
@@ -181,7 +211,7 @@ class Leafwise(Stage):
     def _explain(self, step: Step, i: int, g: Any, before: Any, error: Exception) -> None:
         """Raise StateError if the rule may have failed because the slots belong to another tree."""
         for name, slot in zip(self.state._fields, before, strict=True):
-            if hasattr(slot, "shape") and slot.shape != g.shape:
+            if getattr(slot, "ndim", 0) > 0 and slot.shape != g.shape:
                 raise StateError(
                     f"{step.path(i, f'state.{name}')} has shape {tuple(slot.shape)}, {step.path(i)} has shape "
                     f"{tuple(g.shape)}, and {self.name} failed: {error}. The state may belong to other parameters; "

@@ -1,10 +1,35 @@
 """The optimizers, one family a file. Here a new one gets its line, by which conformance and the docs find it."""
 
+from uniopt.optimizers.adabelief import adabelief as adabelief
+from uniopt.optimizers.adadelta import adadelta as adadelta
+from uniopt.optimizers.adafactor import adafactor as adafactor
+from uniopt.optimizers.adagrad import adagrad as adagrad
 from uniopt.optimizers.adam import adam as adam
 from uniopt.optimizers.adam import adamw as adamw
 from uniopt.optimizers.adam import amsgrad as amsgrad
 from uniopt.optimizers.adam import nadam as nadam
 from uniopt.optimizers.adam import nadamw as nadamw
+from uniopt.optimizers.adamax import adamax as adamax
+from uniopt.optimizers.adamax import adamaxw as adamaxw
+from uniopt.optimizers.adan import adan as adan
+from uniopt.optimizers.asgd import asgd as asgd
+from uniopt.optimizers.ftrl import ftrl as ftrl
+from uniopt.optimizers.lamb import fromage as fromage
+from uniopt.optimizers.lamb import lamb as lamb
+from uniopt.optimizers.lamb import lars as lars
+from uniopt.optimizers.lion import lion as lion
+from uniopt.optimizers.muon import muon as muon
+from uniopt.optimizers.novograd import novograd as novograd
+from uniopt.optimizers.optimistic import optimistic_adam as optimistic_adam
+from uniopt.optimizers.optimistic import optimistic_adam_v2 as optimistic_adam_v2
+from uniopt.optimizers.optimistic import optimistic_gradient_descent as optimistic_gradient_descent
+from uniopt.optimizers.polyak import polyak_sgd as polyak_sgd
+from uniopt.optimizers.radam import radam as radam
 from uniopt.optimizers.rmsprop import rmsprop as rmsprop
+from uniopt.optimizers.rprop import rprop as rprop
 from uniopt.optimizers.sgd import noisy_sgd as noisy_sgd
 from uniopt.optimizers.sgd import sgd as sgd
+from uniopt.optimizers.sign import sign_sgd as sign_sgd
+from uniopt.optimizers.sign import signum as signum
+from uniopt.optimizers.sm3 import sm3 as sm3
+from uniopt.optimizers.yogi import yogi as yogi

@@ -18,12 +18,15 @@ def sgd(
     momentum: Scalar | None = None,
     nesterov: bool = False,
     accumulator_dtype: Any = None,
+    *,
+    dampening: Scalar = 0.0,
+    undampened_first_step: bool = False,
 ) -> GradientTransformation:
     r"""Stochastic gradient descent, optionally with momentum.
 
     .. math::
 
-        m_t &= g_t + \mu m_{t-1} \\
+        m_t &= (1 - \tau) g_t + \mu m_{t-1} \\
         u_t &= -\eta_t m_t \quad\text{or, with Nesterov,}\quad u_t = -\eta_t (g_t + \mu m_t)
 
     Without momentum, :math:`u_t = -\eta_t g_t`.
@@ -38,6 +41,10 @@ def sgd(
         Whether to look one step ahead; needs momentum.
     accumulator_dtype
         Dtype of :math:`m`; by default that of the parameters, float32 for 16-bit ones.
+    dampening
+        :math:`\tau` in [0, 1), the share of each gradient that stays out of the momentum; needs momentum.
+    undampened_first_step
+        Whether a leaf's first gradient is taken whole, as in torch; mlx dampens it too.
 
     Returns
     -------
@@ -46,12 +53,12 @@ def sgd(
     Raises
     ------
     HyperparameterError
-        If the learning rate is negative, the momentum outside [0, 1), or `nesterov` set without momentum.
+        If the learning rate is negative, the momentum outside [0, 1), or `nesterov` or `dampening` set without it.
 
     Notes
     -----
-    torch.optim.SGD starts the buffer with the first gradient, which is the same without dampening. Its weight decay
-    is ``chain(add_decayed_weights(...), sgd(...))``. mlx is the same; keras keeps the learning rate inside the buffer.
+    torch.optim.SGD and mlx are the same; their weight decay is ``chain(add_decayed_weights(...), sgd(...))``. keras
+    keeps the learning rate inside the momentum.
 
     References
     ----------
@@ -74,10 +81,14 @@ def sgd(
         raise HyperparameterError(
             "nesterov is True without momentum; expected momentum=... with it, or nesterov=False."
         )
-    return chain(
-        identity() if momentum is None else trace(momentum, nesterov, accumulator_dtype),
-        scale_by_learning_rate(learning_rate),
+    if momentum is None and not (isinstance(dampening, int | float) and dampening == 0):
+        raise HyperparameterError(f"dampening is {dampening!r} without momentum; expected momentum=... with it, or 0.")
+    if momentum is None:
+        return chain(identity(), scale_by_learning_rate(learning_rate))
+    buffer = trace(
+        momentum, nesterov, accumulator_dtype, dampening=dampening, undampened_first_step=undampened_first_step
     )
+    return chain(buffer, scale_by_learning_rate(learning_rate))
 
 
 def noisy_sgd(

@@ -1,0 +1,3 @@
+"""Other frameworks' constructors, defaults and conventions, on every library."""
+
+from uniopt.dialects import optax as optax

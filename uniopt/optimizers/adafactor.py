@@ -1,0 +1,195 @@
+r"""Adafactor: second moments of matrices kept as one row and one column."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from uniopt import hyperparameters
+from uniopt.chain import chain
+from uniopt.clock import Time
+from uniopt.leafwise import leafwise
+from uniopt.moments import average
+from uniopt.numerics import abs_squared, real_full_like
+from uniopt.transformation import GradientTransformation
+from uniopt.transforms.clip import clip_by_block_rms
+from uniopt.transforms.decay import add_decayed_weights
+from uniopt.transforms.ema import ema
+from uniopt.transforms.scale import scale, scale_by_learning_rate
+from uniopt.transforms.trust_ratio import scale_by_param_block_rms
+from uniopt.typing import Array, Mask, Scalar, ScalarOrSchedule, Tree
+
+
+class FactoredState(NamedTuple):
+    """The second moments: `v_row` and `v_col` of factored leaves, `v` of the others; of shape (1,) where unused."""
+
+    count: Array  # int32, shape ()
+    v_row: Tree  # the mean over the largest axis
+    v_col: Tree  # the mean over the second largest axis
+    v: Tree  # like the parameters, real
+
+
+def scale_by_factored_rms(
+    factored: bool = True,
+    decay_rate: Scalar = 0.8,
+    step_offset: int = 0,
+    min_dim_size_to_factor: int = 128,
+    epsilon: Scalar = 1e-30,
+) -> GradientTransformation:
+    """Divide by the root of a factored second moment; see `adafactor` for formula and parameters."""
+    return leafwise(
+        FactoredState,
+        _init,
+        _scale_by_factored_rms,
+        factored=factored,
+        decay_rate=hyperparameters.nonnegative("decay_rate", decay_rate),
+        step_offset=hyperparameters.number("step_offset", step_offset),
+        min_dim_size_to_factor=int(min_dim_size_to_factor),
+        epsilon=hyperparameters.nonnegative("epsilon", epsilon),
+    )
+
+
+def adafactor(
+    learning_rate: ScalarOrSchedule | None = None,
+    min_dim_size_to_factor: int = 128,
+    decay_rate: Scalar = 0.8,
+    decay_offset: int = 0,
+    multiply_by_parameter_scale: bool = True,
+    clipping_threshold: Scalar | None = 1.0,
+    momentum: Scalar | None = None,
+    dtype_momentum: Any = "float32",
+    weight_decay_rate: ScalarOrSchedule | None = None,
+    eps: Scalar = 1e-30,
+    factored: bool = True,
+    weight_decay_mask: Mask | None = None,
+) -> GradientTransformation:
+    r"""Adaptive steps with the memory of one row and one column for each matrix.
+
+    With :math:`\beta_t = 1 - (t - t_0)^{-c}`, a matrix's second moment is
+
+    .. math::
+
+        R_t &= \beta_t R_{t-1} + (1 - \beta_t)\, \mathrm{mean}_{\mathrm{columns}}(|g_t|^2 + \varepsilon) \\
+        C_t &= \beta_t C_{t-1} + (1 - \beta_t)\, \mathrm{mean}_{\mathrm{rows}}(|g_t|^2 + \varepsilon) \\
+        v_t &= R_t C_t / \mathrm{mean}(R_t), \qquad d_t = g_t / \sqrt{v_t}
+
+    and :math:`d_t` is divided by :math:`\max(1, \mathrm{rms}(d_t) / \theta)`, multiplied by the learning rate and by
+    :math:`\max(\mathrm{rms}(p), 10^{-3})`, averaged if there is momentum, joined by :math:`\lambda p`, and negated.
+
+    Parameters
+    ----------
+    learning_rate
+        A number, a 0-d array, or a schedule of the step count; None for 1.
+    min_dim_size_to_factor
+        A leaf is factored, over its two largest axes, if the second largest has at least this length.
+    decay_rate
+        :math:`c`, the exponent with which the decay rate rises.
+    decay_offset
+        :math:`t_0`, the number of steps taken before, for fine-tuning.
+    multiply_by_parameter_scale
+        Whether steps are relative to the size of the parameters.
+    clipping_threshold
+        :math:`\theta`, above 0; None for no clipping.
+    momentum
+        Decay rate of the running mean of the steps, in [0, 1); None for none.
+    dtype_momentum
+        Dtype of that mean.
+    weight_decay_rate
+        :math:`\lambda`, not multiplied by the learning rate: a number, a 0-d array, or a schedule; None for none.
+    eps
+        :math:`\varepsilon`, added to the squared gradients.
+    factored
+        Whether leaves are factored at all.
+    weight_decay_mask
+        Which parameters decay: a tree of bools, a prefix of one, or a function from the parameters to one.
+
+    Returns
+    -------
+    GradientTransformation
+        Its ``update`` needs the parameters, unless they neither decay nor scale.
+
+    Raises
+    ------
+    HyperparameterError
+        If a number is outside its range.
+
+    Notes
+    -----
+    torch, mlx and keras factor the last two axes of every leaf of rank 2 or more, and torch and keras bound the
+    learning rate by :math:`t^{-1/2}`. optax computes :math:`\beta_t` in float32 even for float64.
+
+    References
+    ----------
+    Shazeer and Stern, "Adafactor: adaptive learning rates with sublinear memory cost", ICML 2018, arXiv:1804.04235.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import uniopt
+    >>> tx = uniopt.adafactor(0.1, min_dim_size_to_factor=2)
+    >>> params = np.asarray([[1.0, 2.0], [2.0, 4.0]])
+    >>> tx.update(params, tx.init(params), params)[0].round(6)
+    array([[-0.25, -0.25],
+           [-0.25, -0.25]])
+    """
+    stages = [scale_by_factored_rms(factored, decay_rate, decay_offset, min_dim_size_to_factor, eps)]
+    if clipping_threshold is not None:
+        stages.append(clip_by_block_rms(clipping_threshold))
+    if learning_rate is not None:
+        stages.append(scale_by_learning_rate(learning_rate, flip_sign=False))
+    if multiply_by_parameter_scale:
+        stages.append(scale_by_param_block_rms())
+    if momentum is not None:
+        stages.append(ema(momentum, debias=False, accumulator_dtype=dtype_momentum))
+    if weight_decay_rate is not None:
+        stages.append(add_decayed_weights(weight_decay_rate, weight_decay_mask))
+    return chain(*stages, scale(-1.0))
+
+
+def _factored_axes(shape: tuple[int, ...], factored: bool, min_dim_size: int) -> tuple[int, int] | None:
+    """Return the second largest and the largest axis, or None if the leaf is not factored."""
+    if not factored or len(shape) < 2:
+        return None
+    *_, second, largest = sorted(range(len(shape)), key=lambda axis: shape[axis])
+    return (second, largest) if shape[second] >= min_dim_size else None
+
+
+def _init(xp: Any, p: Array, *, factored: bool, min_dim_size_to_factor: int) -> dict[str, Array]:
+    zeros = real_full_like(xp, p)
+    nothing = xp.reshape(xp.zeros_like(xp.sum(zeros)), (1,))
+    axes = _factored_axes(p.shape, factored, min_dim_size_to_factor)
+    if axes is None:
+        return {"v_row": nothing, "v_col": nothing, "v": zeros}
+    second, largest = axes
+    return {"v_row": xp.sum(zeros, axis=largest), "v_col": xp.sum(zeros, axis=second), "v": nothing}
+
+
+def _scale_by_factored_rms(
+    xp: Any,
+    g: Array,
+    s: FactoredState,
+    *,
+    t: Time,
+    factored: bool,
+    decay_rate: Scalar,
+    step_offset: Scalar,
+    min_dim_size_to_factor: int,
+    epsilon: Scalar,
+) -> tuple[Array, FactoredState]:
+    decay = t.once(_decay, decay_rate, step_offset)
+    squared = abs_squared(xp, g) + epsilon
+    axes = _factored_axes(g.shape, factored, min_dim_size_to_factor)
+    if axes is None:
+        v = average(decay, s.v, squared)
+        return g / xp.sqrt(v), s._replace(v=v)
+    second, largest = axes
+    row = average(decay, s.v_row, xp.mean(squared, axis=largest))
+    column = average(decay, s.v_col, xp.mean(squared, axis=second))
+    mean = xp.mean(row, axis=second - 1 if second > largest else second, keepdims=True)
+    row_factor = xp.expand_dims(xp.sqrt(row / mean), axis=largest)
+    column_factor = xp.expand_dims(xp.sqrt(column), axis=second)
+    return g / row_factor / column_factor, s._replace(v_row=row, v_col=column)
+
+
+def _decay(xp: Any, t: Array, rate: Scalar, offset: Scalar) -> Array:
+    # 1 - n**-c without the loss of digits; 0 at the first step.
+    return -xp.expm1(-rate * xp.log(t - offset))

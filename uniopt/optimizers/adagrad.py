@@ -1,0 +1,89 @@
+r"""Adagrad: steps that shrink with the sum of the squared gradients."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from uniopt import hyperparameters
+from uniopt.chain import chain
+from uniopt.leafwise import leafwise
+from uniopt.numerics import abs_squared, real_full_like
+from uniopt.transformation import GradientTransformation
+from uniopt.transforms.scale import scale_by_learning_rate
+from uniopt.typing import Array, Scalar, ScalarOrSchedule, Tree
+
+
+class ScaleByRssState(NamedTuple):
+    """The sum of the squared gradients."""
+
+    sum_of_squares: Tree  # like the parameters, real
+
+
+def scale_by_rss(initial_accumulator_value: Scalar = 0.1, eps: Scalar = 1e-7) -> GradientTransformation:
+    """Divide by the root of the sum of the squared gradients; see `adagrad` for formula and parameters."""
+    return leafwise(
+        ScaleByRssState,
+        _init,
+        _scale_by_rss,
+        initial_accumulator_value=hyperparameters.nonnegative("initial_accumulator_value", initial_accumulator_value),
+        eps=hyperparameters.nonnegative("eps", eps),
+    )
+
+
+def adagrad(
+    learning_rate: ScalarOrSchedule, initial_accumulator_value: Scalar = 0.1, eps: Scalar = 1e-7
+) -> GradientTransformation:
+    r"""Steps divided by the root of the sum of all squared gradients.
+
+    .. math::
+
+        a_t = a_{t-1} + |g_t|^2, \qquad
+        u_t = -\eta_t\, g_t / \sqrt{a_t + \varepsilon} \quad\text{or 0 where } a_t = 0
+
+    Parameters
+    ----------
+    learning_rate
+        :math:`\eta`: a number, a 0-d array, or a schedule of the step count.
+    initial_accumulator_value
+        :math:`a_0`.
+    eps
+        :math:`\varepsilon`, inside the root.
+
+    Returns
+    -------
+    GradientTransformation
+
+    Raises
+    ------
+    HyperparameterError
+        If a number is outside its range.
+
+    Notes
+    -----
+    torch.optim.Adagrad and mlx start at 0 and add epsilon outside the root; keras is the same.
+
+    References
+    ----------
+    Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and stochastic optimization", JMLR 2011.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import uniopt
+    >>> tx = uniopt.adagrad(0.1, initial_accumulator_value=0.0)
+    >>> grads = np.asarray([3.0, -0.5, 0.0])
+    >>> tx.update(grads, tx.init(grads))[0].round(6)
+    array([-0.1,  0.1, -0. ])
+    """
+    return chain(scale_by_rss(initial_accumulator_value, eps), scale_by_learning_rate(learning_rate))
+
+
+def _init(xp: Any, p: Array, *, initial_accumulator_value: float) -> dict[str, Array]:
+    return {"sum_of_squares": real_full_like(xp, p, initial_accumulator_value)}
+
+
+def _scale_by_rss(xp: Any, g: Array, s: ScaleByRssState, *, eps: Scalar) -> tuple[Array, ScaleByRssState]:
+    total = s.sum_of_squares + abs_squared(xp, g)
+    positive = total > 0
+    divisor = xp.sqrt(xp.where(positive, total + eps, xp.ones_like(total)))
+    return xp.where(positive, g / divisor, xp.zeros_like(g)), s._replace(sum_of_squares=total)

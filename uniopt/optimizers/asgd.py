@@ -1,0 +1,125 @@
+r"""ASGD: gradient descent with a falling rate and an average of the parameters."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from uniopt import hyperparameters
+from uniopt.chain import chain
+from uniopt.clock import Time
+from uniopt.leafwise import leafwise
+from uniopt.transformation import GradientTransformation
+from uniopt.transforms.decay import add_decayed_weights
+from uniopt.typing import Array, Scalar, Tree
+
+
+class ScaleByAsgdState(NamedTuple):
+    """The average of the parameters."""
+
+    count: Array  # int32, shape ()
+    ax: Tree  # like the parameters
+
+
+def scale_by_asgd(
+    learning_rate: Scalar = 1e-2, lambd: Scalar = 1e-4, alpha: Scalar = 0.75, t0: Scalar = 1e6
+) -> GradientTransformation:
+    """Turn the gradients into ASGD's steps, negated already; see `asgd` for formula and parameters."""
+    return leafwise(
+        ScaleByAsgdState,
+        _init,
+        _scale_by_asgd,
+        learning_rate=hyperparameters.nonnegative("learning_rate", learning_rate),
+        lambd=hyperparameters.nonnegative("lambd", lambd),
+        alpha=hyperparameters.number("alpha", alpha),
+        t0=hyperparameters.nonnegative("t0", t0),
+    )
+
+
+def asgd(
+    learning_rate: Scalar = 1e-2,
+    lambd: Scalar = 1e-4,
+    alpha: Scalar = 0.75,
+    t0: Scalar = 1e6,
+    weight_decay: Scalar = 0.0,
+) -> GradientTransformation:
+    r"""Gradient descent with a falling rate, which also averages the parameters.
+
+    With :math:`n = t - 1` the number of steps taken before,
+
+    .. math::
+
+        \eta_n &= \frac{\eta}{(1 + \lambda \eta n)^\alpha}, \qquad \mu_n = \frac{1}{\max(1, n - t_0)} \\
+        u_t &= -\eta_n \left( g_t + \delta p_{t-1} + \lambda p_{t-1} \right) \\
+        a_t &= a_{t-1} + \mu_n \left( p_t - a_{t-1} \right)
+
+    Parameters
+    ----------
+    learning_rate
+        :math:`\eta`: a number or a 0-d array.
+    lambd
+        :math:`\lambda`, by which the rate falls and the parameters decay.
+    alpha
+        :math:`\alpha`, exponent of the fall.
+    t0
+        :math:`t_0`, the step from which the parameters are averaged; before it the average is their last value.
+    weight_decay
+        :math:`\delta`, coupled: it is added to the gradients.
+
+    Returns
+    -------
+    GradientTransformation
+        Its ``update`` needs the parameters. The average is ``ax`` in `ScaleByAsgdState`.
+
+    Raises
+    ------
+    HyperparameterError
+        If a number is outside its range.
+
+    Notes
+    -----
+    It follows torch.optim.ASGD, which multiplies the parameters by :math:`1 - \lambda\eta_n` instead. optax, mlx and
+    keras do not have it.
+
+    References
+    ----------
+    Polyak and Juditsky, "Acceleration of stochastic approximation by averaging", SIAM J. Control Optim. 30, 1992.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import uniopt
+    >>> tx = uniopt.asgd(0.1, lambd=0.0)
+    >>> params = np.asarray([3.0, -0.5])
+    >>> tx.update(params, tx.init(params), params)[0].round(6)
+    array([-0.3 ,  0.05])
+    """
+    return chain(add_decayed_weights(weight_decay), scale_by_asgd(learning_rate, lambd, alpha, t0))
+
+
+def _init(xp: Any, p: Array) -> dict[str, Array]:
+    return {"ax": xp.zeros_like(p)}
+
+
+def _scale_by_asgd(
+    xp: Any,
+    g: Array,
+    s: ScaleByAsgdState,
+    *,
+    p: Array,
+    t: Time,
+    learning_rate: Scalar,
+    lambd: Scalar,
+    alpha: Scalar,
+    t0: Scalar,
+) -> tuple[Array, ScaleByAsgdState]:
+    update = -t.once(_rate, learning_rate, lambd, alpha) * (g + lambd * p)
+    weight = t.once(_weight, t0)
+    return update, s._replace(ax=s.ax + weight * (p + update - s.ax))
+
+
+def _rate(xp: Any, t: Array, learning_rate: Scalar, lambd: Scalar, alpha: Scalar) -> Array:
+    return learning_rate / (1.0 + lambd * learning_rate * (t - 1)) ** alpha
+
+
+def _weight(xp: Any, t: Array, t0: Scalar) -> Array:
+    return 1.0 / xp.maximum(t - 1 - t0, 1.0)

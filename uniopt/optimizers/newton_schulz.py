@@ -1,0 +1,123 @@
+"""Nearly orthogonal matrices by Newton-Schulz steps, which need matrix products alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from uniopt.errors import HyperparameterError
+from uniopt.numerics import abs_squared, is_complex
+from uniopt.typing import Array, Scalar
+
+Coefficients = tuple[float, float, float]
+
+PRESETS: dict[str, tuple[Coefficients, ...] | Coefficients] = {
+    "standard": (3.4445, -4.7750, 2.0315),
+    # Ahn et al., "Dion: distributed orthonormalized updates", 2025, arXiv:2504.05295.
+    "dion": (
+        (4.0848, -6.8946, 2.9270),
+        (3.9505, -6.3029, 2.6377),
+        (3.7418, -5.5913, 2.3037),
+        (2.8769, -3.1427, 1.2046),
+        (2.8366, -3.0525, 1.2012),
+    ),
+}
+
+
+class MuonDimensionNumbers:
+    """Which axes of a parameter are the rows and the columns of its matrix; the others number the matrices.
+
+    Parameters
+    ----------
+    reduction_axis
+        The axis or axes of the inputs, which are the rows.
+    output_axis
+        The axis or axes of the outputs, which are the columns.
+    """
+
+    # Not a NamedTuple: a tree of them would fall apart into numbers.
+    __slots__ = ("output_axis", "reduction_axis")
+
+    def __init__(self, reduction_axis: int | Sequence[int] = 0, output_axis: int | Sequence[int] = 1) -> None:
+        self.reduction_axis = _as_tuple(reduction_axis)
+        self.output_axis = _as_tuple(output_axis)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MuonDimensionNumbers) and hash(self) == hash(other)
+
+    def __hash__(self) -> int:
+        return hash((self.reduction_axis, self.output_axis))
+
+    def __repr__(self) -> str:
+        return f"MuonDimensionNumbers(reduction_axis={self.reduction_axis}, output_axis={self.output_axis})"
+
+    def permutation(self, ndim: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """Return the axes that number the matrices, their rows and their columns."""
+        rows = tuple(axis % ndim for axis in self.reduction_axis) if ndim > 1 else ()
+        columns = tuple(axis % ndim for axis in self.output_axis) if ndim > 1 else ()
+        if ndim < 2 or len({*rows, *columns}) != len(rows) + len(columns):
+            raise HyperparameterError(
+                f"{self!r} does not fit a parameter of rank {ndim}; expected rank 2 or more, and axes that differ."
+            )
+        return tuple(axis for axis in range(ndim) if axis not in (*rows, *columns)), rows, columns
+
+    def fans(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Return the numbers of rows and columns."""
+        _, rows, columns = self.permutation(len(shape))
+        return math.prod(shape[axis] for axis in rows), math.prod(shape[axis] for axis in columns)
+
+
+def coefficient_table(ns_coeffs: Any, ns_steps: int) -> tuple[Coefficients, ...]:
+    """Return the coefficients of each step, from one triple, one for each step, or the name of a preset."""
+    if isinstance(ns_coeffs, str):
+        if ns_coeffs not in PRESETS:
+            raise HyperparameterError(f"ns_coeffs is {ns_coeffs!r}, expected one of {', '.join(PRESETS)}.")
+        ns_coeffs = PRESETS[ns_coeffs]
+    rows = [ns_coeffs] * ns_steps if all(isinstance(x, int | float) for x in ns_coeffs) else list(ns_coeffs)
+    if any(len(row) != 3 for row in rows) or len(rows) > ns_steps:
+        raise HyperparameterError(
+            f"ns_coeffs is {ns_coeffs!r}, expected 3 numbers, or at most ns_steps={ns_steps} times 3 numbers."
+        )
+    return tuple((float(a), float(b), float(c)) for a, b, c in rows)
+
+
+def orthogonalized(
+    xp: Any, g: Array, numbers: MuonDimensionNumbers, table: Sequence[Coefficients], preconditioning: str, eps: Scalar
+) -> Array:
+    r"""Return nearly :math:`U V^\top` of each matrix :math:`U \Sigma V^\top` of `g`.
+
+    With :math:`A = X X^\top`, each step is :math:`X \leftarrow a X + (b A + c A A) X`. The matrices are first divided
+    by their Frobenius norm plus `eps`; ``"aol"`` and ``"schatten"`` divide by less.
+    """
+    batch, rows, columns = numbers.permutation(g.ndim)
+    order = batch + rows + columns
+    ordered = xp.permute_dims(g, order)
+    height, width = numbers.fans(g.shape)
+    x = xp.reshape(ordered, (-1, height, width))
+    x = xp.matrix_transpose(x) if height > width else x
+    x = x / _divisor(xp, x, preconditioning, eps)
+    for a, b, c in table:
+        square = xp.matmul(x, _adjoint(xp, x))
+        x = a * x + xp.matmul(b * square + c * xp.matmul(square, square), x)
+    x = xp.matrix_transpose(x) if height > width else x
+    inverse = tuple(order.index(axis) for axis in range(g.ndim))
+    return xp.permute_dims(xp.reshape(x, ordered.shape), inverse)
+
+
+def _divisor(xp: Any, x: Array, preconditioning: str, eps: Scalar) -> Array:
+    if preconditioning == "frobenius":
+        return xp.sqrt(xp.sum(abs_squared(xp, x), axis=(-2, -1), keepdims=True)) + eps
+    square = xp.matmul(x, _adjoint(xp, x))
+    if preconditioning == "aol":  # Prach and Lampert, "Almost-orthogonal layers", ECCV 2022
+        return xp.sqrt(xp.maximum(xp.sum(xp.abs(square), axis=-1, keepdims=True), 1e-8))
+    norm = xp.sqrt(xp.sum(abs_squared(xp, square), axis=(-2, -1), keepdims=True))
+    return xp.sqrt(xp.maximum(norm, 1e-8))
+
+
+def _adjoint(xp: Any, x: Array) -> Array:
+    return xp.matrix_transpose(xp.conj(x) if is_complex(x) else x)
+
+
+def _as_tuple(axis: int | Sequence[int]) -> tuple[int, ...]:
+    return (axis,) if isinstance(axis, int) else tuple(axis)

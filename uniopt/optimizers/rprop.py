@@ -1,0 +1,137 @@
+r"""Rprop: a step size for each parameter, grown and shrunk by the gradient's sign."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from uniopt import hyperparameters
+from uniopt.chain import chain
+from uniopt.leafwise import leafwise
+from uniopt.transformation import GradientTransformation
+from uniopt.transforms.scale import scale
+from uniopt.typing import Array, Scalar, Tree
+
+
+class ScaleByRpropState(NamedTuple):
+    """The step sizes, and the last steps before they were negated."""
+
+    step_sizes: Tree  # like the parameters
+    prev_updates: Tree  # like the parameters
+
+
+def scale_by_rprop(
+    learning_rate: Scalar,
+    eta_minus: Scalar = 0.5,
+    eta_plus: Scalar = 1.2,
+    min_step_size: Scalar = 1e-6,
+    max_step_size: Scalar = 50.0,
+    *,
+    one_step_late: bool = False,
+) -> GradientTransformation:
+    """Replace the gradients by Rprop's steps, not negated; see `rprop` for formula and parameters.
+
+    With `one_step_late`, each step is returned in the update after the one that it belongs to, as optax does.
+    """
+    return leafwise(
+        ScaleByRpropState,
+        _init,
+        _scale_by_rprop,
+        learning_rate=hyperparameters.nonnegative("learning_rate", learning_rate),
+        eta_minus=hyperparameters.decay_rate("eta_minus", eta_minus),
+        eta_plus=hyperparameters.number("eta_plus", eta_plus, at_least=1.0),
+        min_step_size=hyperparameters.nonnegative("min_step_size", min_step_size),
+        max_step_size=hyperparameters.nonnegative("max_step_size", max_step_size),
+        one_step_late=one_step_late,
+    )
+
+
+def rprop(
+    learning_rate: Scalar,
+    eta_minus: Scalar = 0.5,
+    eta_plus: Scalar = 1.2,
+    min_step_size: Scalar = 1e-6,
+    max_step_size: Scalar = 50.0,
+) -> GradientTransformation:
+    r"""Steps whose sizes depend on the signs of successive gradients alone; for full batches.
+
+    For each element, with :math:`s_t = \mathrm{sign}(g_t)\, \mathrm{sign}(g_{t-1})` (0 in the first step),
+
+    .. math::
+
+        \Delta_t = \begin{cases}
+            \min(\eta_+ \Delta_{t-1}, \Delta_{\max}) & s_t > 0 \\
+            \max(\eta_- \Delta_{t-1}, \Delta_{\min}) & s_t < 0 \\
+            \Delta_{t-1} & s_t = 0
+        \end{cases}
+        \qquad
+        u_t = \begin{cases} 0 & s_t < 0 \\ -\Delta_t\, \mathrm{sign}(g_t) & \text{otherwise} \end{cases}
+
+    After a change of sign, the next :math:`s` is 0.
+
+    Parameters
+    ----------
+    learning_rate
+        :math:`\Delta_0`, the first step size.
+    eta_minus
+        :math:`\eta_-` in [0, 1), by which a step size shrinks.
+    eta_plus
+        :math:`\eta_+`, at least 1, by which it grows.
+    min_step_size, max_step_size
+        :math:`\Delta_{\min}, \Delta_{\max}`.
+
+    Returns
+    -------
+    GradientTransformation
+
+    Raises
+    ------
+    HyperparameterError
+        If a number is outside its range.
+
+    Notes
+    -----
+    torch.optim.Rprop is the same. optax applies every step one step late (its first update is 0); with
+    `scale_by_rprop`, ``one_step_late=True`` does so too.
+
+    References
+    ----------
+    Riedmiller and Braun, "A direct adaptive method for faster backpropagation learning: the RPROP algorithm", ICNN
+    1993; Igel and Huesken, "Improving the Rprop learning algorithm", 2000.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import uniopt
+    >>> tx = uniopt.rprop(0.1)
+    >>> grads = np.asarray([3.0, -0.5])
+    >>> first, state = tx.update(grads, tx.init(grads))
+    >>> second, state = tx.update(grads, state)
+    >>> first, second
+    (array([-0.1,  0.1]), array([-0.12,  0.12]))
+    """
+    return chain(scale_by_rprop(learning_rate, eta_minus, eta_plus, min_step_size, max_step_size), scale(-1.0))
+
+
+def _init(xp: Any, p: Array, *, learning_rate: Scalar) -> dict[str, Array]:
+    return {"step_sizes": xp.zeros_like(p) + learning_rate, "prev_updates": xp.zeros_like(p)}
+
+
+def _scale_by_rprop(
+    xp: Any,
+    g: Array,
+    s: ScaleByRpropState,
+    *,
+    eta_minus: Scalar,
+    eta_plus: Scalar,
+    min_step_size: Scalar,
+    max_step_size: Scalar,
+    one_step_late: bool,
+) -> tuple[Array, ScaleByRpropState]:
+    agreement = xp.sign(g) * xp.sign(s.prev_updates)
+    grown = xp.where(agreement > 0, eta_plus * s.step_sizes, eta_minus * s.step_sizes)
+    bounded = xp.minimum(xp.maximum(grown, min_step_size), max_step_size)
+    sizes = xp.where(agreement == 0, s.step_sizes, bounded)
+    turned = agreement < 0
+    now = xp.where(turned, xp.zeros_like(g), sizes * xp.sign(g))
+    update = xp.where(turned, xp.zeros_like(g), s.prev_updates) if one_step_late else now
+    return update, s._replace(step_sizes=sizes, prev_updates=now)

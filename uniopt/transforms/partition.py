@@ -1,0 +1,101 @@
+"""A transformation of its own for each group of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from uniopt import tree
+from uniopt.errors import HyperparameterError
+from uniopt.step import Step
+from uniopt.transformation import GradientTransformation, Stage, check_state, stage_of, transformation
+from uniopt.transforms.mask import MaskedNode, MaskedState
+from uniopt.typing import Tree
+
+
+class PartitionState(NamedTuple):
+    """The states of the inner transformations by label; each knows only its own leaves."""
+
+    inner_states: dict[Hashable, MaskedState]
+
+
+def partition(
+    transforms: Mapping[Hashable, GradientTransformation], param_labels: Tree | Callable[[Tree], Tree]
+) -> GradientTransformation:
+    """Transform each parameter by the transformation that its label names.
+
+    Parameters
+    ----------
+    transforms
+        A transformation for each label.
+    param_labels
+        A tree of labels like the parameters, a prefix of one (one label for a whole subtree), or a function from the
+        parameters (from the gradients, where ``update`` is called without parameters) to one.
+
+    Raises
+    ------
+    HyperparameterError
+        At init or update, if a parameter has a label that no transformation has.
+    TreeStructureError
+        At init or update, if the labels are no prefix of the parameters.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import uniopt
+    >>> tx = uniopt.partition({"fast": uniopt.sgd(1.0), "slow": uniopt.sgd(0.1)}, {"w": "fast", "b": "slow"})
+    >>> grads = {"w": np.ones(2), "b": np.ones(1)}
+    >>> tx.update(grads, tx.init(grads))[0]
+    {'w': array([-1., -1.]), 'b': array([-0.1])}
+    """
+    return transformation(Partition({label: stage_of(tx) for label, tx in transforms.items()}, param_labels))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Partition(Stage):
+    """The stage behind `partition`."""
+
+    stages: dict[Hashable, Stage]
+    labels: Tree | Callable[[Tree], Tree]
+
+    def __repr__(self) -> str:
+        return f"partition({self.stages!r}, param_labels={self.labels!r})"
+
+    def init(self, step: Step, params: list[Any]) -> Any:
+        labels = self._label(step, params)
+        states = {}
+        for label, stage in self.stages.items():
+            part, positions = step.part([x == label for x in labels], MaskedNode())
+            states[label] = MaskedState(stage.init(part, [params[i] for i in positions]))
+        return PartitionState(states)
+
+    def update(
+        self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
+    ) -> tuple[list[Any], Any]:
+        check_state("partition", state, PartitionState)
+        labels = self._label(step, updates if params is None else params)
+        results, states = list(updates), {}
+        for label, stage in self.stages.items():
+            # A skipped leaf stands in every part, as nothing, because its state may be there.
+            chosen = [x == label or updates[i] is None for i, x in enumerate(labels)]
+            part, positions = step.part(chosen, MaskedNode())
+            values = None if params is None else [params[i] for i in positions]
+            inner = state.inner_states[label].inner_state
+            transformed, after = stage.update(part, [updates[i] for i in positions], inner, values, extra)
+            for i, result in zip(positions, transformed, strict=True):
+                results[i] = result
+            states[label] = MaskedState(after)
+        return results, PartitionState(states)
+
+    def _label(self, step: Step, leaves: list[Any]) -> list[Any]:
+        reference = step.rebuild(leaves)
+        labels = self.labels(reference) if callable(self.labels) else self.labels
+        found = tree.broadcast(labels, reference, what="param_labels")
+        for i, label in enumerate(found):
+            if leaves[i] is not None and label not in self.stages:
+                raise HyperparameterError(
+                    f"The label of {step.path(i)} is {label!r}, expected one of {', '.join(map(repr, self.stages))}. "
+                    "Give a transformation for it, or another label."
+                )
+        return found
