@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from uniopt.backends import Backend
 from uniopt.backends.dtypes import dtype_name
 from uniopt.conformance.problems import Values
@@ -25,6 +26,10 @@ class Ground:
     def put(self, values: Tree) -> Tree:
         """Return a tree of NumPy arrays on this ground."""
         return tree.map(lambda x: self.backend.from_numpy(x, self.dtype, self.device), values)
+
+    def number(self, value: float) -> Array:
+        """Return a number as a 0-d array on this ground."""
+        return self.backend.from_numpy(np.asarray(value), self.dtype, self.device)
 
     def restore(self, values: Tree, dtypes: Tree) -> Tree:
         """Return a tree of NumPy arrays on this ground, each in the dtype that is named."""

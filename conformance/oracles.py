@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from uniopt.conformance.error_unit import Trajectory
 from uniopt.conformance.ground import Ground
 from uniopt.conformance.problems import Values
 from uniopt.conformance.reference.leaf import Leaf
+from uniopt.conformance.settings import DIVIDES_BY_SQUARES
 from uniopt.conformance.walk import walk
 
 from uniopt import backends, tree
@@ -34,10 +36,13 @@ class Oracles:
 
     def speaks(self, name: str, cell: Cell) -> bool:
         """Return whether an oracle has anything to say about a cell."""
-        if name in self.absent or tolerances.bound(name, cell.backend, cell.dtype, cell.mode) is None:
+        place = (cell.backend, cell.device_name, cell.dtype, cell.mode)
+        if name in self.absent or tolerances.bound(name, *place) is None:
             return False
         if name == "reference":
-            return cell.case.reference is not None and cell.case.problem.squares_fit(cell.dtype)
+            problem = cell.case.problem
+            lost = cell.case.optimizer in DIVIDES_BY_SQUARES and problem.squares_vanish(cell.dtype)
+            return cell.case.reference is not None and problem.squares_fit(cell.dtype) and not lost
         if name == "numpy":
             return (cell.backend, cell.mode) != ("numpy", "eager")
         return bool(_peer(name).covers(cell.case))
@@ -82,7 +87,10 @@ def _reference(case: Case, dtype: str) -> Trajectory:
     params = [Leaf((0,), []) if x is None else Leaf.of(x) for x in start]
     streams = [[None if g is None else Leaf.of(g) for g in gradient] for gradient in gradients]
     path: list[list[Values | None]] = [start]
-    for leaves in case.reference(params, streams, **case.plain_hyper()):
+    hyper = case.plain_hyper()
+    if "values" in inspect.signature(case.reference).parameters:
+        hyper["values"] = case.problem.values
+    for leaves in case.reference(params, streams, **hyper):
         arrays = [np.asarray(leaf.values, np.float64).reshape(leaf.shape) for leaf in leaves]
         path.append([x if here else None for x, here in zip(arrays, present, strict=True)])
     return path

@@ -41,9 +41,18 @@ class Problem:
     gradients: tuple[Tree, ...]
     scale: float = 1.0
 
+    @property
+    def values(self) -> tuple[float, ...]:
+        """Return what the objective is said to be in each step, for the optimizers that ask for it."""
+        return tuple(2.0 + (-0.75) ** step for step in range(len(self.gradients)))
+
     def squares_fit(self, dtype: str) -> bool:
         """Return whether a dtype can hold the squares of the gradients; those that are too small may become 0."""
         return self.scale**2 < (1e38 if dtype in ("float32", "bfloat16") else 1e4 if dtype == "float16" else 1e300)
+
+    def squares_vanish(self, dtype: str) -> bool:
+        """Return whether the squares of the gradients are 0 in a dtype."""
+        return self.scale**2 < (1e-45 if dtype in ("float32", "bfloat16", "float16") else 1e-300)
 
     @property
     def skips(self) -> bool:

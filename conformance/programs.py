@@ -8,7 +8,6 @@ from typing import Any
 from uniopt.backends import Backend
 
 import uniopt
-from uniopt import tree
 from uniopt.typing import Tree
 
 
@@ -18,43 +17,40 @@ class Eager:
     def __init__(self, tx: Any) -> None:
         self.tx = tx
 
-    def __call__(self, gradients: Tree, state: Tree, params: Tree) -> tuple[Tree, Tree, Tree]:
-        updates, state = self.tx.update(gradients, state, params)
+    def __call__(self, gradients: Tree, state: Tree, params: Tree, value: float) -> tuple[Tree, Tree, Tree]:
+        updates, state = self.tx.update(gradients, state, params, value=value)
         return updates, state, uniopt.apply_updates(params, updates)
 
 
 class Traced:
     """A step compiled by the library's own compiler.
 
-    It is compiled as a function of flat arrays, which every compiler takes, whatever containers it knows.
-
-    Attributes
+    Parameters
     ----------
-    traces
-        How often the step has been traced.
+    tx
+        The transformation.
+    backend
+        The library.
+    compilations
+        Returns how many programs the library has compiled so far. By default it is counted how often Python runs the
+        step, which is once for each program, except where a compiler carries out the counting as well.
     """
 
-    def __init__(self, tx: Any, backend: Backend) -> None:
-        self.traces = 0
-        self._step = Eager(tx)
-        self._compiled: Callable[..., Any] = backend.compile(self._flat)
+    def __init__(self, tx: Any, backend: Backend, compilations: Callable[[], int] | None = None) -> None:
+        step = Eager(tx)
+        self._traces = 0
 
-    def __call__(self, gradients: Tree, state: Tree, params: Tree) -> tuple[Tree, Tree, Tree]:
-        self._given = tree.flatten((gradients, state, params))
-        arrays = self._compiled(*[x for x in self._given[0] if x is not None])
-        result: tuple[Tree, Tree, Tree] = _rebuild(self._result, arrays)
-        return result
+        def counting(*given: Tree) -> Any:
+            self._traces += 1
+            return step(*given)
 
-    def _flat(self, *arrays: Any) -> tuple[Any, ...]:
-        self.traces += 1  # Python runs only while the function is traced
-        self._result = tree.flatten(self._step(*_rebuild(self._given, arrays)))
-        results = self._result[0]
-        self._result = [None if x is None else ... for x in results], self._result[1]  # keeps no tracer
-        return tuple(x for x in results if x is not None)
+        self._compilations = compilations or (lambda: self._traces)
+        self._before = self._compilations()
+        self._compiled = backend.compile(step.__call__ if compilations else counting)
 
+    def __call__(self, *given: Tree) -> Any:
+        return self._compiled(*given)
 
-def _rebuild(pattern: tuple[list[Any], Any], arrays: Any) -> Any:
-    """Return the tree of a flattened one, with `arrays` in place of its leaves other than ``None``."""
-    rest = iter(arrays)
-    leaves, structure = pattern
-    return tree.unflatten(structure, [None if leaf is None else next(rest) for leaf in leaves])
+    def compilations(self) -> int:
+        """Return how often the step has been compiled."""
+        return self._compilations() - self._before

@@ -74,7 +74,8 @@ def run_cell(cell: Cell, oracles: Oracles) -> Result:
             wrong = gaps.check(gap, ground)
             return Result(cell, Verdict.FAIL if wrong else Verdict.UNSUPPORTED, wrong or gap.reason)
         try:
-            walked = walk(cell.case, ground, cell.mode, getattr(setup, "settle", lambda x: x))
+            settle, compilations = getattr(setup, "settle", lambda x: x), getattr(setup, "compilations", None)
+            walked = walk(cell.case, ground, cell.mode, settle, compilations)
         except Exception:
             return Result(cell, Verdict.FAIL, traceback.format_exc(limit=-3))
         return _judged(cell, walked, oracles)
@@ -84,7 +85,7 @@ def _judged(cell: Cell, walked: Walk, oracles: Oracles) -> Result:
     paths = tree.paths(tree.flatten(cell.case.problem.params)[1])
     comparisons = {}
     for name, expected in oracles.of(cell).items():
-        bound = tolerances.bound(name, cell.backend, cell.dtype, cell.mode)
+        bound = tolerances.bound(name, cell.backend, cell.device_name, cell.dtype, cell.mode)
         assert bound is not None  # oracles without one say nothing
         found = differences(walked.trajectory, expected, paths, cell.dtype)
         comparisons[name] = Comparison.of(found, bound)

@@ -51,7 +51,13 @@ class Walk:
         self.properties[name] = self.properties.get(name) or wrong
 
 
-def walk(case: Case, ground: Ground, mode: str = "eager", settle: Settle = lambda x: x) -> Walk:
+def walk(
+    case: Case,
+    ground: Ground,
+    mode: str = "eager",
+    settle: Settle = lambda x: x,
+    compilations: Callable[[], int] | None = None,
+) -> Walk:
     """Return what a case does on a library.
 
     Parameters
@@ -64,19 +70,21 @@ def walk(case: Case, ground: Ground, mode: str = "eager", settle: Settle = lambd
         ``"eager"``, or ``"traced"`` by the library's own compiler.
     settle
         Computes what a lazy library has put off, so that its graph does not grow from step to step.
+    compilations
+        Returns how many programs the library has compiled so far, where that cannot be seen from Python.
     """
     tx = case.transformation()
     unused = pickle.dumps(tx)
     params = ground.put(case.problem.params)
     state = tx.init(params)
     result = Walk([ground.read(params)])
-    step = Traced(tx, ground.backend) if mode == "traced" else Eager(tx)
+    step = Traced(tx, ground.backend, compilations) if mode == "traced" else Eager(tx)
     steps = len(case.problem.gradients)
     saved = unused, b""
     for t, gradient in enumerate(case.problem.gradients, start=1):
         given = (ground.put(gradient), state, params)
         before = ground.read(given)
-        updates, state, params = settle(step(*given))
+        updates, state, params = settle(step(*given, ground.number(case.problem.values[t - 1])))
         result.trajectory.append(ground.read(params))
         result.expect("inputs", "" if same_bits(before, ground.read(given)) else f"written to in step {t}")
         result.expect("leaves", _changed(ground, given[2], params, "params", t))
@@ -85,8 +93,8 @@ def walk(case: Case, ground: Ground, mode: str = "eager", settle: Settle = lambd
         if t == steps // 2:
             saved = unused, _save(ground, state, params)
     if isinstance(step, Traced):
-        result.compilations = step.traces
-        result.expect("compilations", "" if step.traces == 1 else f"{step.traces} compilations for {steps} steps")
+        result.compilations = made = step.compilations()
+        result.expect("compilations", "" if made == 1 else f"{made} compilations for {steps} steps")
     else:
         result.expect("resume", _resume(ground, case, saved, result.trajectory, settle))
     return result
@@ -135,7 +143,9 @@ def _resume(
     step = Eager(pickle.loads(unused))  # as it was before the first step: whatever it has learnt must be in the state
     steps = len(case.problem.gradients)
     for t in range(steps // 2, steps):
-        _, state, params = settle(step(ground.put(case.problem.gradients[t]), state, params))
+        _, state, params = settle(
+            step(ground.put(case.problem.gradients[t]), state, params, ground.number(case.problem.values[t]))
+        )
         if not same_bits(ground.read(params), trajectory[t + 1]):
             return f"differs from the uninterrupted run in step {t + 1}"
     return ""

@@ -1,9 +1,9 @@
 """What the suite needs of one framework: its own optimizers to compare with, and how to set it up.
 
 Only the files in this folder import a framework. Each may define ``session(dtype)``, a context manager in which the
-library computes in that data type; ``settle(tree)``, which computes what it has put off; and, for an oracle,
-``covers(case)``, whether the framework has an optimizer of the same formula, and ``trajectory(case)``, the path of that
-in float64.
+library computes in that data type; ``settle(tree)``, which computes what it has put off; ``compilations()``, how many
+programs it has compiled; and, for an oracle, ``covers(case)``, whether the framework has an optimizer of the same
+formula, and ``trajectory(case)``, the path of that in float64.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import ModuleType
 ORACLES = ("optax", "torch")
 """The libraries whose own optimizers serve as oracles."""
 
-_SETUPS = ("jax", "mlx", "dask")
+_SETUPS = ("jax", "mlx", "dask", "torch")
 
 
 def oracle(library: str) -> ModuleType | None:

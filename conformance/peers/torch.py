@@ -87,5 +87,12 @@ def trajectory(case: Case) -> Trajectory:
     return [[next(leaves) if here else None for here in present] for leaves in steps]
 
 
+def compilations() -> int:
+    """Return how many graphs torch.compile has made so far."""
+    from torch._dynamo.utils import counters  # slow to import
+
+    return int(counters["stats"]["unique_graphs"])
+
+
 def _tensor(x: Any) -> torch.Tensor:
     return torch.from_numpy(x.copy())
