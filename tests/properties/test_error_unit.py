@@ -19,7 +19,7 @@ def test_one_ulp_of_the_largest_value() -> None:
 
 
 def test_one_ulp_of_the_distance_moved() -> None:
-    reference, off = walk([-1.0], [0.75]), walk([-1.0], [0.75 + 2.0**-23])
+    reference, off = walk([-1.5], [1.25]), walk([-1.5], [1.25 + 2.0**-22])
     assert ulps(off, reference).value == 1.0
 
 
