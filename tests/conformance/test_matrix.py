@@ -27,6 +27,7 @@ def test_every_optimizer_on_every_library(name: str) -> None:
 
 
 @pytest.mark.wide
+@pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning:torch")  # its compiler loads what it deprecates
 def test_torchs_own_compiler() -> None:
     cells = ["sgd/momentum/brief/torch/cpu/float32/traced", "adamw/default/brief/torch/cpu/float32/traced"]
     record = run(Selection(cells=cells))

@@ -57,9 +57,10 @@ def test_every_bound_has_a_reason_and_wide_is_not_below_tight() -> None:
         assert row.bound.reason
         assert 0 <= row.bound.tight <= row.bound.wide
         asked = [
-            (oracle, backend, dtype, mode)
+            (oracle, backend, device, dtype, mode)
             for oracle in ORACLES
             for backend in uniopt.backends.names()
+            for device in ("cpu", "no_float64")
             for dtype in DTYPES
             for mode in MODES
         ]
@@ -67,7 +68,7 @@ def test_every_bound_has_a_reason_and_wide_is_not_below_tight() -> None:
 
 
 def test_strict_is_held_to_the_bit() -> None:
-    bound = tolerances.bound("numpy", "array_api_strict", "float32", "eager")
+    bound = tolerances.bound("numpy", "array_api_strict", "CPU_DEVICE", "float32", "eager")
     assert bound is not None
     assert (bound.tight, bound.wide) == (0, 0)
 

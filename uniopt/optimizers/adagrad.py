@@ -84,6 +84,6 @@ def _init(xp: Any, p: Array, *, initial_accumulator_value: float) -> dict[str, A
 
 def _scale_by_rss(xp: Any, g: Array, s: ScaleByRssState, *, eps: Scalar) -> tuple[Array, ScaleByRssState]:
     total = s.sum_of_squares + abs_squared(xp, g)
-    positive = total > 0
-    divisor = xp.sqrt(xp.where(positive, total + eps, xp.ones_like(total)))
-    return xp.where(positive, g / divisor, xp.zeros_like(g)), s._replace(sum_of_squares=total)
+    zero = total == 0
+    divisor = xp.sqrt(xp.where(zero, xp.ones_like(total), total + eps))
+    return xp.where(zero, xp.zeros_like(g), g / divisor), s._replace(sum_of_squares=total)

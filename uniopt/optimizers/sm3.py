@@ -106,8 +106,8 @@ def _scale_by_sm3(
     least = reduce(xp.minimum, along) if g.ndim else s.mu[0]
     cumulative = isinstance(b2, float) and b2 == 1.0
     total = abs_squared(xp, g) + least if cumulative else average(b2, least, abs_squared(xp, g))
-    positive = total > 0
-    divisor = xp.sqrt(xp.where(positive, total + eps, xp.ones_like(total)))
-    nu = average(b1, s.nu, xp.where(positive, g / divisor, xp.zeros_like(g)))
+    zero = total == 0
+    divisor = xp.sqrt(xp.where(zero, xp.ones_like(total), total + eps))
+    nu = average(b1, s.nu, xp.where(zero, xp.zeros_like(g), g / divisor))
     mu = [xp.max(total, axis=_other_axes(a, g.ndim)) if g.ndim > 1 else total for a in range(max(g.ndim, 1))]
     return nu, s._replace(mu=mu, nu=nu)
