@@ -85,9 +85,16 @@ def recorded(name: str, stream: Stream, scale: float = 1.0, steps: int = 6) -> P
     params = parameters(rng, scale)
 
     def gradient(step: int) -> Tree:
-        return tree.map(lambda p: np.asarray(scale * stream(rng, step, p.shape)), params)
+        return tree.map(lambda p: _in_order_of(p, scale * stream(rng, step, p.shape)), params)
 
     return Problem(name, params, tuple(gradient(step) for step in range(steps)), scale)
+
+
+def _in_order_of(p: Values, values: Any) -> Values:
+    """Return the values with the memory order of a parameter, as autodiff does."""
+    g = np.empty_like(p)
+    g[...] = values
+    return g
 
 
 def _normal(rng: np.random.Generator, step: int, shape: tuple[int, ...]) -> Values:
@@ -131,7 +138,8 @@ def _brief() -> Problem:
         return {"scalar": scalar, "empty": None, "vector": (vector, None), "matrix": matrix, "kernel": [None, None]}
 
     def gradient(step: int) -> Tree:
-        return few(_sign_flips(rng, step, ()), _sparse(rng, step, (7,)), _normal(rng, step, (3, 5)))
+        matrix = _in_order_of(full["matrix"], _normal(rng, step, (3, 5)))
+        return few(_sign_flips(rng, step, ()), _sparse(rng, step, (7,)), matrix)
 
     params = few(full["scalar"], full["vector"][0], full["matrix"])
     return Problem("brief", params, tuple(gradient(step) for step in range(4)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -16,9 +17,12 @@ class Eager:
 
     def __init__(self, tx: Any) -> None:
         self.tx = tx
+        accepted = inspect.signature(tx.update).parameters
+        self._takes_value = "value" in accepted or any(p.kind is p.VAR_KEYWORD for p in accepted.values())
 
     def __call__(self, gradients: Tree, state: Tree, params: Tree, value: float) -> tuple[Tree, Tree, Tree]:
-        updates, state = self.tx.update(gradients, state, params, value=value)
+        extra = {"value": value} if self._takes_value else {}  # optax's plain updates take none
+        updates, state = self.tx.update(gradients, state, params, **extra)
         return updates, state, uniopt.apply_updates(params, updates)
 
 

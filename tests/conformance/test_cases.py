@@ -12,11 +12,11 @@ import uniopt
 
 
 def test_an_optimizer_without_a_case_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def lion(learning_rate: float) -> uniopt.GradientTransformation:
+    def newcomer(learning_rate: float) -> uniopt.GradientTransformation:
         return uniopt.sgd(learning_rate)
 
-    monkeypatch.setattr(uniopt.optimizers, "lion", lion, raising=False)
-    with pytest.raises(LookupError, match=r"exports lion without a conformance case. Add a line to SETTINGS"):
+    monkeypatch.setattr(uniopt.optimizers, "newcomer", newcomer, raising=False)
+    with pytest.raises(LookupError, match=r"exports newcomer without a conformance case. Add a line to SETTINGS"):
         cases.all_cases()
 
 
