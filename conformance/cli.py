@@ -88,8 +88,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _unknown(selection: Selection) -> str:
     """Return which name is not known, and which are."""
-    from uniopt.conformance.cases import SETTINGS
     from uniopt.conformance.cells import DTYPES, MODES, ORACLES
+    from uniopt.conformance.settings import SETTINGS
 
     from uniopt import backends
 

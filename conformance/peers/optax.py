@@ -8,8 +8,9 @@ import jax
 import numpy as np
 import optax
 import optax.contrib
-from uniopt.conformance.cases import Case, Written
+from uniopt.conformance.cases import Case
 from uniopt.conformance.error_unit import Trajectory
+from uniopt.conformance.settings import Written
 
 from uniopt import tree
 
