@@ -16,7 +16,7 @@ demo: $(VENV)/demo.stamp
 	$(RUN)/uniopt demo $(ARGS)
 
 test: lint types
-	$(RUN)/python -m pytest $(ARGS)
+	$(RUN)/python -m pytest --numprocesses auto $(ARGS)
 
 lint: $(VENV)/test.stamp
 	$(RUN)/ruff check .
