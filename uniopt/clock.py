@@ -98,9 +98,7 @@ class Time:
         """Return a hyperparameter's value at this step: schedules evaluated, 0-d arrays brought to the leaf."""
         if callable(x):
             x = self._clock.scheduled(name, x)
-        if isinstance(x, float):
-            return float(x)  # np.float64 is a float too, but promotes like an array
-        if isinstance(x, int | complex | str | None | bool):
+        if isinstance(x, int | float | complex | str | None) and not hasattr(x, "dtype"):  # np.float64 is a float too
             return x
         found = registry.find(type(x))
         if found is None:
