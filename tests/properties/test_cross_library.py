@@ -10,7 +10,7 @@ import pytest
 
 from tests.conftest import require
 from tests.properties.error_unit import History, ulps
-from tests.properties.problems import ONE_EACH, PLAIN, Case, rules_first, seed_of, trajectory
+from tests.properties.problems import ONE_EACH, PLAIN, Case, seed_of, trajectory
 
 STEPS = 50
 NOISY = Case("noisy_sgd", {"learning_rate": 0.1, "eta": 0.01})
@@ -59,7 +59,9 @@ def test_eager_torch_and_mlx_stay_within_4_ulp(case: Case, name: str) -> None:
     assert worst.value <= 4, worst
 
 
-@pytest.mark.parametrize("case", rules_first(ONE_EACH), ids=str)
+@pytest.mark.parametrize(
+    "case", [c for c in ONE_EACH if c.optimizer in ("sgd", "adamw", "amsgrad", "rmsprop")], ids=str
+)
 def test_eager_jax_stays_within_4_ulp(case: Case) -> None:
     worst = ulps(trajectory(case.build(), *problem(str(case)), require("jax")), by_numpy(str(case)))
     assert worst.value <= 4, worst
