@@ -32,6 +32,15 @@ def _minimum(x: Any, y: Any) -> Any:
     return torch.clamp(x, max=y) if isinstance(y, int | float) else torch.minimum(x, y)
 
 
+# torch.sign is 0 for NaN. array-api-compat's puts NaN back in place, which neither DTensor nor vmap allows.
+
+
+def _sign(x: Any) -> Any:
+    if x.dtype.is_complex:
+        return torch.sgn(x)
+    return torch.where(torch.isnan(x), x, torch.sign(x))
+
+
 # All names now: under torch.compile, filling the cache at first use would change what the graph was traced with.
 for _value in list(vars(torch).values()):
     if isinstance(_value, torch.dtype):
@@ -43,7 +52,9 @@ class TorchBackend(StandardBackend):
 
     name = "torch"
     array_types = ("torch.Tensor",)
-    xp = SimpleNamespace(**{**vars(compat), "maximum": _maximum, "minimum": _minimum, "where": torch.where})
+    xp = SimpleNamespace(
+        **{**vars(compat), "maximum": _maximum, "minimum": _minimum, "sign": _sign, "where": torch.where}
+    )
 
     def version(self) -> str:
         return str(torch.__version__)
