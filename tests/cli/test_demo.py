@@ -119,7 +119,7 @@ def test_device_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--optimizer=adamx"], "no optimizer is called 'adamx'. Known: adam, adamw,"),
+        (["--optimizer=adamx"], "no optimizer is called 'adamx'. Known: adabelief, adadelta,"),
         (["--set=lr=0.1"], "adamw has no parameter 'lr'. It has: learning_rate, b1, b2,"),
         (["--set=b1"], "expected key=value"),
         (["--set=b1=2"], "b1 is 2, expected a number in [0, 1)"),
