@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from fractions import Fraction
 
 from uniopt.conformance.reference.leaf import Leaf
 from uniopt.conformance.reference.steps import Gradients, Rate, at, elements, leaves, values, zeros
@@ -34,8 +35,9 @@ def radam(
     rho_inf = 2 / (1 - b2) - 1
     for t, gradient in enumerate(gradients, start=1):
         lr = at(learning_rate, t - 1)
-        # 1 - b2^t by expm1: the difference of two numbers near rho_inf magnifies its error a thousand times.
-        rho = rho_inf - 2 * t * b2**t / -math.expm1(t * math.log(b2))
+        # In exact fractions: the difference of two numbers near rho_inf magnifies their rounding a thousand times.
+        power = Fraction(b2) ** t
+        rho = float(2 / (1 - Fraction(b2)) - 1 - 2 * t * power / (1 - power))
         for k, i, g in elements(params, gradient):
             m[k][i] = b1 * m[k][i] + (1 - b1) * g
             v[k][i] = b2 * v[k][i] + (1 - b2) * g * g
