@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import jax
@@ -39,7 +40,9 @@ def trajectory(case: Case) -> Trajectory:
     with jax.enable_x64(True):
         constructor = _constructor(case.optimizer)
         assert constructor is not None  # else it covers nothing
-        tx = constructor(**{name: _value(x) for name, x in case.hyper.items()})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # optimistic_adam, in favour of optimistic_adam_v2
+            tx = constructor(**{name: _value(x) for name, x in case.hyper.items()})
         params = jax.tree.map(jax.numpy.asarray, case.problem.params)
         path, state = [params], tx.init(params)
         for gradient, value in zip(case.problem.gradients, case.problem.values, strict=True):
