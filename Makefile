@@ -10,13 +10,17 @@ ARGS ?=
 INSTALL := $(RUN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 LIBRARIES := torch,jax,mlx,dask,strict
 
-.PHONY: demo test lint types conformance docs clean
+.PHONY: demo test test-wide lint types conformance docs clean
 
 demo: $(VENV)/demo.stamp
 	$(RUN)/uniopt demo $(ARGS)
 
 test: lint types
-	$(RUN)/python -m pytest --numprocesses auto $(ARGS)
+	$(RUN)/python -m pytest --numprocesses auto -m "not wide" $(ARGS)
+
+# The wide matrix of libraries, data types and modes: tens of minutes.
+test-wide: $(VENV)/test.stamp
+	$(RUN)/python -m pytest --numprocesses auto -m wide $(ARGS)
 
 lint: $(VENV)/test.stamp
 	$(RUN)/ruff check .
