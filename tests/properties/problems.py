@@ -24,7 +24,8 @@ class Case:
 
     def build(self, **changes: Any) -> uniopt.GradientTransformation:
         """Return uniopt's transformation."""
-        return getattr(uniopt, self.optimizer)(**{**self.settings, **changes})
+        tx: uniopt.GradientTransformation = getattr(uniopt, self.optimizer)(**{**self.settings, **changes})
+        return tx
 
     def build_optax(self) -> Any:
         """Return optax's transformation."""

@@ -67,8 +67,8 @@ def test_eager_jax_stays_within_4_ulp(case: Case) -> None:
     assert worst.value <= 4, worst
 
 
-# XLA divides an array by a scalar by way of the reciprocal, one ulp off on a quarter of the elements (float32). Only the
-# centered rule with bias correction notices: v - m**2 multiplies that by the digits that cancel, 5 units in 8 steps.
+# XLA divides an array by a scalar by way of the reciprocal: one ulp off on a quarter of the elements in float32. Only
+# the centered rule with bias correction notices: v - m**2 multiplies that by the digits that cancel.
 OFF_ON_JAX = PLAIN[-1]
 
 
