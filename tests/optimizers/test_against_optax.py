@@ -17,8 +17,8 @@ import uniopt
 
 STEPS = 50
 
-# optax's own rounding, measured: it computes adafactor's decay rate in float32, and radam's length with cancellation.
-BOUNDS = {"adafactor": 2e-6, "radam": 1e-9}
+# optax computes adafactor's decay rate in float32 even for float64: 1.9e-6 after 50 steps was the most seen.
+BOUNDS = {"adafactor": 2e-6}
 
 
 def cases() -> Iterator[tuple[str, str]]:
