@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from uniopt.conformance.reference.adam import AdamDirection
 from uniopt.conformance.reference.leaf import Leaf
-from uniopt.conformance.reference.scalars import norm
+from uniopt.conformance.reference.scalars import maximum, norm
 from uniopt.conformance.reference.steps import Gradients, Mask, Rate, at, leaves, present, selects, values, zeros
 
 Matrix: TypeAlias = list[list[float]]
@@ -28,6 +28,8 @@ COEFFICIENTS: dict[str, Coefficients | tuple[Coefficients, ...]] = {
         (2.8366, -3.0525, 1.2012),
     ),
 }
+
+SIGNIFICANT_BITS = {"bfloat16": 8, "float16": 11, "float32": 24}
 
 
 def muon(
@@ -51,12 +53,19 @@ def muon(
     adam_learning_rate: Rate | None = None,
     muon_weight_dimension_numbers: Sequence[DimensionNumbers | None] | None = None,
     consistent_rms: float | None = None,
+    bias_correction: bool = True,
+    average_gradients: bool = True,
+    clamp_norm: bool = False,
+    ns_dtype: str | None = None,
 ) -> Iterator[list[Leaf]]:
     """Muon: m <- beta m + (1 - beta) g;  o = `orthogonalized`(m^);  p <- p - lr (c o + wd p).
 
     m^ = m / (1 - beta^t), with Nesterov beta m / (1 - beta^(t+1)) + (1 - beta) g / (1 - beta^t). adaptive:
     o <- <m^, o> o, over the whole leaf. c = sqrt(max(1, columns / rows)), with consistent_rms
     c = sqrt(max(rows, columns)) consistent_rms.
+
+    Without bias_correction m^ = m, with Nesterov beta m + (1 - beta) g. Without average_gradients (1 - beta) is 1
+    everywhere but in the bias correction.
 
     Without dimension numbers every leaf of rank 2 is such a matrix; with them (one entry a leaf) every leaf that has
     an entry is one, or several: what the rows and columns leave over numbers the matrices. All other leaves follow
@@ -82,17 +91,17 @@ def muon(
                 continue
             if not g:
                 continue
-            m[k] = [beta * x + (1 - beta) * y for x, y in zip(m[k], g, strict=True)]
-            m_hat = [x / (1 - beta**t) for x in m[k]]
+            share = 1 - beta if average_gradients else 1.0
+            now, ahead = (1 - beta**t, 1 - beta ** (t + 1)) if bias_correction else (1.0, 1.0)
+            m[k] = [beta * x + share * y for x, y in zip(m[k], g, strict=True)]
+            m_hat = [x / now for x in m[k]]
             if nesterov:
-                m_hat = [
-                    beta * x / (1 - beta ** (t + 1)) + (1 - beta) * y / (1 - beta**t)
-                    for x, y in zip(m[k], g, strict=True)
-                ]
+                m_hat = [beta * x / ahead + share * y / now for x, y in zip(m[k], g, strict=True)]
             matrices = _positions(params[k].shape, *number)
             o = [0.0] * len(g)
             for matrix in matrices:
-                result = orthogonalized([[m_hat[i] for i in row] for row in matrix], coefficients, preconditioning, eps)
+                x = [[m_hat[i] for i in row] for row in matrix]
+                result = orthogonalized(x, coefficients, preconditioning, eps, clamp_norm, ns_dtype)
                 for row, result_row in zip(matrix, result, strict=True):
                     for i, x in zip(row, result_row, strict=True):
                         o[i] = x
@@ -108,7 +117,14 @@ def muon(
         yield leaves(params, p)
 
 
-def orthogonalized(x: Matrix, coefficients: Sequence[Coefficients], preconditioning: str, eps: float) -> Matrix:
+def orthogonalized(
+    x: Matrix,
+    coefficients: Sequence[Coefficients],
+    preconditioning: str,
+    eps: float,
+    clamp_norm: bool = False,
+    ns_dtype: str | None = None,
+) -> Matrix:
     """Return nearly U V^T of x = U S V^T, by Newton-Schulz steps: A = X X^T;  X <- a X + (b A + c A A) X.
 
     A matrix with more rows than columns is transposed for it. X is first divided by
@@ -118,29 +134,41 @@ def orthogonalized(x: Matrix, coefficients: Sequence[Coefficients], precondition
     - "aol": each row by the root of the sum of |A| over the row of A, at least 1e-8 (Prach and Lampert, "Almost-
       orthogonal layers", ECCV 2022; Boissin et al., "Turbo-Muon", 2025);
     - "schatten": the root of the Frobenius norm of A, at least 1e-8, which is its Schatten 4-norm.
+
+    clamp_norm: the norm is at least eps, which is not added. ns_dtype: x, the divisor, each X, A and b A + c A A are
+    rounded to this dtype. Both are torch's.
     """
     if len(x) > len(x[0]):
-        return _transposed(orthogonalized(_transposed(x), coefficients, preconditioning, eps))
+        args = (coefficients, preconditioning, eps, clamp_norm, ns_dtype)
+        return _transposed(orthogonalized(_transposed(x), *args))
+
+    def rounded(y: float) -> float:
+        return y if ns_dtype is None else _rounded(y, SIGNIFICANT_BITS[ns_dtype])
+
+    def with_eps(y: float) -> float:
+        return maximum(y, eps) if clamp_norm else y + eps
+
+    x = [[rounded(y) for y in row] for row in x]
     square = _product(x, _transposed(x))
     if preconditioning == "frobenius":
-        divisors = [norm(y for row in x for y in row) + eps] * len(x)
+        divisors = [with_eps(norm(y for row in x for y in row))] * len(x)
     elif preconditioning == "spectral":
-        divisors = [_largest_singular_value(x) + eps] * len(x)
+        divisors = [with_eps(_largest_singular_value(x))] * len(x)
     elif preconditioning == "aol":
         divisors = [math.sqrt(max(sum(abs(y) for y in row), 1e-8)) for row in square]
     elif preconditioning == "schatten":
         divisors = [math.sqrt(max(norm(y for row in square for y in row), 1e-8))] * len(x)
     else:
         raise ValueError(f"The preconditioning is {preconditioning!r}.")
-    x = [[y / divisor for y in row] for row, divisor in zip(x, divisors, strict=True)]
+    x = [[rounded(y / rounded(divisor)) for y in row] for row, divisor in zip(x, divisors, strict=True)]
     for a, b, c in coefficients:
-        square = _product(x, _transposed(x))
+        square = [[rounded(y) for y in row] for row in _product(x, _transposed(x))]
         fourth = _product(square, square)
         polynomial = [
-            [b * y + c * z for y, z in zip(ys, zs, strict=True)] for ys, zs in zip(square, fourth, strict=True)
+            [rounded(b * y + c * z) for y, z in zip(ys, zs, strict=True)] for ys, zs in zip(square, fourth, strict=True)
         ]
         change = _product(polynomial, x)
-        x = [[a * y + z for y, z in zip(ys, zs, strict=True)] for ys, zs in zip(x, change, strict=True)]
+        x = [[rounded(a * y + z) for y, z in zip(ys, zs, strict=True)] for ys, zs in zip(x, change, strict=True)]
     return x
 
 
@@ -185,6 +213,14 @@ def _product(x: Matrix, y: Matrix) -> Matrix:
 
 def _transposed(x: Matrix) -> Matrix:
     return [list(column) for column in zip(*x, strict=True)]
+
+
+def _rounded(x: float, bits: int) -> float:
+    """Return the nearest number of so many significant bits, the even one of two; exponents have no bounds here."""
+    if not math.isfinite(x):
+        return x
+    fraction, exponent = math.frexp(x)
+    return math.ldexp(round(math.ldexp(fraction, bits)), exponent - bits)
 
 
 def _largest_singular_value(x: Matrix) -> float:
