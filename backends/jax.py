@@ -93,6 +93,9 @@ class JaxBackend(StandardBackend):
     def compile(self, f: Callable[..., Any]) -> Callable[..., Any]:
         return jax.jit(f)
 
+    def compile_step(self, step: Callable[..., list[Any]], *, donate: bool) -> Callable[..., list[Any]]:
+        return jax.jit(step, donate_argnums=(1,) if donate else ())
+
     value_and_grad = staticmethod(jax.value_and_grad)
 
 

@@ -36,6 +36,21 @@ class MlxNamespace:
     def exp(self, x: Any) -> Any:
         return mx.exp(x) if x.dtype != mx.float64 else mx.expm1(x) + 1.0
 
+    # On the CPU, MLX adds the elements one after another in float32: of 1e6 squares, a thousandth of the sum is lost.
+
+    def sum(self, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+        return _accumulated(mx.sum, x, axis, keepdims)
+
+    def mean(self, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+        return _accumulated(mx.mean, x, axis, keepdims)
+
+
+def _accumulated(reduce: Callable[..., Any], x: Any, axis: Any, keepdims: bool) -> Any:
+    """Return a sum or mean of float32 that is accumulated in float64, where the device has it."""
+    if x.dtype != mx.float32 or mx.default_device().type != mx.DeviceType.cpu:
+        return reduce(x, axis=axis, keepdims=keepdims)
+    return reduce(x.astype(mx.float64), axis=axis, keepdims=keepdims).astype(mx.float32)
+
 
 class MlxBackend(StandardBackend):
     """MLX arrays. float64 exists on the CPU only."""
@@ -99,5 +114,8 @@ class MlxBackend(StandardBackend):
 
     def compile(self, f: Callable[..., Any]) -> Callable[..., Any]:
         return mx.compile(f)
+
+    def compile_step(self, step: Callable[..., list[Any]], *, donate: bool) -> Callable[..., list[Any]]:
+        return mx.compile(step)
 
     value_and_grad = staticmethod(mx.value_and_grad)

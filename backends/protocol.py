@@ -102,5 +102,15 @@ class Backend(Protocol):
         """Return `f` compiled by the library's own compiler, or `f` itself where it has none."""
         ...
 
+    def compile_step(
+        self, step: Callable[[list[Array], list[Array]], list[Array]], *, donate: bool
+    ) -> Callable[[list[Array], list[Array]], list[Array]]:
+        """Return ``step(kept, donated)``, which returns new values of `donated`, compiled.
+
+        With `donate`, the memory of `donated` may be used again, and where arrays can be written to, the results are
+        the very arrays of `donated`.
+        """
+        ...
+
     value_and_grad: Callable[[Callable[..., Array]], Callable[..., tuple[Array, Any]]] | None
     """Turns a scalar function of a tree (first argument) into one of its value and gradient; None without autodiff."""

@@ -91,3 +91,6 @@ class StandardBackend:
 
     def compile(self, f: Callable[..., Any]) -> Callable[..., Any]:
         return f
+
+    def compile_step(self, step: Callable[..., list[Array]], *, donate: bool) -> Callable[..., list[Array]]:
+        return step

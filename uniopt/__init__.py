@@ -14,6 +14,8 @@ from uniopt import random as random
 from uniopt import tree as tree
 from uniopt.chain import chain as chain
 from uniopt.chain import named_chain as named_chain
+from uniopt.compile import CompiledStep as CompiledStep
+from uniopt.compile import compile as compile
 from uniopt.leafwise import PerLeaf as PerLeaf
 from uniopt.leafwise import leafwise as leafwise
 from uniopt.optimizers import adabelief as adabelief

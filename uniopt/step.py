@@ -94,8 +94,8 @@ class Step:
     def of_params(cls, params: Tree) -> tuple[Step, list[Any]]:
         """Return the step of ``init(params)`` and the parameters' leaves in their compute dtypes."""
         found, structure = tree.flatten(params)
-        backend = _library(structure, params=found) or registry.get("numpy")
-        leaves = _with_numbers_as_arrays(backend, found, found)
+        backend = library_of(structure, params=found) or registry.get("numpy")
+        leaves = numbers_as_arrays(backend, found, found)
         places = _places(backend, leaves, lambda i: tree.paths(structure, "params")[i], updated=False)
         step = cls(backend, structure, "params", leaves, places, [None if x is None else x.dtype for x in leaves])
         return step, step.widen(leaves)
@@ -108,12 +108,12 @@ class Step:
         if params is not None:
             aligned = tree.align(structure, params, updates, names=("updates", "params"))
             values = [None if g is None else p for g, p in zip(grads, aligned, strict=True)]
-        backend = _library(structure, updates=grads, params=values)
+        backend = library_of(structure, updates=grads, params=values)
         if backend is None:  # every gradient is None or a number
-            backend = _library(None, params=tree.leaves(params)) or registry.get("numpy")
+            backend = library_of(None, params=tree.leaves(params)) or registry.get("numpy")
         grads, values = (
-            _with_numbers_as_arrays(backend, grads, values),
-            _with_numbers_as_arrays(backend, values, grads),
+            numbers_as_arrays(backend, grads, values),
+            numbers_as_arrays(backend, values, grads),
         )
         name = "updates" if params is None else "params"
         targets = grads if params is None else values
@@ -240,7 +240,7 @@ class Step:
             )
 
 
-def _library(structure: PyTreeSpec | None, **columns: Sequence[Any]) -> Backend | None:
+def library_of(structure: PyTreeSpec | None, **columns: Sequence[Any]) -> Backend | None:
     """Return the one library of all leaves, or None if they are all numbers or ``None``."""
     backend: Backend | None = None
     first: tuple[str, int] = ("", 0)
@@ -275,7 +275,7 @@ def _not_an_array(leaf: Any, path: str) -> Exception:
     return UnknownArrayTypeError(f"At {path}: {registry.unknown_type_message(type(leaf))}")
 
 
-def _with_numbers_as_arrays(backend: Backend, leaves: Sequence[Any], others: Sequence[Any]) -> list[Any]:
+def numbers_as_arrays(backend: Backend, leaves: Sequence[Any], others: Sequence[Any]) -> list[Any]:
     """Return the leaves with each Python number as a 0-d array of the dtype that its counterpart has."""
     if not any(isinstance(leaf, _NUMBERS) and not hasattr(leaf, "dtype") for leaf in leaves):
         return list(leaves)
