@@ -129,6 +129,15 @@ def _skipping(problem: Problem) -> Problem:
     return Problem("skipped", problem.params, gradients)
 
 
+def _late(problem: Problem) -> Problem:
+    """Return the problem with no gradient for the matrix and the scalar before the third step."""
+    gradients = tuple(
+        {**gradient, "matrix": None, "scalar": None} if step < 2 else gradient
+        for step, gradient in enumerate(problem.gradients)
+    )
+    return Problem("late", problem.params, gradients)
+
+
 def _brief() -> Problem:
     """Return a problem of three leaves, each with a stream of its own, for where an operation takes long."""
     rng = np.random.default_rng(SEED)
@@ -157,5 +166,6 @@ PROBLEMS = {
         recorded("sign_flips", _sign_flips),
         recorded("constant", _constant),
         _skipping(recorded("normal", _normal)),
+        _late(recorded("normal", _normal)),
     )
 }

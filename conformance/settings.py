@@ -25,6 +25,10 @@ MASK = Written(
     {"empty": True, "kernel": False, "matrix": True, "scalar": False, "vector": (True, False)},
     (True, False, False, True, False, True, False),  # empty, kernel, None, matrix, scalar, vector
 )
+EXCEPT_MATRIX = Written(
+    {"empty": True, "kernel": True, "matrix": False, "scalar": True, "vector": True},
+    (True, True, True, False, True, True, True),
+)
 _ADAM: dict[str, dict[str, Any]] = {
     "default": RATE,
     "momenta": {**RATE, "b1": 0.5, "b2": 0.75, "eps": 0.125},
@@ -53,20 +57,28 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "adafactor": {
         "default": RATE,
         "factored": {**RATE, "min_dim_size_to_factor": 2, "decay_rate": 0.5, "eps": 0.125},
-        "plain": {**FALLING, "multiply_by_parameter_scale": False, "clipping_threshold": None, "factored": False},
+        "plain": {
+            **FALLING,
+            "min_dim_size_to_factor": 2,
+            "multiply_by_parameter_scale": False,
+            "clipping_threshold": None,
+            "factored": False,
+        },
         "decay": {**RATE, "min_dim_size_to_factor": 2, "weight_decay_rate": 0.25, "clipping_threshold": 0.5},
+        "masked": {**RATE, "decay_offset": -2, "weight_decay_rate": 0.5, "weight_decay_mask": MASK},
     },
     "adagrad": {
         "default": RATE,
         "eps": {**RATE, "initial_accumulator_value": 0.5, "eps": 0.25},
         "schedule": {**FALLING, "initial_accumulator_value": 0.0},
+        "bare": {**RATE, "initial_accumulator_value": 0.0, "eps": 0.0},
     },
     "adam": {**_ADAM, "nesterov": {**RATE, "nesterov": True}},
     "adamw": {**_DECAY, "nesterov": {**RATE, "nesterov": True, "weight_decay": 0.125}},
     "adamax": {"default": RATE, "momenta": {**RATE, "b1": 0.5, "b2": 0.75, "eps": 0.125}, "schedule": FALLING},
     "adamaxw": {
         "default": RATE,
-        "decay": {**RATE, "b1": 0.5, "weight_decay": 0.25},
+        "decay": {**RATE, "b1": 0.5, "eps": 0.125, "weight_decay": 0.25},
         "masked": {**FALLING, "weight_decay": 0.5, "mask": MASK},
     },
     "adan": {
@@ -77,14 +89,18 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "amsgrad": {
         **_ADAM,
         "raw": {**RATE, "bias_correction_mu": False, "bias_correction_nu": False, "eps": 0.125},
+        "raw_mu": {**RATE, "bias_correction_mu": False},
+        "raw_nu": {**RATE, "bias_correction_nu": False},
     },
     "asgd": {
         "default": RATE,
+        "own_rate": {},
         "averaged": {**RATE, "lambd": 0.25, "alpha": 0.5, "t0": 2.0, "weight_decay": 0.125},
     },
     "fromage": {"default": RATE, "floor": {**RATE, "min_norm": 2.0}, "schedule": FALLING},
     "ftrl": {
         "default": RATE,
+        "own_rate": {},
         "regularized": {
             **RATE,
             "l1_regularization_strength": 0.25,
@@ -113,6 +129,7 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
         "default": RATE,
         "adaptive": {**RATE, "adaptive": True, "preconditioning": "aol", "nesterov": False, "weight_decay": 0.25},
         "schatten": {**FALLING, "preconditioning": "schatten", "ns_coeffs": "dion", "consistent_rms": 0.5},
+        "masked": {**RATE, "ns_coeffs": "standard", "weight_decay": 0.5, "weight_decay_mask": EXCEPT_MATRIX},
         "adam": {**RATE, "adam_learning_rate": 0.25, "adam_b1": 0.5, "adam_weight_decay": 0.125, "eps": 0.125},
     },
     "nadam": _ADAM,
@@ -124,12 +141,12 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "novograd": {
         "default": RATE,
-        "momenta": {**RATE, "b1": 0.5, "b2": 0.75, "eps": 0.125, "eps_root": 0.25, "weight_decay": 0.25},
+        "momenta": {**RATE, "b1": 0.5, "b2": 0.75, "eps": 0.125, "eps_root": 0.5, "weight_decay": 0.25},
         "schedule": FALLING,
     },
     "optimistic_adam": {
         "default": RATE,
-        "optimism": {**RATE, "optimism": 0.5, "b1": 0.5, "eps": 0.125, "nesterov": False},
+        "optimism": {**RATE, "optimism": 0.5, "b1": 0.75, "eps": 0.125, "nesterov": False},
     },
     "optimistic_adam_v2": {
         "default": RATE,
@@ -139,7 +156,9 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "polyak_sgd": {
         "default": {},
         "bounded": {"max_learning_rate": 0.015625, "f_min": 0.25, "eps": 0.5},
-        "scaled": {"scaling": 0.5, "variant": "sps+", "f_min": 1.0},
+        "far": {"f_min": -1000.0},
+        "beyond": {"f_min": 2.5},
+        "scaled": {"scaling": 0.5, "variant": "sps+", "f_min": 2.5},
         "schedule": {"scaling": FALLING["learning_rate"]},
     },
     "radam": {
@@ -150,15 +169,18 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "rmsprop": {
         "default": RATE,
         "outside": {**RATE, "decay": 0.75, "eps": 0.125, "eps_in_sqrt": False, "momentum": 0.5},
-        "scaled": {**RATE, "eps": 0.25, "initial_scale": 0.5},
+        "scaled": {**RATE, "eps": 0.25, "initial_scale": 0.5, "bias_correction": True},
         "centered": {**RATE, "eps": 0.125, "eps_in_sqrt": False, "centered": True},
+        "centered_inside": {**RATE, "eps": 0.125, "centered": True},
         # The corrected variance of one gradient is nothing but rounding, so epsilon is as large as a square.
         "corrected": {**RATE, "eps": 1.0, "centered": True, "bias_correction": True},
-        "nesterov": {**FALLING, "momentum": 0.5, "nesterov": True, "bias_correction": True},
+        "nesterov": {**FALLING, "momentum": 0.5, "nesterov": True},
     },
     "rprop": {
         "default": RATE,
-        "etas": {**RATE, "eta_minus": 0.25, "eta_plus": 1.5, "min_step_size": 0.0625, "max_step_size": 0.25},
+        "etas": {**RATE, "eta_minus": 0.25, "eta_plus": 1.5, "min_step_size": 0.0625, "max_step_size": 0.1875},
+        "largest": {"learning_rate": 45.0},
+        "smallest": {"learning_rate": 1.5e-6},
     },
     "sgd": {
         "default": RATE,

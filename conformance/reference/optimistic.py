@@ -12,16 +12,19 @@ from uniopt.conformance.reference.steps import Gradients, Rate, at, elements, le
 def optimistic_gradient_descent(
     params: list[Leaf], gradients: Gradients, *, learning_rate: Rate, alpha: Rate = 1.0, beta: Rate = 1.0
 ) -> Iterator[list[Leaf]]:
-    """Optimistic gradient descent: p <- p - lr ((alpha + beta) g - beta g'), with g' the g before; in step 1 g' = g.
+    """Optimistic gradient descent: p <- p - lr ((alpha + beta) g - beta g'), with g' the g before; at first g' = g.
+
+    A leaf that is skipped at first starts with its own first gradient.
 
     Mokhtari et al., "A unified analysis of extra-gradient and optimistic gradient methods for saddle point problems:
     proximal point approach", AISTATS 2020, arXiv:1901.08511.
     """
     p, g_prev = values(params), zeros(params)
+    begun: dict[int, int] = {}
     for n, gradient in enumerate(gradients):
         lr, a, b = at(learning_rate, n), at(alpha, n), at(beta, n)
         for k, i, g in elements(params, gradient):
-            before = g if n == 0 else g_prev[k][i]
+            before = g if begun.setdefault(k, n) == n else g_prev[k][i]
             p[k][i] -= lr * ((a + b) * g - b * before)
             g_prev[k][i] = g
         yield leaves(params, p)
@@ -39,7 +42,7 @@ def optimistic_adam(
     eps_root: float = 0.0,
     nesterov: bool = True,
 ) -> Iterator[list[Leaf]]:
-    """Optimistic Adam: p <- p - (lr d + optimism (d - d')), with Adam's direction d, and d' the d before (step 1: d).
+    """Optimistic Adam: p <- p - (lr d + optimism (d - d')), with Adam's direction d, and d' the d before (at first: d).
 
     optimism is lr unless given.
 
@@ -79,11 +82,12 @@ def optimistic_adam_v2(
     """
     p, d_prev = values(params), zeros(params)
     direction = AdamDirection(params, b1, b2, eps, eps_root, nesterov)
+    begun: dict[int, int] = {}
     for t, gradient in enumerate(gradients, start=1):
         lr = at(learning_rate, t - 1)
         for k, i, g in elements(params, gradient):
             d = direction(k, i, g, t)
-            before = d if t == 1 else d_prev[k][i]
+            before = d if begun.setdefault(k, t) == t else d_prev[k][i]
             p[k][i] -= lr * (alpha * d + beta * (d - before))
             d_prev[k][i] = d
         yield leaves(params, p)

@@ -55,6 +55,8 @@ def test_streams_are_what_their_names_say() -> None:
     assert (vectors["constant"] == vectors["constant"][0]).all()
     assert np.abs(vectors["heavy_tailed"]).max() > 2 * np.abs(vectors["normal"]).max()
     assert [gradient["matrix"] is None for gradient in PROBLEMS["skipped"].gradients] == [False, True] * 3
+    for leaf in ("matrix", "scalar"):
+        assert [gradient[leaf] is None for gradient in PROBLEMS["late"].gradients] == [True] * 2 + [False] * 4
 
 
 def test_a_problem_is_the_same_every_time() -> None:
