@@ -9,8 +9,9 @@ from typing import Any
 
 from uniopt import tree
 from uniopt.backends.dtypes import compute_dtype, dtype_name
+from uniopt.backends.protocol import Backend
 from uniopt.clock import Clock, Time
-from uniopt.errors import MissingArgumentError, MissingParamsError, StateError
+from uniopt.errors import HyperparameterError, MissingArgumentError, MissingParamsError, StateError
 from uniopt.hyperparameters import DtypeName
 from uniopt.step import Place, Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, transformation
@@ -126,10 +127,7 @@ class Leafwise(Stage):
 
     def init(self, step: Step, params: list[Any]) -> Any:
         backend = step.backend
-        hyper = {
-            name: backend.dtype(value) if isinstance(value, DtypeName) else value
-            for name, value in self.init_hyper.items()
-        }
+        hyper = {name: _resolved(backend, value) for name, value in self.init_hyper.items()}
         made: list[dict[str, Any] | None] = [
             None if p is None or self.init_rule is None else self.init_rule(step.xp, p, **hyper) for p in params
         ]
@@ -164,6 +162,8 @@ class Leafwise(Stage):
             before = self.state(*[None if column is None else _widen(place, column[i]) for column in columns])
             try:
                 result, after = self.rule(step.xp, g, before, **hyper)
+            except HyperparameterError as error:  # the rule does not know which leaf it was given
+                raise HyperparameterError(f"At {step.path(i)}: {error}") from error
             except Exception as error:
                 self._explain(step, i, g, before, error)
                 raise
@@ -178,7 +178,7 @@ class Leafwise(Stage):
 
     def _hyper_at(self, place: Place, clock: Clock, extra: dict[str, Any]) -> dict[str, Any]:
         time = Time(clock, place)
-        hyper = {name: time.value(name, x) for name, x in self.rule_hyper.items()}
+        hyper = {name: _resolved(place.backend, time.value(name, x)) for name, x in self.rule_hyper.items()}
         if "t" in self.wants:
             hyper["t"] = time
         return hyper | {name: time.value(name, extra[name]) for name in self.wants if name in extra}
@@ -229,6 +229,11 @@ class Leafwise(Stage):
             f"{self.name} made an update of shape {tuple(result.shape)} for {step.path(i)} of shape {tuple(g.shape)}. "
             "The state may belong to other parameters; call init with these."
         )
+
+
+def _resolved(backend: Backend, value: Any) -> Any:
+    """Return a hyperparameter that names a dtype as the library's own dtype; others as they are."""
+    return backend.dtype(value) if isinstance(value, DtypeName) else value
 
 
 def _reshaped(before: Any, after: Any) -> bool:

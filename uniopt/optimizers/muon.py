@@ -10,7 +10,7 @@ from uniopt.chain import chain
 from uniopt.clock import Time
 from uniopt.errors import HyperparameterError
 from uniopt.leafwise import PerLeaf, leafwise
-from uniopt.moments import corrected
+from uniopt.moments import average, corrected
 from uniopt.numerics import is_complex, zeros_like
 from uniopt.optimizers.adam import adamw
 from uniopt.optimizers.newton_schulz import MuonDimensionNumbers, coefficient_table, orthogonalized
@@ -20,7 +20,7 @@ from uniopt.transforms.partition import partition
 from uniopt.transforms.scale import EmptyState, scale_by_learning_rate
 from uniopt.typing import Array, Mask, Scalar, ScalarOrSchedule, Tree
 
-_PRECONDITIONINGS = ("frobenius", "aol", "schatten")
+_PRECONDITIONINGS = ("frobenius", "spectral", "aol", "schatten")
 _STANDARD = (3.4445, -4.7750, 2.0315)
 
 
@@ -44,6 +44,8 @@ def scale_by_muon(
     weight_dimension_numbers: Any = None,
     bias_correction: bool = True,
     average_gradients: bool = True,
+    clamp_norm: bool = False,
+    ns_dtype: Any = None,
 ) -> GradientTransformation:
     """Replace the gradients by their nearly orthogonal momentum; see `muon` for formula and parameters.
 
@@ -70,6 +72,8 @@ def scale_by_muon(
         weight_dimension_numbers=PerLeaf(weight_dimension_numbers or MuonDimensionNumbers()),
         bias_correction=bias_correction,
         average_gradients=average_gradients,
+        clamp_norm=clamp_norm,
+        ns_dtype=hyperparameters.dtype("ns_dtype", ns_dtype),
     )
 
 
@@ -253,12 +257,14 @@ def _scale_by_muon(
     weight_dimension_numbers: MuonDimensionNumbers,
     bias_correction: bool,
     average_gradients: bool,
+    clamp_norm: bool,
+    ns_dtype: Any,
 ) -> tuple[Array, MuonState]:
-    share = 1 - beta if average_gradients else 1.0
-    mu = beta * s.mu + share * g
-    raw = beta * mu + share * g if nesterov else mu
-    m = corrected(t, mu, g, beta, nesterov) if bias_correction else raw
-    update = orthogonalized(xp, m, weight_dimension_numbers, ns_coeffs, preconditioning, eps)
+    g = g if average_gradients else g / (1 - beta)
+    mu = average(beta, s.mu, g)
+    ahead = average(beta, mu, g) if nesterov else mu
+    m = corrected(t, mu, g, beta, nesterov) if bias_correction else ahead
+    update = orthogonalized(xp, m, weight_dimension_numbers, ns_coeffs, preconditioning, eps, clamp_norm, ns_dtype)
     if adaptive:
         update = xp.sum((xp.conj(m) if is_complex(m) else m) * update) * update
     return update, s._replace(mu=mu)

@@ -6,11 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from uniopt.backends.dtypes import dtype_name
 from uniopt.errors import HyperparameterError
 from uniopt.numerics import abs_squared, is_complex
 from uniopt.typing import Array, Scalar
 
 Coefficients = tuple[float, float, float]
+
+_SQUARINGS = 30
 
 PRESETS: dict[str, tuple[Coefficients, ...] | Coefficients] = {
     "standard": (3.4445, -4.7750, 2.0315),
@@ -83,36 +86,85 @@ def coefficient_table(ns_coeffs: Any, ns_steps: int) -> tuple[Coefficients, ...]
 
 
 def orthogonalized(
-    xp: Any, g: Array, numbers: MuonDimensionNumbers, table: Sequence[Coefficients], preconditioning: str, eps: Scalar
+    xp: Any,
+    g: Array,
+    numbers: MuonDimensionNumbers,
+    table: Sequence[Coefficients],
+    preconditioning: str,
+    eps: Scalar,
+    clamp_norm: bool,
+    ns_dtype: Any,
 ) -> Array:
     r"""Return nearly :math:`U V^\top` of each matrix :math:`U \Sigma V^\top` of `g`.
 
     With :math:`A = X X^\top`, each step is :math:`X \leftarrow a X + (b A + c A A) X`. The matrices are first divided
-    by their Frobenius norm plus `eps`; ``"aol"`` and ``"schatten"`` divide by less.
+    by their Frobenius or spectral norm plus `eps`, with `clamp_norm` by nothing less than `eps`; ``"aol"`` and
+    ``"schatten"`` divide by less. With `ns_dtype`, all matrices and the norms are rounded to it.
     """
+
+    if ns_dtype is not None and is_complex(g):
+        raise HyperparameterError(
+            f"ns_dtype is {dtype_name(ns_dtype)}, to which complex numbers cannot be rounded. Leave ns_dtype out."
+        )
+
+    def rounded(y: Array) -> Array:
+        return y if ns_dtype is None else xp.astype(xp.astype(y, ns_dtype), y.dtype)
+
     batch, rows, columns = numbers.permutation(g.ndim)
     order = batch + rows + columns
     ordered = xp.permute_dims(g, order)
     height, width = numbers.fans(g.shape)
     x = xp.reshape(ordered, (-1, height, width))
     x = xp.matrix_transpose(x) if height > width else x
-    x = x / _divisor(xp, x, preconditioning, eps)
+    x = rounded(x)
+    x = rounded(x / rounded(_divisor(xp, x, preconditioning, eps, clamp_norm)))
     for a, b, c in table:
-        square = xp.matmul(x, _adjoint(xp, x))
-        x = a * x + xp.matmul(b * square + c * xp.matmul(square, square), x)
+        square = rounded(xp.matmul(x, _adjoint(xp, x)))
+        polynomial = rounded(b * square + c * xp.matmul(square, square))
+        x = rounded(a * x + xp.matmul(polynomial, x))
     x = xp.matrix_transpose(x) if height > width else x
     inverse = tuple(order.index(axis) for axis in range(g.ndim))
     return xp.permute_dims(xp.reshape(x, ordered.shape), inverse)
 
 
-def _divisor(xp: Any, x: Array, preconditioning: str, eps: Scalar) -> Array:
-    if preconditioning == "frobenius":
-        return xp.sqrt(xp.sum(abs_squared(xp, x), axis=(-2, -1), keepdims=True)) + eps
+def _divisor(xp: Any, x: Array, preconditioning: str, eps: Scalar, clamp_norm: bool) -> Array:
+    if preconditioning in ("frobenius", "spectral"):
+        norm = _frobenius(xp, x) if preconditioning == "frobenius" else _largest_singular_value(xp, x)
+        return xp.maximum(norm, eps) if clamp_norm else norm + eps
     square = xp.matmul(x, _adjoint(xp, x))
     if preconditioning == "aol":  # Prach and Lampert, "Almost-orthogonal layers", ECCV 2022
         return xp.sqrt(xp.maximum(xp.sum(xp.abs(square), axis=-1, keepdims=True), 1e-8))
-    norm = xp.sqrt(xp.sum(abs_squared(xp, square), axis=(-2, -1), keepdims=True))
-    return xp.sqrt(xp.maximum(norm, 1e-8))
+    return xp.sqrt(xp.maximum(_frobenius(xp, square), 1e-8))
+
+
+def _frobenius(xp: Any, x: Array) -> Array:
+    return xp.sqrt(_squares(xp, x))
+
+
+def _largest_singular_value(xp: Any, x: Array) -> Array:
+    """Return the root of the largest eigenvalue of ``x @ x^H``, as the Rayleigh quotient of a high power of it.
+
+    With a power of ``2**k``, singular values that lie within ``2**-k`` of the largest still count; for n rows, the
+    result is too small by at most ``n / (4 * e * 2**k)`` of itself.
+    """
+    length = _frobenius(xp, x)
+    unit = x / _unless_zero(xp, length)
+    square = xp.matmul(unit, _adjoint(xp, unit))
+    power = square
+    for _ in range(_SQUARINGS):
+        power = xp.matmul(power, power) / _unless_zero(xp, _squares(xp, power))  # of trace 1
+    image = xp.matmul(square, power)
+    product = xp.real(xp.conj(power) * image) if is_complex(x) else power * image
+    quotient = xp.sum(product, axis=(-2, -1), keepdims=True) / _unless_zero(xp, _squares(xp, power))
+    return length * xp.sqrt(quotient)
+
+
+def _squares(xp: Any, x: Array) -> Array:
+    return xp.sum(abs_squared(xp, x), axis=(-2, -1), keepdims=True)
+
+
+def _unless_zero(xp: Any, x: Array) -> Array:
+    return xp.where(x == 0, xp.ones_like(x), x)
 
 
 def _adjoint(xp: Any, x: Array) -> Array:
