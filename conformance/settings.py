@@ -130,6 +130,7 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
         "adaptive": {**RATE, "adaptive": True, "preconditioning": "aol", "nesterov": False, "weight_decay": 0.25},
         "schatten": {**FALLING, "preconditioning": "schatten", "ns_coeffs": "dion", "consistent_rms": 0.5},
         "masked": {**RATE, "ns_coeffs": "standard", "weight_decay": 0.5, "weight_decay_mask": EXCEPT_MATRIX},
+        "spectral": {**RATE, "preconditioning": "spectral", "eps": 0.25},
         "adam": {**RATE, "adam_learning_rate": 0.25, "adam_b1": 0.5, "adam_weight_decay": 0.125, "eps": 0.125},
     },
     "nadam": _ADAM,

@@ -12,6 +12,7 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_p
 os.environ["JAX_PLATFORMS"] = os.environ.get("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the arrays are small: threads cost more than they bring
 os.environ.setdefault("DASK_SCHEDULER", "synchronous")
+os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import pytest
 from uniopt.backends import registry
