@@ -45,6 +45,12 @@ def zeros_like(xp: Any, p: Array, dtype: Any = None) -> Array:
     return xp.zeros_like(p) if dtype is None else xp.zeros_like(p, dtype=dtype)
 
 
-def real_full_like(xp: Any, p: Array, value: float = 0.0) -> Array:
+def full_like(xp: Any, p: Array, value: Scalar) -> Array:
+    """Return an array of `value` with the shape, dtype and place of `p`."""
+    # The standard's own takes Python numbers alone.
+    return xp.full_like(p, value) if isinstance(value, float) else xp.zeros_like(p) + xp.astype(value, p.dtype)
+
+
+def real_full_like(xp: Any, p: Array, value: Scalar = 0.0) -> Array:
     """Return an array of `value` with the shape and place of `p`, real for complex `p` too."""
-    return xp.full_like(xp.real(p) if is_complex(p) else p, value)
+    return full_like(xp, xp.real(p) if is_complex(p) else p, value)

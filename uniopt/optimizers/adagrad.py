@@ -78,7 +78,7 @@ def adagrad(
     return chain(scale_by_rss(initial_accumulator_value, eps), scale_by_learning_rate(learning_rate))
 
 
-def _init(xp: Any, p: Array, *, initial_accumulator_value: float) -> dict[str, Array]:
+def _init(xp: Any, p: Array, *, initial_accumulator_value: Scalar) -> dict[str, Array]:
     return {"sum_of_squares": real_full_like(xp, p, initial_accumulator_value)}
 
 

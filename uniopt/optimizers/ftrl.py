@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from uniopt import hyperparameters
 from uniopt.leafwise import leafwise
-from uniopt.numerics import abs_squared
+from uniopt.numerics import abs_squared, full_like
 from uniopt.transformation import GradientTransformation
 from uniopt.typing import Array, Scalar, ScalarOrSchedule, Tree
 
@@ -125,7 +125,7 @@ def ftrl(
 
 
 def _init(xp: Any, p: Array, *, initial_accumulator_value: Scalar) -> dict[str, Array]:
-    return {"accumulator": xp.zeros_like(p) + initial_accumulator_value, "linear": xp.zeros_like(p)}
+    return {"accumulator": full_like(xp, p, initial_accumulator_value), "linear": xp.zeros_like(p)}
 
 
 def _scale_by_ftrl(

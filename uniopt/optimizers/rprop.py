@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from uniopt import hyperparameters
 from uniopt.chain import chain
 from uniopt.leafwise import leafwise
+from uniopt.numerics import full_like
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.scale import scale
 from uniopt.typing import Array, Scalar, Tree
@@ -113,7 +114,7 @@ def rprop(
 
 
 def _init(xp: Any, p: Array, *, learning_rate: Scalar) -> dict[str, Array]:
-    return {"step_sizes": xp.zeros_like(p) + learning_rate, "prev_updates": xp.zeros_like(p)}
+    return {"step_sizes": full_like(xp, p, learning_rate), "prev_updates": xp.zeros_like(p)}
 
 
 def _scale_by_rprop(

@@ -9,7 +9,7 @@ from uniopt.chain import chain
 from uniopt.clock import Time
 from uniopt.leafwise import leafwise
 from uniopt.moments import average, checked, corrected, root
-from uniopt.numerics import abs_squared, real_full_like
+from uniopt.numerics import abs_squared, full_like, real_full_like
 from uniopt.optimizers.adam import ScaleByAdamState
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.scale import scale_by_learning_rate
@@ -88,9 +88,9 @@ def yogi(
     return chain(scale_by_yogi(b1, b2, eps), scale_by_learning_rate(learning_rate))
 
 
-def _init(xp: Any, p: Array, *, initial_accumulator_value: float) -> dict[str, Array]:
+def _init(xp: Any, p: Array, *, initial_accumulator_value: Scalar) -> dict[str, Array]:
     return {
-        "mu": xp.full_like(p, initial_accumulator_value),
+        "mu": full_like(xp, p, initial_accumulator_value),
         "nu": real_full_like(xp, p, initial_accumulator_value),
     }
 
