@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any
 
@@ -61,3 +62,9 @@ class NumpyBackend(StandardBackend):
 
     def from_numpy(self, x: Any, dtype: str | None = None, device: Any = None) -> Any:
         return np.array(x, dtype=self.dtype(dtype) if dtype else None)
+
+    def compile_step(self, step: Callable[..., list[Any]], *, donate: bool) -> Callable[..., list[Any]]:
+        from uniopt.backends.fusion.memory import NumpyMemory
+        from uniopt.backends.fusion.step import FusedStep
+
+        return FusedStep(step, NumpyMemory(), donate=donate)

@@ -142,6 +142,9 @@ def _load(name: str) -> Backend:
 
 
 def _match(cls: type) -> Backend | None:
+    own: Backend | None = getattr(cls, "__uniopt_backend__", None)
+    if own is not None:
+        return own
     for backend in loaded():  # a type can only exist where its library is loaded
         for dotted in backend.array_types:
             module, _, attribute = dotted.rpartition(".")

@@ -210,6 +210,8 @@ class Leafwise(Stage):
 
     def _explain(self, step: Step, i: int, g: Any, before: Any, error: Exception) -> None:
         """Raise StateError if the rule may have failed because the slots belong to another tree."""
+        if isinstance(error, UnioptError):
+            return
         for name, slot in zip(self.state._fields, before, strict=True):
             if getattr(slot, "ndim", 0) > 0 and slot.shape != g.shape:
                 raise StateError(

@@ -1,0 +1,137 @@
+"""A kernel over many leaves: tables of addresses and scalars, filled in at each step, and the threads that share them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import numpy as np
+from uniopt.backends.fusion.kernel import Kernel
+from uniopt.backends.fusion.layout import Layout
+
+Address = Callable[[], int]
+
+BLOCK = 8192
+"""Elements that a sum is taken over before the sums are added pairwise, the same on every machine."""
+
+_MOST_BLOCKS = 16  # where each block has accumulators of its own for a whole axis
+_WORTH_A_THREAD = 1 << 16  # elements
+
+
+class Launch:
+    """All leaves that one kernel runs over in a pass.
+
+    Parameters
+    ----------
+    kernel
+        What runs.
+    run
+        Its machine code: called with the addresses of the table and the scalars, and the number of rows.
+    """
+
+    def __init__(self, kernel: Kernel, run: Callable[[int, int, int], None]) -> None:
+        self._kernel = kernel
+        self._run = run
+        self._rows: list[list[int]] = []
+        self._slots: list[list[int]] = []  # for each row, whose address each operand's offset is added to
+        self._scalars: list[list[float | int]] = []  # for each row, numbers, or (as ints) which symbol's value
+        self._weights: list[int] = []
+
+    def add(
+        self, layout: Layout, slots: Sequence[int], arguments: Sequence[float | int], blocks: int, own: Sequence[int]
+    ) -> None:
+        """Add a leaf, cut into blocks along its outermost loop.
+
+        Parameters
+        ----------
+        layout
+            The leaf's loops.
+        slots
+            For each operand, the slot of its address.
+        arguments
+            For each scalar a float, or the index of the symbol that has it.
+        blocks
+            Into how many rows the leaf is cut.
+        own
+            For each operand, the bytes from one block's accumulators to the next one's; 0 if it is no accumulator.
+        """
+        outer, *inner = layout.extents
+        for block in range(blocks):
+            start, stop = outer * block // blocks, outer * (block + 1) // blocks
+            row = [stop - start, *inner]
+            for strides, step in zip(layout.strides, own, strict=True):
+                row += [start * strides[0] + block * step, *strides]
+            self._rows.append(row)
+            self._slots.append(list(slots))
+            self._scalars.append(list(arguments))
+            self._weights.append((stop - start) * int(np.prod(inner, dtype=np.int64)))
+
+    def finish(self) -> None:
+        """Make the tables, after the last leaf has been added."""
+        rank, operands = self._kernel.rank, len(self._kernel.operands)
+        self._table = np.array(self._rows, dtype=np.int64)
+        self._columns = rank + (1 + rank) * np.arange(operands)
+        self._offsets = self._table[:, self._columns].copy()
+        self._slot = np.array(self._slots, dtype=np.intp)
+        flat = [x for row in self._scalars for x in row]
+        self._arguments = np.array([x if isinstance(x, float) else 0.0 for x in flat], dtype=np.float64)
+        self._cells = np.array([i for i, x in enumerate(flat) if not isinstance(x, float)], dtype=np.intp)
+        symbols = [x for x in flat if not isinstance(x, float)]
+        self._wanted = list(dict.fromkeys(symbols))
+        place = {symbol: i for i, symbol in enumerate(self._wanted)}
+        self._from = np.array([place[symbol] for symbol in symbols], dtype=np.intp)
+        self._where = (self._table.ctypes.data, self._arguments.ctypes.data)
+        self._ends = np.cumsum(self._weights)
+        del self._rows, self._slots, self._scalars, self._weights
+
+    def __call__(self, addresses: np.ndarray[Any, Any], values: Sequence[Any], threads: int) -> None:
+        """Run over all rows.
+
+        Parameters
+        ----------
+        addresses
+            By slot.
+        values
+            The scalars, by symbol.
+        threads
+            How many may be used.
+        """
+        self._table[:, self._columns] = self._offsets + addresses[self._slot]
+        if self._wanted:
+            self._arguments[self._cells] = np.array([values[i] for i in self._wanted], dtype=np.float64)[self._from]
+        table, arguments = self._where
+        rows = len(self._table)
+        total = int(self._ends[-1])
+        parts = min(threads, rows, total // _WORTH_A_THREAD)
+        if parts <= 1:
+            self._run(table, rows, arguments)
+            return
+        cuts = [0, *(int(np.searchsorted(self._ends, total * k // parts)) + 1 for k in range(1, parts)), rows]
+        row_bytes, argument_bytes = self._table.strides[0], 8 * len(self._kernel.arguments)
+        pieces = [
+            (table + first * row_bytes, last - first, arguments + first * argument_bytes)
+            for first, last in zip(cuts, cuts[1:], strict=False)
+            if last > first
+        ]
+        others = [_pool(threads - 1).submit(self._run, *piece) for piece in pieces[1:]]
+        self._run(*pieces[0])
+        for other in others:
+            other.result()
+
+
+def blocks_of(layout: Layout, accumulators: Sequence[int], threads: int) -> int:
+    """Return into how many rows a leaf is cut: with sums by its shape alone, else by the number of threads."""
+    outer = layout.extents[0]
+    total = int(np.prod(layout.extents, dtype=np.int64))
+    if not accumulators:
+        return min(outer, threads) if total >= _WORTH_A_THREAD else 1
+    if len(layout.extents) == 1:
+        return -(-outer // BLOCK)
+    return min(outer, _MOST_BLOCKS, -(-total // BLOCK))
+
+
+@cache
+def _pool(workers: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(workers, thread_name_prefix="uniopt")

@@ -1,0 +1,65 @@
+"""A scheduled recording, ready to run on arrays in host memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from uniopt.backends.fusion.host import compile_turn
+from uniopt.backends.fusion.loops import Pass
+from uniopt.backends.fusion.memory import Memory, address
+from uniopt.backends.fusion.recording import Symbol
+from uniopt.backends.fusion.schedule import Schedule
+
+
+class Program:
+    """Called with the inputs' arrays, it writes the outputs into their targets among them.
+
+    Parameters
+    ----------
+    schedule
+        What to run.
+    inputs
+        The symbols that the arrays stand for, in their order.
+    memory
+        How the arrays lie in memory.
+    """
+
+    def __init__(self, schedule: Schedule, inputs: Sequence[Symbol], memory: Memory) -> None:
+        self._memory = memory
+        position = {symbol: i for i, symbol in enumerate(inputs)}
+        position |= {symbol: position[target] for symbol, target in schedule.aliases.items()}
+        reduced = {symbol for groups in schedule.passes for group in groups for symbol in group.reductions}
+        turns = [compile_turn(turn, reduced.__contains__, position) for turn in schedule.turns]
+        self._turns = [turn for turn, _ in turns]
+        self._viewed = sorted({i for _, used in turns for i in used})
+        self._passes = [Pass(groups) for groups in schedule.passes]
+        self._inputs = [[position.get(symbol, -1) for symbol in one.memories] for one in self._passes]
+        self._length = 1 + max((symbol.index for symbol in (*position, *schedule.symbols())), default=0)
+
+    def __call__(self, arrays: Sequence[Any], threads: int) -> None:
+        values: list[Any] = [None] * self._length
+        views: dict[int, Any] = {i: self._memory.view(arrays[i]) for i in self._viewed}
+        for number, turn in enumerate(self._turns):
+            if turn is not None:
+                turn(values, views, self._reduced)
+            if number < len(self._passes):
+                self._run(number, arrays, values, threads)
+
+    def _run(self, number: int, arrays: Sequence[Any], values: list[Any], threads: int) -> None:
+        loops, memory = self._passes[number], self._memory
+        for symbol in loops.temporaries:
+            values[symbol.index] = np.empty(symbol.shape, dtype="uint16" if symbol.dtype == "bfloat16" else symbol.dtype)
+        strides, addresses = [], []
+        for symbol, position in zip(loops.memories, self._inputs[number], strict=True):
+            if position >= 0:
+                strides.append(memory.strides(arrays[position]))
+                addresses.append(memory.address(arrays[position]))
+            else:
+                strides.append(values[symbol.index].strides)
+                addresses.append(address(values[symbol.index]))
+        loops.run(strides, addresses, values, threads)
+
+    def _reduced(self, index: int) -> Any:
+        return next(found for one in self._passes if (found := one.reduced(index)) is not None)

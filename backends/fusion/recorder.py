@@ -1,0 +1,53 @@
+"""The backend of symbols, through which uniopt's rules are recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uniopt.backends.fusion.namespace import Namespace
+from uniopt.backends.fusion.recording import Symbol
+from uniopt.backends.standard import StandardBackend
+
+
+class Recorder(StandardBackend):
+    """Symbolic arrays. Every device is one place: a program runs where its leaves are."""
+
+    name = "recorder"
+    array_types = ("uniopt.backends.fusion.recording.Symbol",)
+    xp = Namespace()
+
+    def version(self) -> str:
+        return "0"
+
+    def devices(self) -> list[Any]:
+        return ["cpu"]
+
+    def dtypes(self, device: Any = None) -> dict[str, Any]:
+        names = ("float16", "bfloat16", "float32", "float64", "complex64", "complex128")
+        return {name: name for name in names}
+
+    def colocated(self, x: Any, y: Any) -> bool:
+        return True
+
+    def place(self, x: Any, like: Any) -> Any:
+        return x
+
+    def has_float64(self, like: Any) -> bool:
+        return True
+
+    def astype(self, x: Any, dtype: Any) -> Any:
+        return self.xp.astype(x, dtype)
+
+    def asarray(self, value: Any, dtype: Any = None, like: Any = None) -> Any:
+        return self.xp.asarray(value, dtype=dtype)
+
+    def to_numpy(self, x: Any) -> Any:
+        x._values("to_numpy")
+
+    def is_traced(self, x: Any) -> bool:
+        return True
+
+
+RECORDER = Recorder()
+Symbol.__uniopt_backend__ = RECORDER
+
