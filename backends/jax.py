@@ -67,6 +67,16 @@ class JaxBackend(StandardBackend):
     def has_float64(self, like: Any) -> bool:
         return _x64()
 
+    def at_step(self, f: Callable[..., Any], count: Any, *args: Any) -> Any:
+        # The hardware has float64 without x64 too, and a scalar costs nothing there. Arrays among the arguments may be
+        # differentiated, which happens outside of this context.
+        if _x64() or not _has_wide_scalars(count) or any(isinstance(x, jax.Array) for x in args):
+            return super().at_step(f, count, *args)
+        with jax.enable_x64(True):
+            result = super().at_step(f, count, *args)
+            wide = isinstance(result, jax.Array) and result.dtype == jnp.float64
+            return result.astype(jnp.float32) if wide else result
+
     def asarray(self, value: Any, dtype: Any = None, like: Any = None) -> Any:
         array = jnp.asarray(value, dtype=dtype)
         return array if like is None else self.place(array, like)
@@ -97,6 +107,14 @@ class JaxBackend(StandardBackend):
         return jax.jit(step, donate_argnums=(1,) if donate else ())
 
     value_and_grad = staticmethod(jax.value_and_grad)
+
+
+def _has_wide_scalars(x: Any) -> bool:
+    """Return whether JAX can compute 0-d arrays in float64 where `x` lives while x64 is off."""
+    if not hasattr(jax, "enable_x64"):  # before 0.8, it is lost when the program is lowered
+        return False
+    platform = jax.default_backend() if isinstance(x, jax.core.Tracer) else next(iter(x.devices())).platform
+    return platform in ("cpu", "gpu")
 
 
 def _children(obj: Any) -> list[tuple[Any, Any]]:

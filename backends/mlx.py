@@ -36,12 +36,12 @@ class MlxNamespace:
     def exp(self, x: Any) -> Any:
         return mx.exp(x) if x.dtype != mx.float64 else mx.expm1(x) + 1.0
 
-    # On the CPU, MLX adds the elements one after another in float32: of 1e6 squares, a thousandth of the sum is lost.
+    # On the CPU, MLX adds the elements one after another in float32.
 
-    def sum(self, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    def sum(self, x: Any, *, axis: Any = None, keepdims: Any = False) -> Any:
         return _accumulated(mx.sum, x, axis, keepdims)
 
-    def mean(self, x: Any, *, axis: Any = None, keepdims: bool = False) -> Any:
+    def mean(self, x: Any, *, axis: Any = None, keepdims: Any = False) -> Any:
         return _accumulated(mx.mean, x, axis, keepdims)
 
 

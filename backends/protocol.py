@@ -70,6 +70,10 @@ class Backend(Protocol):
         """Return whether the place of `like` computes in float64."""
         ...
 
+    def at_step(self, f: Callable[..., Any], count: Array, *args: Any) -> Any:
+        """Return ``f(xp, t, *args)`` for the step ``t = count + 1``, a 0-d array in float64 where there is float64."""
+        ...
+
     def astype(self, x: Array, dtype: Dtype) -> Array:
         """Return `x` as an array (not a scalar) of the dtype, `x` itself where that is what it is."""
         ...

@@ -65,6 +65,10 @@ class StandardBackend:
     def has_float64(self, like: Array) -> bool:
         return "float64" in self.dtypes(self.device(like))
 
+    def at_step(self, f: Callable[..., Any], count: Array, *args: Any) -> Any:
+        wide = self.dtype("float64" if self.has_float64(count) else "float32")
+        return f(self.xp, self.astype(count, wide) + 1, *args)
+
     def astype(self, x: Array, dtype: Dtype) -> Array:
         return x if x.dtype == dtype else self.xp.astype(x, dtype)
 

@@ -21,7 +21,7 @@ class Clock:
         The number of steps taken before this one, as in the state: a 0-d int32 array, or None without a counter.
     """
 
-    __slots__ = ("_known", "_next", "_t", "backend", "count", "xp")
+    __slots__ = ("_known", "backend", "count", "xp")
 
     def __init__(self, step: Step, count: Array | None) -> None:
         # A tree without arrays has no library of its own; then the counter's decides.
@@ -29,7 +29,6 @@ class Clock:
         self.xp = self.backend.xp
         self.count = count
         self._known: dict[Any, Any] = {}
-        self._t: Array | None = None
 
     def next(self) -> Array:
         """Return the count after this step; it saturates."""
@@ -40,11 +39,8 @@ class Clock:
         """Return ``f(xp, t, *args)`` for this step ``t``, counted from 1, a float64 array where there is float64."""
         key = (f, *(x if isinstance(x, float | int | bool) else id(x) for x in args))
         if key not in self._known:
-            if self._t is None:
-                wide = "float64" if self.backend.has_float64(self.count) else "float32"
-                self._t = self.backend.astype(self.count, self.backend.dtype(wide)) + 1
             near = [x if isinstance(x, float | int | bool) else self.backend.place(x, self.count) for x in args]
-            self._known[key] = f(self.xp, self._t, *near)
+            self._known[key] = self.backend.at_step(f, self.count, *near)
         return self._known[key]
 
     def scheduled(self, name: str, schedule: Schedule) -> Scalar:
