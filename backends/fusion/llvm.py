@@ -315,4 +315,50 @@ class _Emission:
         self._label(f"{name}.done")
 
 
-_HALF_CONVERSIONS = ""
+# What LLVM calls to convert float16 where the processor has no instruction for it. The names are those of compilers'
+# run-time libraries, which no Python process is sure to have loaded, so they are defined with the kernel.
+_HALF_CONVERSIONS = """\
+define weak_odr float @__extendhfsf2(half %x) nounwind {
+  %half = bitcast half %x to i16
+  %all = zext i16 %half to i32
+  %rest = and i32 %all, 32767
+  %moved = shl i32 %rest, 13
+  %tiny = bitcast i32 %moved to float
+  %scaled = fmul float %tiny, 0x46F0000000000000 ; 2**112, between the two biases; it takes subnormals along
+  %finite = bitcast float %scaled to i32
+  %infinite = or i32 %moved, 2139095040
+  %large = icmp uge i32 %rest, 31744
+  %chosen = select i1 %large, i32 %infinite, i32 %finite
+  %sign = and i32 %all, 32768
+  %top = shl i32 %sign, 16
+  %bits = or i32 %chosen, %top
+  %result = bitcast i32 %bits to float
+  ret float %result
+}
+define weak_odr half @__truncsfhf2(float %x) nounwind {
+  %all = bitcast float %x to i32
+  %rest = and i32 %all, 2147483647
+  %down = lshr i32 %rest, 13
+  %odd = and i32 %down, 1
+  %almost = add i32 %odd, 4095
+  %rounded = add i32 %rest, %almost
+  %rebiased = sub i32 %rounded, 939524096
+  %normal = lshr i32 %rebiased, 13
+  %absolute = bitcast i32 %rest to float
+  %shifted = fadd float %absolute, 0.5 ; whose last bit is float16's smallest number
+  %counted = bitcast float %shifted to i32
+  %subnormal = sub i32 %counted, 1056964608
+  %small = icmp ult i32 %rest, 947912704
+  %finite = select i1 %small, i32 %subnormal, i32 %normal
+  %large = icmp uge i32 %rest, 1199570944
+  %number = select i1 %large, i32 31744, i32 %finite
+  %nan = icmp ugt i32 %rest, 2139095040
+  %chosen = select i1 %nan, i32 32256, i32 %number
+  %high = lshr i32 %all, 16
+  %sign = and i32 %high, 32768
+  %bits = or i32 %chosen, %sign
+  %half = trunc i32 %bits to i16
+  %result = bitcast i16 %half to half
+  ret half %result
+}
+"""
