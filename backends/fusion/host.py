@@ -6,7 +6,7 @@ same order, so that its results have the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -22,12 +22,12 @@ _OPERATORS = {
 
 
 def compile_turn(
-    turn: Turn, is_reduced: Callable[[Symbol], bool], inputs: dict[Symbol, int]
+    turn: Turn, is_reduced: Callable[[Symbol], bool], inputs: dict[Symbol, int], scalars: Iterable[Symbol] = ()
 ) -> tuple[Callable[..., None] | None, list[int]]:
     """Return the function of a turn, and the positions of the inputs whose arrays it reads or writes.
 
-    The function is called with the list of values by symbol, the list of input arrays by position, and a function that
-    returns the result of a kernel's reduction.
+    The function is called with the list of values by symbol, the input arrays by position, and a function that returns
+    the result of a kernel's reduction. `scalars` are inputs whose values are wanted besides.
     """
     lines: list[str] = []
     constants: dict[str, Any] = {"xp": xp, "np": np, "widen": _widen, "narrow": _narrow}
@@ -46,6 +46,8 @@ def compile_turn(
         constants[f"c{len(constants)}"] = x
         return f"c{len(constants) - 1}"
 
+    for symbol in scalars:
+        name(symbol)
     for symbol in turn.symbols:
         text = f"reduced({symbol.index})" if is_reduced(symbol) else _expression(symbol, name)
         lines.append(f"v[{symbol.index}] = {text}")

@@ -29,11 +29,14 @@ class Pass:
         The inputs and symbols that the loops read or write.
     temporaries
         Those of them that come to be in this pass.
+    arguments
+        The 0-d symbols whose values the loops are given.
     """
 
     def __init__(self, groups: Sequence[Group]) -> None:
         self._bodies = [(group, lower(group)) for group in groups]
         self.memories = list(dict.fromkeys(symbol for _, body in self._bodies for symbol in body.memories))
+        self.arguments = [x for _, body in self._bodies for x, _ in body.arguments if isinstance(x, Symbol)]
         self.temporaries = [memory for group in groups for what, memory in group.stores if memory is what]
         self._strides: list[Strides] | None = None
         self._partial: dict[int, tuple[Symbol, np.ndarray[Any, Any]]] = {}

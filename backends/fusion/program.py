@@ -31,10 +31,15 @@ class Program:
         position = {symbol: i for i, symbol in enumerate(inputs)}
         position |= {symbol: position[target] for symbol, target in schedule.aliases.items()}
         reduced = {symbol for groups in schedule.passes for group in groups for symbol in group.reductions}
-        turns = [compile_turn(turn, reduced.__contains__, position) for turn in schedule.turns]
+        self._passes = [Pass(groups) for groups in schedule.passes]
+        # Before the first turn writes anything: a pass takes its scalars from the values.
+        scalars = {x: None for one in self._passes for x in one.arguments if x in position}
+        turns = [
+            compile_turn(turn, reduced.__contains__, position, () if number else scalars)
+            for number, turn in enumerate(schedule.turns)
+        ]
         self._turns = [turn for turn, _ in turns]
         self._viewed = sorted({i for _, used in turns for i in used})
-        self._passes = [Pass(groups) for groups in schedule.passes]
         self._inputs = [[position.get(symbol, -1) for symbol in one.memories] for one in self._passes]
         self._length = 1 + max((symbol.index for symbol in (*position, *schedule.symbols())), default=0)
 
