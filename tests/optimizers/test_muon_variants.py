@@ -255,17 +255,17 @@ def test_the_reference_with_every_switch(switches: dict[str, Any]) -> None:
     assert_close(walk(tx, start, stream), reference_walk(start, stream, beta=BETA, **switches), start, 1e-12)
 
 
-@pytest.mark.parametrize("ends", [(1.0, 1.0), (1.0, 1.0 - 1e-9), (1.0, 0.5), (1e4, 1e-4)], ids=str)
+@pytest.mark.parametrize("least", [1.0, 1.0 - 1e-9, 1.0 - 1e-6, 0.5, 1e-8], ids=str)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_spectral_norm_of_any_spectrum(ends: tuple[float, float], dtype: str) -> None:
+def test_the_spectral_norm_of_any_spectrum(least: float, dtype: str) -> None:
     """With Newton-Schulz steps that change nothing, a matrix is divided by its largest singular value."""
     rng = np.random.default_rng(5)
     left, right = (np.linalg.qr(rng.standard_normal((n, 20)))[0] for n in (20, 30))
-    x = (left * np.linspace(*ends, 20)) @ right.T
+    x = (left * np.linspace(1.0, least, 20)) @ right.T
     tx = uniopt.scale_by_muon((1.0, 0.0, 0.0), 1, 0.0, 0.0, nesterov=False, preconditioning="spectral")
     grads = np.asarray(x, dtype)
     found = tx.update(grads, tx.init(grads))[0]
-    assert np.linalg.norm(found * ends[0] - x, 2) / ends[0] <= 4 * np.finfo(dtype).eps + 20 / (4 * math.e * 2**30)
+    assert np.linalg.norm(found - x, 2) <= 4 * np.finfo(dtype).eps + 20 / (4 * math.e * 2**30)
 
 
 def test_zero_matrices_have_a_spectral_norm_of_zero() -> None:
