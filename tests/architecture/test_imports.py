@@ -43,7 +43,7 @@ def imported(path: Path) -> set[str]:
 def own_library(path: Path) -> str | None:
     """Return the library that a file is allowed to import, by its place and name."""
     relative = path.relative_to(ROOT)
-    homes = {"backends", "uniopt/integrations", "uniopt/porting", "conformance/peers"}
+    homes = {"backends", "uniopt/integrations", "uniopt/porting", "conformance/peers", "uniopt/cli/bench/peers"}
     return relative.stem if str(relative.parent) in homes else None
 
 

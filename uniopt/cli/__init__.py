@@ -1,4 +1,4 @@
-"""The command ``uniopt``: a demonstration, a look at what this machine can run, and the conformance suite."""
+"""The command ``uniopt``: a demonstration, a look at this machine, the conformance suite and a benchmark."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ _COMMANDS = {
         "uniopt.cli.doctor",
         "list the array libraries: versions, devices, dtypes, compilers, what is wrong",
     ),
+    "bench": ("uniopt.cli.bench", "compare the times of steps with those of the frameworks' own optimizers"),
     "conformance": ("uniopt.conformance.cli", "prove that the optimizers walk the same path on every library"),
 }
 

@@ -1,0 +1,66 @@
+"""The optimizers with the hyperparameters that every side of a comparison is given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from uniopt import dialects
+from uniopt.conformance.cases import exported
+from uniopt.transformation import GradientTransformation
+
+_RATE = 2.0**-7
+
+# Where the others have the formula only with these. Steps without an epsilon cost the same as with one.
+_HYPERPARAMETERS: dict[str, dict[str, Any]] = {
+    "adadelta": {"learning_rate": 1.0},
+    "adafactor": {"learning_rate": _RATE, "min_dim_size_to_factor": 1},
+    "adagrad": {"learning_rate": _RATE, "eps": 0.0},
+    "adamw": {"learning_rate": _RATE, "weight_decay": 0.01},
+    "polyak_sgd": {},
+    "radam": {"learning_rate": _RATE, "eps": 0.0},
+    "rmsprop": {"learning_rate": _RATE, "eps_in_sqrt": False},
+    "sgd": {"learning_rate": _RATE, "momentum": 0.9},
+}
+
+# Noise of deviation 0 is drawn and multiplied like any other, and two generators can be compared.
+_WITHOUT_NOISE: dict[str, dict[str, Any]] = {"noisy_sgd": {"eta": 0.0}}
+
+_EXTRA: dict[str, dict[str, float]] = {"polyak_sgd": {"value": 1.0}}
+
+FACTORED_OR_NORMED = {"adafactor", "fromage", "lamb", "lars", "muon", "novograd", "polyak_sgd", "sm3"}
+"""Optimizers whose steps depend on sums or maxima over a leaf, or over all of them."""
+
+WITHOUT_SECOND_MOMENTS = {
+    "asgd",
+    "lion",
+    "noisy_sgd",
+    "optimistic_gradient_descent",
+    "rprop",
+    "sgd",
+    "sign_sgd",
+    "signum",
+}
+"""Elementwise optimizers that keep no average of squares."""
+
+
+def names() -> list[str]:
+    """Return the names of all optimizers that uniopt exports."""
+    return sorted(exported())
+
+
+def hyperparameters(name: str, against: str = "") -> dict[str, Any]:
+    """Return what an optimizer is called with in a comparison."""
+    return _HYPERPARAMETERS.get(name, {"learning_rate": _RATE}) | (_WITHOUT_NOISE.get(name, {}) if against else {})
+
+
+def transformation(name: str, against: str = "") -> GradientTransformation:
+    """Return uniopt's optimizer as it is compared: in the other side's dialect where that has another formula."""
+    dialect = dialects.optax if against == "optax" else None
+    make = getattr(dialect, name, None) or exported()[name]
+    made: GradientTransformation = make(**hyperparameters(name, against))
+    return made
+
+
+def extra(name: str) -> dict[str, float]:
+    """Return the extra arguments that a step takes."""
+    return _EXTRA.get(name, {})

@@ -1,0 +1,41 @@
+"""The array libraries as the benchmark uses them, and the optimizers that they bring.
+
+Only the files in this folder import a framework. One named after an array library has the functions of `Library`; the
+sides that uniopt is compared with are classes: ``torch.Optimizer`` and ``optax.Jitted``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+Array = Any
+
+
+class Library(Protocol):
+    """How the arrays of a library are made and read. One module of this folder each."""
+
+    xp: Any
+
+    def put(self, x: np.ndarray) -> Array:
+        """Return a NumPy array in this library, without a copy where that is possible."""
+
+    def parameter(self, x: np.ndarray) -> Array:
+        """Return a copy that a step may overwrite, of the kind that users of the library train."""
+
+    def get(self, x: Array) -> np.ndarray:
+        """Return the values, without a copy where that is possible."""
+
+    def finish(self, arrays: Mapping[str, Array]) -> None:
+        """Wait until the arrays are computed."""
+
+    def limit(self, threads: int) -> str:
+        """Let the library use so many threads from now on, and return what it says about them."""
+
+
+def library(name: str) -> Library:
+    """Return the module of an array library, which is installed."""
+    return cast(Library, import_module(f"uniopt.cli.bench.peers.{name}"))

@@ -1,0 +1,59 @@
+"""optax in the form that is its fastest: the whole step jitted, parameters and state donated."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import jax
+import optax
+import optax.contrib
+
+from uniopt.cli.bench.optimizers import extra, hyperparameters
+from uniopt.cli.bench.peers import jax as library
+from uniopt.cli.bench.sizes import Leaves
+
+
+def has(optimizer: str) -> bool:
+    """Return whether optax has an optimizer of that name."""
+    return _constructor(optimizer) is not None
+
+
+class Jitted:
+    """optax's optimizer of the same name, with the same arguments."""
+
+    def __init__(self, optimizer: str, params: Leaves) -> None:
+        constructor = _constructor(optimizer)
+        assert constructor is not None  # else there is nothing to compare with
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of names and arguments that are to change
+            tx = constructor(**hyperparameters(optimizer, "optax"))
+        tx = optax.with_extra_args_support(tx)
+        more = extra(optimizer)
+
+        def step(gradients: Any, state: Any, params: Any, more: dict[str, float]) -> tuple[Any, Any]:
+            updates, state = tx.update(gradients, state, params, **more)
+            return optax.apply_updates(params, updates), state
+
+        self._step = jax.jit(step, donate_argnums=(1, 2))
+        self._more = more
+        self._params: Any = {name: library.parameter(x) for name, x in params.items()}
+        # Initial states may share arrays, or hold the parameters themselves, and nothing can be donated twice.
+        self._state: Any = jax.tree.map(lambda x: jax.numpy.array(x, copy=True), tx.init(self._params))
+
+    def give(self, gradients: Leaves) -> None:
+        """Take the gradients of the following steps."""
+        self._gradients = {name: library.put(x) for name, x in gradients.items()}
+
+    def step(self) -> None:
+        """Take a step."""
+        self._params, self._state = self._step(self._gradients, self._state, self._params, self._more)
+        library.finish(self._params)
+
+    def values(self) -> Leaves:
+        """Return the parameters."""
+        return {name: library.get(x) for name, x in self._params.items()}
+
+
+def _constructor(name: str) -> Any:
+    return getattr(optax, name, None) or getattr(optax.contrib, name, None)

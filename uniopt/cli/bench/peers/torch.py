@@ -1,0 +1,115 @@
+"""torch on the CPU, and torch.optim in each of its forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from uniopt.cli.bench.optimizers import hyperparameters
+from uniopt.cli.bench.sizes import Leaves
+from uniopt.conformance.peers.torch import compilations
+
+xp = torch
+
+
+def put(x: np.ndarray) -> torch.Tensor:
+    """Return a tensor on the array's memory."""
+    return torch.from_numpy(x)
+
+
+def parameter(x: np.ndarray) -> torch.Tensor:
+    """Return a copy as a module has it."""
+    return torch.nn.Parameter(torch.from_numpy(x.copy()))
+
+
+def get(x: torch.Tensor) -> np.ndarray:
+    """Return an array on the tensor's memory."""
+    values: np.ndarray = x.detach().numpy()
+    return values
+
+
+def finish(arrays: Mapping[str, torch.Tensor]) -> None:
+    """Return at once: on the CPU, torch computes when it is called."""
+
+
+def limit(threads: int) -> str:
+    """Set the number of threads that an operation uses."""
+    torch.set_num_threads(threads)
+    return f"{torch.__version__}, torch.get_num_threads() = {torch.get_num_threads()}"
+
+
+RULES: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
+    "adadelta": (torch.optim.Adadelta, {}),
+    "adafactor": (torch.optim.Adafactor, {"eps": (1e-15, 1e-3)}),  # the first one is squared
+    "adagrad": (torch.optim.Adagrad, {"eps": 0.0, "initial_accumulator_value": 0.1}),
+    "adam": (torch.optim.Adam, {}),
+    "adamax": (torch.optim.Adamax, {}),
+    "adamw": (torch.optim.AdamW, {"weight_decay": 0.01}),
+    "asgd": (torch.optim.ASGD, {}),
+    "nadam": (torch.optim.NAdam, {"momentum_decay": 1e6}),  # so large that the momentum does not vary
+    "radam": (torch.optim.RAdam, {"eps": 0.0}),
+    "rmsprop": (torch.optim.RMSprop, {"alpha": 0.9}),
+    "rprop": (torch.optim.Rprop, {}),
+    "sgd": (torch.optim.SGD, {"momentum": 0.9}),
+}
+"""The formulas that uniopt's hyperparameters give, in torch's words; what is left out has the same default."""
+
+_FORMS: dict[str, dict[str, bool]] = {
+    "fused": {"fused": True},
+    "foreach": {"foreach": True},
+    "for-loop": {"foreach": False},
+    "compile": {"foreach": True},
+}
+
+
+class Optimizer:
+    """torch.optim's optimizer of the same formula.
+
+    Parameters
+    ----------
+    optimizer
+        uniopt's name for it.
+    form
+        ``fused``, ``foreach``, ``for-loop``, or ``compile`` for ``torch.compile(optimizer.step)``.
+    params
+        The parameters, which are copied.
+    """
+
+    def __init__(self, optimizer: str, form: str, params: Leaves) -> None:
+        self._params: Any = {name: parameter(x) for name, x in params.items()}
+        kind, arguments = RULES[optimizer]
+        rate = hyperparameters(optimizer)["learning_rate"]
+        make: Callable[..., torch.optim.Optimizer] = kind
+        made = make(self._params.values(), lr=rate, **arguments, **_FORMS[form])
+        self._step: Callable[[], object] = made.step
+        if form == "compile":
+            torch.compiler.reset()  # a function that has been compiled for 8 optimizers is not compiled for a ninth
+            self._step = torch.compile(made.step)
+        self._compiles = form == "compile"
+
+    def give(self, gradients: Leaves) -> None:
+        """Take the gradients of the following steps."""
+        for name, x in gradients.items():
+            self._params[name].grad = put(x)
+
+    def step(self) -> None:
+        """Take a step.
+
+        Raises
+        ------
+        RuntimeError
+            If torch.compile was asked for, and left the step as it was.
+        """
+        before = compilations() if self._compiles else 0
+        self._step()
+        if self._compiles:
+            self._compiles = False
+            if compilations() == before:
+                raise RuntimeError("torch.compile compiled no graph of the step; TORCH_LOGS=graph_breaks says why.")
+
+    def values(self) -> Leaves:
+        """Return the parameters."""
+        return {name: get(x) for name, x in self._params.items()}

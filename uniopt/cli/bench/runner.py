@@ -1,0 +1,90 @@
+"""One row after another: whether it can run here, and what comes of it."""
+
+from __future__ import annotations
+
+import gc
+import traceback
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from uniopt.cli.bench import bandwidth, first_call, memory, pair
+from uniopt.cli.bench.agreement import ResultsDifferError
+from uniopt.cli.bench.outcome import Outcome, Verdict
+from uniopt.cli.bench.peers import library
+from uniopt.cli.bench.settings import Settings
+from uniopt.cli.bench.targets import Row
+from uniopt.cli.present import unavailable
+
+_COPIES = 16  # of the leaves that a row holds at most: parameters, gradients, three slots, results, on both sides
+_LIBRARY_OF = {"torch": ("torch",), "optax": ("jax",)}
+
+
+def limit_threads(rows: Iterable[Row], threads: int) -> dict[str, str]:
+    """Set the number of threads in every library that the rows use, and return what each says about it."""
+    names = dict.fromkeys(name for row in rows for name in (row.backend, *_LIBRARY_OF.get(peer_of(row), ())))
+    return {name: library(name).limit(threads) for name in names if not unavailable(name)}
+
+
+def run(rows: Iterable[Row], settings: Settings) -> Iterator[tuple[Row, Outcome]]:
+    """Yield the outcome of each row as soon as it is known."""
+    for row in rows:
+        yield row, _outcome(row, settings)
+        gc.collect()
+
+
+def _outcome(row: Row, settings: Settings) -> Outcome:
+    if reason := row.excepted or _absent(row) or _too_large(row):
+        return Outcome.not_run(reason)
+    try:
+        return _measure(row, settings)
+    except ResultsDifferError as error:
+        return Outcome(Verdict.DIFFERS, reason=str(error))
+    except Exception as error:  # of any library; the other rows still run
+        return Outcome(
+            Verdict.FAILED,
+            reason=f"{type(error).__name__}: {error}",
+            measured={"traceback": traceback.format_exc()},
+        )
+
+
+def _measure(row: Row, settings: Settings) -> Outcome:
+    match row.against:
+        case "bandwidth":
+            return bandwidth.measure(row, settings)
+        case "first-call-cold" | "first-call-warm":
+            return first_call.measure(row, settings)
+        case "memory":
+            return memory.measure(row, settings)
+    return pair.measure(row, settings)
+
+
+def _absent(row: Row) -> str:
+    """Return what the row needs and this machine does not have."""
+    if reason := unavailable(row.backend):
+        return reason
+    peer = peer_of(row)
+    if peer and find_spec(peer) is None:
+        return f"{peer} is not installed: pip install {peer}"
+    if peer == "optax":
+        from uniopt.cli.bench.peers import optax
+
+        if not optax.has(row.optimizer):
+            return f"optax has no {row.optimizer}"
+    return ""
+
+
+def peer_of(row: Row) -> str:
+    """Return the package that a row needs besides its backend, or nothing."""
+    return "torch" if row.against.startswith(("torch", "first-call")) else "optax" if row.against == "optax" else ""
+
+
+def _too_large(row: Row) -> str:
+    """Return why memory would not be enough."""
+    table = Path("/proc/meminfo")
+    if not table.exists():  # no Linux: the system says no, if it has to
+        return ""
+    lines = table.read_text().splitlines()
+    available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    needed = _COPIES * row.size.nbytes
+    return f"needs {needed / 2**30:.1f} GiB, {available / 2**30:.1f} available" if needed > available else ""
