@@ -15,6 +15,14 @@ _KINDS = {
     **dict.fromkeys(["bool", "bool_"], "boolean"),
 }
 
+_SIZES = {
+    **dict.fromkeys(["bool", "int8", "uint8"], 1),
+    **dict.fromkeys(["float16", "bfloat16", "int16", "uint16"], 2),
+    **dict.fromkeys(["float32", "int32", "uint32"], 4),
+    **dict.fromkeys(["float64", "int64", "uint64", "complex64"], 8),
+    "complex128": 16,
+}
+
 # Moments and arithmetic need more than 8 or 11 bits: 0.999 is 1 in bfloat16, 1e-8 is 0 in float16.
 _COMPUTE = {"float16": "float32", "bfloat16": "float32"}
 
@@ -48,3 +56,8 @@ def compute_dtype(name: str) -> str:
 def real_dtype(name: str) -> str:
     """Return the dtype of the real part of values of dtype ``name``."""
     return _REAL.get(name, name)
+
+
+def itemsize(name: str) -> int:
+    """Return how many bytes a value of dtype ``name`` takes."""
+    return _SIZES[name]

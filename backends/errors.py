@@ -17,3 +17,24 @@ class BackendNotAvailableError(UnioptError, ImportError):
 
 class UnsupportedDtypeError(UnioptError, TypeError):
     """A data type was asked for that the library or the device does not have."""
+
+
+class NotWritableError(UnioptError, ValueError):
+    """A compiled step was to update an array in place that cannot be written to.
+
+    Attributes
+    ----------
+    index
+        Which of the arrays it is.
+    reason
+        Why, as the end of a sentence that begins with the array.
+    """
+
+    def __init__(self, index: int, reason: str) -> None:
+        super().__init__(f"Array {index} {reason}.")
+        self.index = index
+        self.reason = reason
+
+
+class EagerStepWarning(RuntimeWarning):
+    """A step that was to be compiled runs operation by operation."""

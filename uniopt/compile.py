@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -71,97 +71,122 @@ class CompiledStep:
         stage_of(tx)
         self._tx = tx
         self._donate = donate
-        self._programs: dict[Any, tuple[_Trees, Callable[..., Any]]] = {}
+        self._programs: dict[Any, list[_Program]] = {}
+        self._last: _Program | None = None
 
     def __call__(self, grads: Tree, state: Tree, params: Tree, **extra: Any) -> tuple[Tree, Tree]:
         """Return the next parameters and the next state."""
-        found = [tree.flatten(part) for part in (grads, extra, state, params)]
-        leaves = [part for part, _ in found]
-        structures = tuple(structure for _, structure in found)
-        static = tuple(id(x) for x in leaves[1] if not hasattr(x, "dtype") and not isinstance(x, _NUMBERS))
-        key = (structures, *(tuple(map(type, part)) for part in leaves), static)
-        known = self._programs.get(key)
-        if known is None:
-            known = self._programs[key] = self._build(leaves, structures)
-        trees, program = known
-        arrays = trees.arrays(leaves)
-        return trees.rebuild(program(arrays[0] + arrays[1], arrays[2] + arrays[3]))
+        leaves, structure = tree.flatten((grads, extra, state, params))
+        program = self._last
+        if program is None or not program.fits(leaves, structure):
+            program = self._last = self._find(leaves, structure)
+        kept, donated = program.arrays(leaves)
+        results = program.run(kept, donated)
+        if results is donated and program.all_arrays:  # updated in place
+            return params, state
+        return program.rebuild(results)
 
     def __repr__(self) -> str:
         return f"compile({self._tx!r}{'' if self._donate else ', donate=False'})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return CompiledStep, (self._tx, self._donate)
+        return _compiled, (self._tx, self._donate)
 
-    def _build(self, leaves: list[list[Any]], structures: tuple[PyTreeSpec, ...]) -> tuple[_Trees, Callable[..., Any]]:
-        trees = _Trees(self._tx, leaves, structures)
-        return trees, trees.backend.compile_step(trees.step, donate=self._donate)
+    def _find(self, leaves: list[Any], structure: PyTreeSpec) -> _Program:
+        known = self._programs.setdefault((structure, tuple(map(type, leaves))), [])
+        for program in known:
+            if program.fits(leaves, structure):
+                return program
+        known.append(_Program(self._tx, leaves, structure, donate=self._donate))
+        return known[-1]
 
 
-class _Trees:
-    """The trees of one call, taken apart into lists of arrays, and the step as a function of such lists."""
+def _compiled(tx: GradientTransformation, donate: bool) -> CompiledStep:
+    return CompiledStep(tx, donate)
 
-    def __init__(
-        self, tx: GradientTransformation, leaves: Sequence[list[Any]], structures: Sequence[PyTreeSpec]
-    ) -> None:
-        grads, extra, state, params = leaves
-        backend = library_of(None, grads=grads) or library_of(None, params=params)
-        self.backend = backend or registry.get("numpy")
+
+class _Program:
+    """A step for trees of one structure: compiled as a function of lists of arrays.
+
+    Attributes
+    ----------
+    all_arrays
+        Whether every leaf is an array.
+    run
+        ``run(kept, donated)`` returns the new state's and parameters' arrays, those of `donated`; `kept` are the
+        gradients' and the extra arguments'.
+    """
+
+    def __init__(self, tx: GradientTransformation, leaves: list[Any], structure: PyTreeSpec, *, donate: bool) -> None:
         self._tx = tx
-        self._structures = structures
-        self._positions = [[i for i, x in enumerate(part) if self._is_array(x)] for part in leaves]
+        self._structure = structure
+        self._types = list(map(type, leaves))
+        counts = [child.num_leaves for child in structure.children()]
+        self._parts = [sum(counts[:k]) for k in range(5)]  # where gradients, extra, state and parameters begin
+        grads, _, state, params = (leaves[i:j] for i, j in itertools.pairwise(self._parts))
+        self._backend = library_of(None, params=params, updates=grads) or library_of(None, state=state) or registry.get("numpy")
+        arrays = [i for i, x in enumerate(leaves) if _is_number(x) or registry.find(type(x)) is not None]
+        self._kept = [i for i in arrays if i < self._parts[2]]
+        self._donated = [i for i in arrays if i >= self._parts[2]]
+        self._numbers = any(map(_is_number, leaves))
+        self.all_arrays = len(arrays) == len(leaves) and not self._numbers
         # What is no array (None, a function among the extra arguments) belongs to the program.
-        self._rest = [[None if self._is_array(x) else x for x in part] for part in leaves]
-        self._has_numbers = any(_is_number(x) for part in leaves for x in part)
+        self._rest = {i: x for i, x in enumerate(leaves) if i not in set(arrays)}
+        self._static = [(i, x) for i, x in self._rest.items() if x is not None]
+        self.run = self._backend.compile_step(self._step, donate=donate)
 
-    def arrays(self, leaves: list[list[Any]]) -> list[list[Any]]:
+    def fits(self, leaves: list[Any], structure: PyTreeSpec) -> bool:
+        """Return whether the program is one for these trees."""
+        return (
+            structure == self._structure
+            and list(map(type, leaves)) == self._types
+            and all(leaves[i] is x for i, x in self._static)
+        )
+
+    def arrays(self, leaves: list[Any]) -> tuple[list[Array], list[Array]]:
         """Return the arrays among the leaves, Python numbers as 0-d arrays."""
-        if self._has_numbers:
-            grads, extra, state, params = leaves
-            paired = grads if len(grads) == len(params) else params
-            convert = partial(numbers_as_arrays, self.backend)
-            leaves = [convert(grads, params) if paired is grads else convert(grads, grads)]
-            leaves += [convert(extra, extra), convert(state, state), convert(params, paired)]
-        return [[part[i] for i in positions] for part, positions in zip(leaves, self._positions, strict=True)]
-
-    def step(self, kept: list[Array], donated: list[Array]) -> list[Array]:
-        """Return the next state's and parameters' arrays; `kept` are the gradients' and extra arguments'."""
-        given = iter([*kept, *donated])
-        parts = []
-        for structure, rest, positions in zip(self._structures, self._rest, self._positions, strict=True):
-            full = list(rest)
-            for i in positions:
-                full[i] = next(given)
-            parts.append(tree.unflatten(structure, full))
-        grads, extra, state, params = parts
-        updates, after = self._tx.update(grads, state, params, **extra)
-        results = []
-        for part, number in ((after, 2), (apply_updates(params, updates), 3)):
-            found, structure = tree.flatten(part)
-            if structure != self._structures[number] or [x is None for x in found] != [
-                x is None and i not in self._positions[number] for i, x in enumerate(self._rest[number])
-            ]:
-                raise StateError(
-                    f"{self._tx!r} returned a state of another structure than the one it was given: {structure}, "
-                    f"expected {self._structures[number]}. A compiled step needs a state that keeps its structure."
-                )
-            results += [found[i] for i in self._positions[number]]
-        return results
+        if self.all_arrays:
+            return leaves[: self._parts[2]], leaves[self._parts[2] :]
+        if self._numbers:
+            leaves = self._converted(leaves)
+        return [leaves[i] for i in self._kept], [leaves[i] for i in self._donated]
 
     def rebuild(self, results: list[Array]) -> tuple[Tree, Tree]:
         """Return the parameters and the state that a list of results stands for."""
-        given = iter(results)
-        trees = []
-        for number in (2, 3):
-            full = list(self._rest[number])
-            for i in self._positions[number]:
-                full[i] = next(given)
-            trees.append(tree.unflatten(self._structures[number], full))
-        return trees[1], trees[0]
+        held = {**self._rest, **dict(zip(self._donated, results, strict=True))}
+        _, _, state, params = (
+            tree.unflatten(child, [held[k] for k in range(i, j)] if number >= 2 else [None] * (j - i))
+            for number, (child, (i, j)) in enumerate(
+                zip(self._structure.children(), itertools.pairwise(self._parts), strict=True)
+            )
+        )
+        return params, state
 
-    @staticmethod
-    def _is_array(x: Any) -> bool:
-        return _is_number(x) or registry.find(type(x)) is not None
+    def _converted(self, leaves: list[Any]) -> list[Any]:
+        grads, extra, state, params = (leaves[i:j] for i, j in itertools.pairwise(self._parts))
+        convert = partial(numbers_as_arrays, self._backend)
+        paired = len(grads) == len(params)
+        return [
+            *convert(grads, params if paired else grads),
+            *convert(extra, extra),
+            *convert(state, state),
+            *convert(params, grads if paired else params),
+        ]
+
+    def _step(self, kept: list[Array], donated: list[Array]) -> list[Array]:
+        held = {**self._rest, **dict(zip(self._kept, kept, strict=True)), **dict(zip(self._donated, donated, strict=True))}
+        grads, extra, state, params = tree.unflatten(self._structure, [held[i] for i in range(self._parts[4])])
+        updates, after = self._tx.update(grads, state, params, **extra)
+        found, structure = tree.flatten((after, apply_updates(params, updates)))
+        expected = self._structure.children()[2:]
+        if structure.children() != expected or any(
+            (x is None) != (i in self._rest) for i, x in enumerate(found, self._parts[2])
+        ):
+            raise StateError(
+                f"{self._tx!r} returned a state of another structure than the one it was given: "
+                f"{structure.children()[0]}, expected {expected[0]}. A compiled step needs a state that keeps its structure."
+            )
+        return [found[i - self._parts[2]] for i in self._donated]
 
 
 def _is_number(x: Any) -> bool:

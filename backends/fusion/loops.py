@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from uniopt.backends.dtypes import itemsize
 from uniopt.backends.fusion.kernel import Kernel, Operand
 from uniopt.backends.fusion.launch import Launch, blocks_of
 from uniopt.backends.fusion.layout import Layout, Strides, layout
@@ -15,7 +16,6 @@ from uniopt.backends.fusion.memory import address
 from uniopt.backends.fusion.recording import Shape, Symbol
 from uniopt.backends.fusion.schedule import Group
 
-_SIZES = {"bool": 1, "float16": 2, "bfloat16": 2, "int32": 4, "float32": 4, "int64": 8, "float64": 8}
 _START = {"sum": 0.0, "max": -np.inf, "min": np.inf}
 _COMBINE = {"sum": np.add, "max": np.maximum, "min": np.minimum}
 
@@ -23,34 +23,47 @@ _COMBINE = {"sum": np.add, "max": np.maximum, "min": np.minimum}
 class Pass:
     """The loops that run between two turns of the host.
 
+    Parameters
+    ----------
+    groups
+        The loops.
+    inputs
+        The positions of the symbols that are inputs, or lie in their memory.
+
     Attributes
     ----------
-    memories
-        The inputs and symbols that the loops read or write.
-    temporaries
-        Those of them that come to be in this pass.
     arguments
         The 0-d symbols whose values the loops are given.
     """
 
-    def __init__(self, groups: Sequence[Group]) -> None:
+    def __init__(self, groups: Sequence[Group], inputs: dict[Symbol, int]) -> None:
         self._bodies = [(group, lower(group)) for group in groups]
-        self.memories = list(dict.fromkeys(symbol for _, body in self._bodies for symbol in body.memories))
+        self._inputs = inputs
         self.arguments = [x for _, body in self._bodies for x, _ in body.arguments if isinstance(x, Symbol)]
-        self.temporaries = [memory for group in groups for what, memory in group.stores if memory is what]
-        self._strides: list[Strides] | None = None
+        memories = dict.fromkeys(symbol for _, body in self._bodies for symbol in body.memories)
+        self._computed = [symbol for symbol in memories if symbol not in inputs]
+        self._temporaries = [memory for group in groups for what, memory in group.stores if memory is what]
+        self._strides: list[Strides] | None = None  # of what has been computed
         self._partial: dict[int, tuple[Symbol, np.ndarray[Any, Any]]] = {}
 
-    def run(self, strides: list[Strides], addresses: list[int], values: Sequence[Any], threads: int) -> None:
-        """Run the loops over the memories that lie at those addresses."""
-        if strides != self._strides:
-            self._bind(strides, threads)
-            self._strides = strides
+    def run(
+        self, strides: Sequence[Strides], addresses: np.ndarray[Any, Any], values: list[Any], threads: int
+    ) -> None:
+        """Run the loops over inputs with those strides and addresses, and over the values that have been computed."""
+        for symbol in self._temporaries:
+            dtype = "uint16" if symbol.dtype == "bfloat16" else symbol.dtype
+            values[symbol.index] = np.empty(symbol.shape, dtype=dtype)
+        found = [values[symbol.index] for symbol in self._computed]
+        computed = [x.strides for x in found]
+        if computed != self._strides:
+            self._bind(strides, computed, threads)
+            self._strides = computed
         for symbol, partial in self._partial.values():
             partial.fill(_START[symbol.op])
-        where = np.array(addresses + self._partial_addresses, dtype=np.int64)
+        if self._fixed or found:
+            addresses = np.concatenate([addresses, np.array([address(x) for x in found] + self._fixed, dtype=np.int64)])
         for launch in self._launches:
-            launch(where, values, threads)
+            launch(addresses, values, threads)
 
     def reduced(self, index: int) -> Any:
         """Return the result of a reduction that has been run; None if it belongs to another pass."""
@@ -61,17 +74,19 @@ class Pass:
         result = np.asarray(total, dtype=symbol.dtype).reshape(symbol.shape)
         return result[()] if symbol.shape == () else result
 
-    def _bind(self, strides: list[Strides], threads: int) -> None:
+    def _bind(self, strides: Sequence[Strides], computed: list[Strides], threads: int) -> None:
         """Find the kernels for these strides, compile them, and make their tables."""
-        place = {symbol: i for i, symbol in enumerate(self.memories)}
+        place = self._inputs | {symbol: len(strides) + i for i, symbol in enumerate(self._computed)}
+        strides = [*strides, *computed]
         self._partial = {}
-        self._partial_addresses: list[int] = []
+        self._fixed: list[int] = []  # addresses of the accumulators
+        self._first = len(strides)
         leaves: dict[Kernel, list[tuple[Layout, list[int], Body, list[Shape]]]] = {}
         for group, body in self._bodies:
             slots = [place[symbol] for symbol in body.memories]
             kept = [_kept_shape(symbol) for symbol in body.reduced]
-            sizes = [_SIZES[symbol.dtype] for symbol in body.memories] + [8 if s.op == "sum" else _SIZES[s.dtype] for s in body.reduced]
-            steps = [_spread(strides[i], self.memories[i].shape, group.shape) for i in slots]
+            sizes = [itemsize(symbol.dtype) for symbol in body.memories] + [8 if s.op == "sum" else itemsize(s.dtype) for s in body.reduced]
+            steps = [_spread(strides[i], x.shape, group.shape) for i, x in zip(slots, body.memories, strict=True)]
             steps += [_spread(_contiguous(shape, size), shape, group.shape) for shape, size in zip(kept, sizes[len(slots) :], strict=True)]
             loops = layout(group.shape, steps)
             dtypes = [s.dtype for s in body.memories] + ["float64" if s.op == "sum" else s.dtype for s in body.reduced]
@@ -97,8 +112,8 @@ class Pass:
             separate = loops.strides[len(slots) + i][0] == 0  # the outermost loop adds up into one place
             dtype = "float64" if symbol.op == "sum" else symbol.dtype
             partial = np.empty((blocks if separate else 1, *shape), dtype=dtype)
-            all_slots.append(len(self.memories) + len(self._partial_addresses))
-            self._partial_addresses.append(address(partial))
+            all_slots.append(self._first + len(self._fixed))
+            self._fixed.append(address(partial))
             self._partial[symbol.index] = (symbol, partial)
             own.append(partial.strides[0] if separate else 0)
         arguments = [x.index if isinstance(x, Symbol) else float(x) for x, _ in body.arguments]

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Sequence
+import os
+from bisect import bisect_right
+from collections.abc import Iterable
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
+from uniopt.backends.dtypes import dtype_name
+
+Range = tuple[int, int]
 
 # `x.ctypes.data` takes longer than the arithmetic on a small leaf. The pointer to the elements is the first field of
 # NumPy's array object, after Python's own header; its place has been part of NumPy's binary interface since 1.0.
@@ -19,16 +25,20 @@ def address(x: np.ndarray[Any, Any]) -> int:
     return _read(id(x) + _POINTER).value
 
 
-_probe = np.empty(1)
-if address(_probe) != _probe.ctypes.data:  # another implementation of Python
+def _slow_address(x: np.ndarray[Any, Any]) -> int:
+    return int(x.ctypes.data)
 
-    def address(x: np.ndarray[Any, Any]) -> int:
-        """Return where the first element of a NumPy array lies."""
-        return int(x.ctypes.data)
+
+_probe = np.empty(1)
+if address(_probe) != _slow_address(_probe):  # an implementation of Python with other headers
+    address = _slow_address
 
 
 class Memory(Protocol):
-    """What the programs need to know of a library's arrays."""
+    """What compiled steps need to know of a library's arrays."""
+
+    pinned: bool
+    """Whether an array stays where it is as long as somebody holds it."""
 
     def signature(self, x: Any) -> Any:
         """Return what of an array decides about the program: shape, strides and dtype; hashable."""
@@ -46,12 +56,20 @@ class Memory(Protocol):
         """Return where the first element lies."""
         ...
 
-    def view(self, x: Any) -> Any:
+    def extent(self, x: Any) -> Range:
+        """Return the addresses of the first byte and of the one behind the last; twice the same for an empty array."""
+        ...
+
+    def view(self, x: Any) -> np.ndarray[Any, Any]:
         """Return the array as one of NumPy that shares its memory; bfloat16 as uint16."""
         ...
 
     def copy(self, x: Any) -> Any:
-        """Return a copy, contiguous."""
+        """Return a copy, an array of its own."""
+        ...
+
+    def assign(self, x: Any, value: Any) -> None:
+        """Write the elements of another array into an array."""
         ...
 
     def refusal(self, x: Any) -> str | None:
@@ -70,11 +88,13 @@ class Memory(Protocol):
 class NumpyMemory:
     """NumPy's arrays."""
 
+    pinned = True
+
     def signature(self, x: Any) -> Any:
         return x.shape, x.strides, x.dtype
 
     def dtype(self, x: Any) -> str:
-        return str(x.dtype)
+        return dtype_name(x.dtype)
 
     def strides(self, x: Any) -> tuple[int, ...]:
         strides: tuple[int, ...] = x.strides
@@ -83,11 +103,18 @@ class NumpyMemory:
     def address(self, x: Any) -> int:
         return address(x)
 
+    def extent(self, x: Any) -> Range:
+        start = address(x)
+        return (start, start + x.nbytes) if x.flags.c_contiguous else extent(start, x.shape, x.strides, x.itemsize)
+
     def view(self, x: Any) -> Any:
-        return x.view(np.uint16) if x.dtype.name == "bfloat16" else x
+        return x.view(np.uint16) if x.dtype.itemsize == 2 and x.dtype != np.float16 else x
 
     def copy(self, x: Any) -> Any:
         return np.array(x)
+
+    def assign(self, x: Any, value: Any) -> None:
+        np.copyto(x, value)
 
     def refusal(self, x: Any) -> str | None:
         return None if x.flags.writeable else "is read-only"
@@ -96,19 +123,49 @@ class NumpyMemory:
         pass
 
     def threads(self) -> int:
-        return available_threads()
+        return _available_threads()
 
 
-def available_threads() -> int:
-    """Return how many threads numerical libraries may use here."""
-    import os
-
+@cache
+def _available_threads() -> int:
+    """Return how many threads numerical libraries may use in this process."""
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(int(asked), cores) if asked.isdigit() and int(asked) else cores
+    return max(1, min(int(asked), cores)) if asked.isdigit() else cores
 
 
-def overlapping(ranges: Sequence[tuple[int, int]]) -> bool:
-    """Return whether any two of these ranges of addresses share a byte."""
-    ordered = sorted(ranges)
-    return any(first[1] > second[0] for first, second in zip(ordered, ordered[1:], strict=False))
+def extent(start: int, shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> Range:
+    """Return the addresses of the first byte of an array and of the one behind its last; empty for an empty array."""
+    if 0 in shape:
+        return start, start
+    first = last = start
+    for n, step in zip(shape, strides, strict=True):
+        if step < 0:
+            first += (n - 1) * step
+        else:
+            last += (n - 1) * step
+    return first, last + itemsize
+
+
+class Occupied:
+    """Ranges of addresses that do not overlap."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._stops: list[int] = []
+
+    def meets(self, range: Range) -> bool:
+        """Return whether a range shares a byte with one of these."""
+        start, stop = range
+        if start == stop:
+            return False
+        i = bisect_right(self._starts, start)
+        return (i > 0 and self._stops[i - 1] > start) or (i < len(self._starts) and self._starts[i] < stop)
+
+    def add(self, range: Range) -> None:
+        """Add a range that meets none of these."""
+        start, stop = range
+        if start < stop:
+            i = bisect_right(self._starts, start)
+            self._starts.insert(i, start)
+            self._stops.insert(i, stop)

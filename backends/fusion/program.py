@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 from uniopt.backends.fusion.host import compile_turn
 from uniopt.backends.fusion.loops import Pass
-from uniopt.backends.fusion.memory import Memory, address
+from uniopt.backends.fusion.layout import Strides
+from uniopt.backends.fusion.memory import Memory
 from uniopt.backends.fusion.recording import Symbol
 from uniopt.backends.fusion.schedule import Schedule
 
@@ -31,7 +33,7 @@ class Program:
         position = {symbol: i for i, symbol in enumerate(inputs)}
         position |= {symbol: position[target] for symbol, target in schedule.aliases.items()}
         reduced = {symbol for groups in schedule.passes for group in groups for symbol in group.reductions}
-        self._passes = [Pass(groups) for groups in schedule.passes]
+        self._passes = [Pass(groups, position) for groups in schedule.passes]
         # Before the first turn writes anything: a pass takes its scalars from the values.
         scalars = {x: None for one in self._passes for x in one.arguments if x in position}
         turns = [
@@ -40,31 +42,22 @@ class Program:
         ]
         self._turns = [turn for turn, _ in turns]
         self._viewed = sorted({i for _, used in turns for i in used})
-        self._inputs = [[position.get(symbol, -1) for symbol in one.memories] for one in self._passes]
+        self._strides: list[Strides] | None = None
         self._length = 1 + max((symbol.index for symbol in (*position, *schedule.symbols())), default=0)
 
-    def __call__(self, arrays: Sequence[Any], threads: int) -> None:
+    def __call__(self, arrays: Sequence[Any], addresses: list[int], threads: int) -> None:
+        """Run on arrays that lie at those addresses."""
+        view = self._memory.view
+        if self._strides is None:
+            self._strides = [self._memory.strides(x) for x in arrays]
         values: list[Any] = [None] * self._length
-        views: dict[int, Any] = {i: self._memory.view(arrays[i]) for i in self._viewed}
-        for number, turn in enumerate(self._turns):
+        views: dict[int, Any] = {i: view(arrays[i]) for i in self._viewed}
+        where = np.array(addresses, dtype=np.int64)
+        for turn, loops in zip_longest(self._turns, self._passes):
             if turn is not None:
                 turn(values, views, self._reduced)
-            if number < len(self._passes):
-                self._run(number, arrays, values, threads)
-
-    def _run(self, number: int, arrays: Sequence[Any], values: list[Any], threads: int) -> None:
-        loops, memory = self._passes[number], self._memory
-        for symbol in loops.temporaries:
-            values[symbol.index] = np.empty(symbol.shape, dtype="uint16" if symbol.dtype == "bfloat16" else symbol.dtype)
-        strides, addresses = [], []
-        for symbol, position in zip(loops.memories, self._inputs[number], strict=True):
-            if position >= 0:
-                strides.append(memory.strides(arrays[position]))
-                addresses.append(memory.address(arrays[position]))
-            else:
-                strides.append(values[symbol.index].strides)
-                addresses.append(address(values[symbol.index]))
-        loops.run(strides, addresses, values, threads)
+            if loops is not None:
+                loops.run(self._strides, where, values, threads)
 
     def _reduced(self, index: int) -> Any:
         return next(found for one in self._passes if (found := one.reduced(index)) is not None)
