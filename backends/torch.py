@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 from typing import Any
 
@@ -45,6 +45,92 @@ def _sign(x: Any) -> Any:
 for _value in list(vars(torch).values()):
     if isinstance(_value, torch.dtype):
         dtype_name(_value)
+
+
+class TorchMemory:
+    """Tensors in the host's memory, as compiled steps see them."""
+
+    pinned = False  # `parameter.data = other` moves a parameter
+    sharded = False
+
+    def out_of_reach(self, x: Any) -> str | None:
+        if x.device.type != "cpu":
+            return f"a tensor on {x.device}"
+        return None if x.layout == torch.strided and not x.is_conj() else f"a tensor with layout {x.layout}"
+
+    def signature(self, x: Any) -> Any:
+        return x.shape, x.stride(), x.dtype, x.device
+
+    def shape(self, x: Any) -> tuple[int, ...]:
+        return tuple(x.shape)
+
+    def dtype(self, x: Any) -> str:
+        return dtype_name(x.dtype)
+
+    def strides(self, x: Any) -> tuple[int, ...]:
+        return tuple(step * x.itemsize for step in x.stride())
+
+    def address(self, x: Any) -> int:
+        return int(x.data_ptr())
+
+    def extent(self, x: Any) -> tuple[int, int]:
+        start = x.data_ptr()
+        last = sum((n - 1) * step for n, step in zip(x.shape, x.stride(), strict=True))
+        return (start, start + (last + 1) * x.itemsize) if x.numel() else (start, start)
+
+    def view(self, x: Any) -> Any:
+        plain = x.detach()
+        return (plain.view(torch.uint16) if x.dtype == torch.bfloat16 else plain).numpy()
+
+    def copy(self, x: Any) -> Any:
+        return x.detach().clone()
+
+    def assign(self, x: Any, value: Any) -> None:
+        x.copy_(value)
+
+    def refusal(self, x: Any) -> str | None:
+        return None
+
+    def written(self, arrays: Iterable[Any]) -> None:
+        # Writing through an address leaves the version as it was, and autograd would use wrong values silently.
+        torch.autograd.graph.increment_version([x for x in arrays if not x.is_inference()])
+
+    def threads(self) -> int:
+        return torch.get_num_threads()
+
+
+class ShardMemory(TorchMemory):
+    """DTensors: each process sees its own shard."""
+
+    sharded = True
+
+    def out_of_reach(self, x: Any) -> str | None:
+        return super().out_of_reach(_local(x))
+
+    def signature(self, x: Any) -> Any:
+        return super().signature(_local(x)), x.placements if _is_dtensor(x) else None
+
+    def shape(self, x: Any) -> tuple[int, ...]:
+        return super().shape(_local(x))
+
+    def strides(self, x: Any) -> tuple[int, ...]:
+        return super().strides(_local(x))
+
+    def address(self, x: Any) -> int:
+        return super().address(_local(x))
+
+    def extent(self, x: Any) -> tuple[int, int]:
+        return super().extent(_local(x))
+
+    def view(self, x: Any) -> Any:
+        return super().view(_local(x))
+
+    def written(self, arrays: Iterable[Any]) -> None:
+        super().written(map(_local, arrays))
+
+
+def _local(x: Any) -> Any:
+    return x.to_local() if _is_dtensor(x) else x
 
 
 class TorchBackend(StandardBackend):
@@ -112,6 +198,20 @@ class TorchBackend(StandardBackend):
 
     def compile(self, f: Callable[..., Any]) -> Callable[..., Any]:
         return torch.compile(f, fullgraph=True)
+
+    def compile_step(self, step: Callable[..., list[Any]], *, donate: bool) -> Callable[..., list[Any]]:
+        from uniopt.backends.fusion.step import FusedStep
+
+        fused: dict[bool, FusedStep] = {}
+
+        @torch.no_grad()
+        def run(kept: list[Any], donated: list[Any]) -> list[Any]:
+            sharded = any(map(_is_dtensor, donated))
+            if sharded not in fused:
+                fused[sharded] = FusedStep(step, ShardMemory() if sharded else TorchMemory(), donate=donate)
+            return fused[sharded](kept, donated)
+
+        return run
 
     @staticmethod
     def value_and_grad(f: Callable[..., Any]) -> Callable[..., tuple[Any, Any]]:

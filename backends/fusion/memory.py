@@ -40,8 +40,19 @@ class Memory(Protocol):
     pinned: bool
     """Whether an array stays where it is as long as somebody holds it."""
 
+    sharded: bool
+    """Whether arrays are parts of larger ones, so that sums over them mean nothing."""
+
+    def out_of_reach(self, x: Any) -> str | None:
+        """Return why programs cannot read the array's memory, or None if they can."""
+        ...
+
     def signature(self, x: Any) -> Any:
         """Return what of an array decides about the program: shape, strides and dtype; hashable."""
+        ...
+
+    def shape(self, x: Any) -> tuple[int, ...]:
+        """Return the shape."""
         ...
 
     def dtype(self, x: Any) -> str:
@@ -89,6 +100,14 @@ class NumpyMemory:
     """NumPy's arrays."""
 
     pinned = True
+    sharded = False
+
+    def out_of_reach(self, x: Any) -> str | None:
+        return None
+
+    def shape(self, x: Any) -> tuple[int, ...]:
+        shape: tuple[int, ...] = x.shape
+        return shape
 
     def signature(self, x: Any) -> Any:
         return x.shape, x.strides, x.dtype

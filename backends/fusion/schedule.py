@@ -59,6 +59,11 @@ class Schedule:
     passes: list[list[Group]]
     aliases: dict[Symbol, Symbol]
 
+    def elementwise(self) -> bool:
+        """Return whether no element of a result depends on another position's elements."""
+        reduces = any(group.reductions for groups in self.passes for group in groups)
+        return not reduces and all(symbol.shape == () for turn in self.turns for symbol in turn.symbols)
+
     def symbols(self) -> list[Symbol]:
         """Return all symbols that are computed or read, some of them several times."""
         found = [symbol for turn in self.turns for symbol in turn.symbols]

@@ -70,21 +70,23 @@ class FusedStep:
             if bound is None or not bound.fits(kept, targets):
                 bound = self._bind(kept, targets)
                 if bound is None:
-                    return EagerStep(self._step, self._memory, donate=self._donate)(kept, donated)
+                    return self._eager(kept, donated)  # type: ignore[misc]  # _bind has made it
             bound.run(kept)
         self._memory.written(bound.targets)
         return targets if bound.targets is bound.given else bound.results()
 
     def _bind(self, kept: list[Any], given: list[Any]) -> _Bound | None:
         """Return what runs these arrays; None if the step cannot be recorded."""
+        for x in (*kept, *given):
+            if (reason := self._memory.out_of_reach(x)) is not None:
+                return self._give_up(NotRecordable(reason))
         bound = _Bound(self._memory, kept, given)
         program = self._programs.get(bound.signature)
         if program is None:
             try:
                 program = self._record(bound)
             except NotRecordable as error:
-                self._warn(error)
-                return None
+                return self._give_up(error)
             self._programs[bound.signature] = program
         bound.program = program
         self._bound = bound
@@ -93,7 +95,7 @@ class FusedStep:
     def _record(self, bound: _Bound) -> Program:
         arrays = [*bound.kept, *bound.targets]
         with recording() as made:
-            inputs = [made.input(tuple(x.shape), self._memory.dtype(x)) for x in arrays]
+            inputs = [made.input(self._memory.shape(x), self._memory.dtype(x)) for x in arrays]
             targets = inputs[len(bound.kept) :]
             try:
                 results = self._step(inputs[: len(bound.kept)], targets)
@@ -102,17 +104,25 @@ class FusedStep:
             except Exception as error:  # whatever the user's code makes of a symbol: it may run on arrays
                 raise NotRecordable(str(error)) from error
             outputs = [_output(result, target) for result, target in zip(results, targets, strict=True)]
-            return Program(schedule(made, outputs), inputs, self._memory)
+            planned = schedule(made, outputs)
+            if self._memory.sharded and not planned.elementwise():
+                raise _NeedsWhole("a reduction over shards")
+            return Program(planned, inputs, self._memory)
 
-    def _warn(self, error: NotRecordable) -> None:
-        if self._eager is None:
-            self._eager = EagerStep(self._step, self._memory, donate=self._donate)
+    def _give_up(self, error: NotRecordable) -> None:
+        """Run eagerly from now on, and say why once."""
+        self._eager = EagerStep(self._step, self._memory, donate=self._donate)
+        if not isinstance(error, _NeedsWhole):
             warnings.warn(
                 f"A step runs eagerly, because it could not be compiled: {error} ({_line(error)}). "
                 "Write rules with the functions of the Array API standard, without Python branches on arrays.",
                 EagerStepWarning,
-                stacklevel=5,
+                stacklevel=6,
             )
+
+
+class _NeedsWhole(NotRecordable):
+    """A program needs whole arrays, and has only its process's shards. Documented, so that it needs no warning."""
 
 
 class _Bound:
@@ -140,13 +150,15 @@ class _Bound:
 
     def fits(self, kept: list[Any], given: list[Any]) -> bool:
         """Return whether these are the arrays, or of the kind, that the program is bound to."""
-        memory = self._memory
-        return (
-            memory.pinned
-            and len(given) == len(self.given)
-            and all(map(operator.is_, given, self.given))
-            and tuple(map(memory.signature, kept)) == self._kept_signature
-        )
+        signature = self._memory.signature
+        if len(given) != len(self.given) or not all(map(operator.is_, given, self.given)):
+            return False
+        if tuple(map(signature, kept)) != self._kept_signature:
+            return False
+        if self._memory.pinned:
+            return True
+        addresses = list(map(self._memory.address, self.targets))
+        return addresses == self._addresses and tuple(map(signature, self.targets)) == self._target_signature
 
     def run(self, kept: list[Any]) -> None:
         """Write the results into the targets."""
