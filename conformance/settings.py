@@ -32,7 +32,7 @@ EXCEPT_MATRIX = Written(
 _ADAM: dict[str, dict[str, Any]] = {
     "default": RATE,
     "momenta": {**RATE, "b1": 0.5, "b2": 0.75, "eps": 0.125},
-    "eps_root": {**RATE, "b2": 0.9, "eps": 0.0, "eps_root": 0.25},
+    "eps_root": {**RATE, "b2": 0.9, "eps": 0.0, "eps_root": 1.0},
     "schedule": FALLING,
 }
 _DECAY: dict[str, dict[str, Any]] = {
@@ -65,7 +65,15 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
             "factored": False,
         },
         "decay": {**RATE, "min_dim_size_to_factor": 2, "weight_decay_rate": 0.25, "clipping_threshold": 0.5},
-        "masked": {**RATE, "decay_offset": -2, "weight_decay_rate": 0.5, "weight_decay_mask": MASK},
+        "masked": {
+            **RATE,
+            "min_dim_size_to_factor": 2,
+            "factored": False,
+            "decay_offset": -2,
+            "weight_decay_rate": 0.5,
+            "weight_decay_mask": MASK,
+        },
+        "without_rate": {},
     },
     "adagrad": {
         "default": RATE,
@@ -172,7 +180,7 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
         "outside": {**RATE, "decay": 0.75, "eps": 0.125, "eps_in_sqrt": False, "momentum": 0.5},
         "scaled": {**RATE, "eps": 0.25, "initial_scale": 0.5, "bias_correction": True},
         "centered": {**RATE, "eps": 0.125, "eps_in_sqrt": False, "centered": True},
-        "centered_inside": {**RATE, "eps": 0.125, "centered": True},
+        "centered_inside": {**RATE, "eps": 0.125, "centered": True, "initial_scale": 0.5},
         # The corrected variance of one gradient is nothing but rounding, so epsilon is as large as a square.
         "corrected": {**RATE, "eps": 1.0, "centered": True, "bias_correction": True},
         "nesterov": {**FALLING, "momentum": 0.5, "nesterov": True},

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import operator
+from collections.abc import Hashable, Sequence
 from typing import Any
 
+from uniopt import tree
 from uniopt.backends import registry
 from uniopt.backends.dtypes import dtype_kind, dtype_name
 from uniopt.errors import HyperparameterError
@@ -61,15 +64,54 @@ def positive(name: str, value: Any) -> Scalar:
     """Return a number above 0, or a 0-d array."""
     result = number(name, value, at_least=0.0)
     if isinstance(result, float) and result == 0.0:
-        raise HyperparameterError(f"{name} is {value!r}, expected a number above 0.")
+        raise HyperparameterError(f"{name} is {value!r}, expected a number above 0 or a 0-d array.")
     return result
+
+
+def nonpositive(name: str, value: Any) -> Scalar:
+    """Return a number not above 0, or a 0-d array."""
+    result = number(name, value)
+    if isinstance(result, float) and result > 0.0:
+        raise HyperparameterError(f"{name} is {value!r}, expected a number not above 0 or a 0-d array.")
+    return result
+
+
+def integer(name: str, value: Any, *, at_least: int, below: int | None = None) -> int:
+    """Return an integer of a range."""
+    try:
+        found = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:  # a traced array too: the number is needed now
+        found = None
+    if found is None or found < at_least or (below is not None and found >= below):
+        bounds = f"not below {at_least}" if below is None else f"in [{at_least}, {below})"
+        raise HyperparameterError(f"{name} is {value!r}, expected an integer {bounds}.")
+    return found
+
+
+def one_of(name: str, value: Any, names: Sequence[str]) -> str:
+    """Return one of some names."""
+    if not isinstance(value, str) or value not in names:
+        raise HyperparameterError(f"{name} is {value!r}, expected one of {', '.join(map(repr, names))}.")
+    return value
+
+
+def mask(name: str, value: Any) -> Any:
+    """Return a mask: a tree of bools, a prefix of one, or a function; None stays None."""
+    for path, leaf in [] if callable(value) else tree.leaves_with_paths(value, name):
+        if type(leaf).__name__ not in ("bool", "bool_"):  # NumPy's too
+            raise HyperparameterError(
+                f"{path} is {leaf!r}, expected True or False. "
+                "A mask is a tree of bools, a prefix of one, or a function from the parameters to one."
+            )
+    return value
 
 
 def dtype(name: str, value: Any) -> DtypeName | None:
     """Return the name of a floating-point dtype given by name or by any library's dtype object; None stays None."""
     if value is None:
         return None
-    found = dtype_name(value) if not isinstance(value, str) else value
+    hashable = isinstance(value, Hashable) and not isinstance(value, str)
+    found = dtype_name(value) if hashable else str(value)
     if dtype_kind(found) not in ("real", "complex"):
         raise HyperparameterError(
             f"{name} is {value!r}, expected the name of a floating-point dtype such as 'bfloat16', or a dtype object."

@@ -12,7 +12,7 @@ from uniopt.step import Step
 from uniopt.typing import Array, Scalar
 
 
-def norm(xp: Any, x: Array, at_least: Scalar = 0.0) -> Array:
+def norm(xp: Any, x: Array, at_least: Scalar) -> Array:
     """Return the Euclidean norm of all elements, a 0-d array, not below a bound; its derivative at 0 is 0."""
     return _root(xp, xp.sum(abs_squared(xp, x)), at_least)
 

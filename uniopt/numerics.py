@@ -27,6 +27,16 @@ def bias_correction(xp: Any, t: Array, decay: Scalar, ahead: int = 0) -> Scalar:
     return -xp.expm1(t * xp.log(xp.astype(decay, t.dtype)))
 
 
+def nonzero(xp: Any, divisor: Array, *added: Scalar) -> Array:
+    """Return a divisor, with 1 for 0 unless one of the numbers `added` to it keeps it above 0.
+
+    It is for a numerator that is 0 there too: 0 / 0 is to be 0.
+    """
+    if not all(isinstance(x, float) and x == 0.0 for x in added):
+        return divisor
+    return xp.where(divisor == 0, xp.ones_like(divisor), divisor)
+
+
 def is_complex(x: Array) -> bool:
     """Return whether the array holds complex numbers."""
     return dtype_kind(dtype_name(x.dtype)) == "complex"

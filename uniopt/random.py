@@ -47,8 +47,11 @@ def key(seed: int | Sequence[int], like: Array) -> Array:
 
 def seed_words(seed: int | Sequence[int]) -> tuple[int, int]:
     """Return a seed as two words below 2**32; HyperparameterError if it is none."""
-    words = [seed >> 32, seed & 0xFFFFFFFF] if isinstance(seed, int) else list(seed)
-    if len(words) != 2 or not all(0 <= int(word) < 2**32 for word in words):
+    if hasattr(seed, "__index__"):
+        words: Sequence[int] = (int(seed) >> 32, int(seed) & 0xFFFFFFFF)
+    else:
+        words = seed if isinstance(seed, Sequence) else ()
+    if len(words) != 2 or not all(hasattr(word, "__index__") and 0 <= word < 2**32 for word in words):
         raise HyperparameterError(
             f"The seed is {seed!r}, expected an integer in [0, 2**64) or two words in [0, 2**32)."
         )

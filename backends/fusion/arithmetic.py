@@ -119,7 +119,7 @@ def _either(floats: str, integers: str, lanes: Lanes, dtype: str, *args: str) ->
 
 _NUMBERS = (*FLOATS, *INTEGERS)
 _ALL = (*_NUMBERS, "bool")
-_OPERATIONS: dict[str, tuple[int, Sequence[str], Emit]] = {
+OPERATIONS: dict[str, tuple[int, Sequence[str], Emit]] = {
     "add": (2, _NUMBERS, partial(_either, "fadd", "add")),
     "subtract": (2, _NUMBERS, partial(_either, "fsub", "sub")),
     "multiply": (2, _NUMBERS, partial(_either, "fmul", "mul")),
@@ -146,7 +146,7 @@ _OPERATIONS: dict[str, tuple[int, Sequence[str], Emit]] = {
     "bitwise_left_shift": (2, INTEGERS, partial(_shift, "shl")),
     "bitwise_right_shift": (2, INTEGERS, partial(_shift, "ashr")),
 }
-_PREDICATES: dict[str, tuple[int, Sequence[str], Emit]] = {
+PREDICATES: dict[str, tuple[int, Sequence[str], Emit]] = {
     "equal": (2, _ALL, partial(_compare, "oeq", "eq")),
     "not_equal": (2, _ALL, partial(_compare, "une", "ne")),
     "less": (2, _NUMBERS, partial(_compare, "olt", "slt")),
@@ -173,11 +173,11 @@ def supported(op: str, dtype: str, args: Iterable[str]) -> bool:
         return len(args) == 1 and args[0] in DTYPES and dtype in DTYPES
     if op == "where":
         return dtype in DTYPES and args == ("bool", dtype, dtype)
-    if op in _OPERATIONS:
-        count, dtypes, _ = _OPERATIONS[op]
+    if op in OPERATIONS:
+        count, dtypes, _ = OPERATIONS[op]
         return dtype in dtypes and args == (dtype,) * count
-    if op in _PREDICATES:
-        count, dtypes, _ = _PREDICATES[op]
+    if op in PREDICATES:
+        count, dtypes, _ = PREDICATES[op]
         return dtype == "bool" and len(args) == count and len(set(args)) == 1 and args[0] in dtypes
     return False
 
@@ -188,5 +188,5 @@ def operate(lanes: Lanes, op: str, dtype: str, dtypes: Sequence[str], args: Sequ
         return convert(lanes, dtypes[0], dtype, *args)
     if op == "where":
         return _where(lanes, dtype, *args)
-    emit = (_OPERATIONS if op in _OPERATIONS else _PREDICATES)[op][2]
+    emit = (OPERATIONS if op in OPERATIONS else PREDICATES)[op][2]
     return emit(lanes, dtypes[0], *args)

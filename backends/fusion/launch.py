@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from uniopt.backends.fusion.kernel import Kernel
 from uniopt.backends.fusion.layout import Layout
 
-Address = Callable[[], int]
-
 BLOCK = 8192
 """Elements that a sum is taken over before the sums are added pairwise, the same on every machine."""
 
 _MOST_BLOCKS = 16  # where each block has accumulators of its own for a whole axis
 _WORTH_A_THREAD = 1 << 16  # elements
+_PIECES = 8  # for each thread
 
 
 class Launch:
@@ -71,19 +71,22 @@ class Launch:
     def finish(self) -> None:
         """Make the tables, after the last leaf has been added."""
         rank, operands = self._kernel.rank, len(self._kernel.operands)
-        self._table = np.array(self._rows, dtype=np.int64)
-        self._columns = rank + (1 + rank) * np.arange(operands)
-        self._offsets = self._table[:, self._columns].copy()
-        self._slot = np.array(self._slots, dtype=np.intp)
+        rows = np.array(self._rows, dtype=np.int64)
+        self._table = rows.reshape(-1)
+        columns = rank + (1 + rank) * np.arange(operands)
+        self._address_cells = (np.arange(len(rows))[:, None] * self._kernel.columns + columns).reshape(-1)
+        self._offsets = self._table[self._address_cells]
+        self._slot = np.array(self._slots, dtype=np.intp).reshape(-1)
         flat = [x for row in self._scalars for x in row]
         self._arguments = np.array([x if isinstance(x, float) else 0.0 for x in flat], dtype=np.float64)
-        self._cells = np.array([i for i, x in enumerate(flat) if not isinstance(x, float)], dtype=np.intp)
+        self._argument_cells = np.array([i for i, x in enumerate(flat) if not isinstance(x, float)], dtype=np.intp)
         symbols = [x for x in flat if not isinstance(x, float)]
         self._wanted = list(dict.fromkeys(symbols))
         place = {symbol: i for i, symbol in enumerate(self._wanted)}
         self._from = np.array([place[symbol] for symbol in symbols], dtype=np.intp)
-        self._where = (self._table.ctypes.data, self._arguments.ctypes.data)
+        self._where = self._table.ctypes.data, len(rows), self._arguments.ctypes.data
         self._ends = np.cumsum(self._weights)
+        self._total = int(self._ends[-1])
         del self._rows, self._slots, self._scalars, self._weights
 
     def __call__(self, addresses: np.ndarray[Any, Any], values: Sequence[Any], threads: int) -> None:
@@ -98,27 +101,34 @@ class Launch:
         threads
             How many may be used.
         """
-        self._table[:, self._columns] = self._offsets + addresses[self._slot]
+        self._table[self._address_cells] = addresses.take(self._slot) + self._offsets
         if self._wanted:
-            self._arguments[self._cells] = np.array([values[i] for i in self._wanted], dtype=np.float64)[self._from]
-        table, arguments = self._where
-        rows = len(self._table)
-        total = int(self._ends[-1])
-        parts = min(threads, rows, total // _WORTH_A_THREAD)
-        if parts <= 1:
-            self._run(table, rows, arguments)
+            known = np.array([values[i] for i in self._wanted], dtype=np.float64)
+            self._arguments[self._argument_cells] = known.take(self._from)
+        if threads == 1 or self._total < 2 * _WORTH_A_THREAD:
+            self._run(*self._where)
             return
-        cuts = [0, *(int(np.searchsorted(self._ends, total * k // parts)) + 1 for k in range(1, parts)), rows]
-        row_bytes, argument_bytes = self._table.strides[0], 8 * len(self._kernel.arguments)
-        pieces = [
-            (table + first * row_bytes, last - first, arguments + first * argument_bytes)
-            for first, last in zip(cuts, cuts[1:], strict=False)
-            if last > first
-        ]
-        others = [_pool(threads - 1).submit(self._run, *piece) for piece in pieces[1:]]
-        self._run(*pieces[0])
+        # More pieces than threads: a thread whose core is busy otherwise takes fewer of them.
+        pieces = iter(self._pieces(min(_PIECES * threads, self._total // _WORTH_A_THREAD)))
+        others = [_pool(threads - 1).submit(self._work, pieces) for _ in range(threads - 1)]
+        self._work(pieces)
         for other in others:
             other.result()
+
+    def _work(self, pieces: Iterator[tuple[int, int, int]]) -> None:
+        for piece in pieces:  # taking the next one is atomic
+            self._run(*piece)
+
+    def _pieces(self, parts: int) -> list[tuple[int, int, int]]:
+        """Return what each thread runs: runs of rows with about as many elements each."""
+        table, rows, arguments = self._where
+        cuts = [0, *(int(np.searchsorted(self._ends, self._total * k // parts)) + 1 for k in range(1, parts)), rows]
+        row, scalars = 8 * self._kernel.columns, 8 * len(self._kernel.arguments)
+        return [
+            (table + first * row, last - first, arguments + first * scalars)
+            for first, last in pairwise(cuts)
+            if last > first
+        ]
 
 
 def blocks_of(layout: Layout, accumulators: Sequence[int], threads: int) -> int:
@@ -126,7 +136,7 @@ def blocks_of(layout: Layout, accumulators: Sequence[int], threads: int) -> int:
     outer = layout.extents[0]
     total = int(np.prod(layout.extents, dtype=np.int64))
     if not accumulators:
-        return min(outer, threads) if total >= _WORTH_A_THREAD else 1
+        return max(1, min(outer, _PIECES * threads, total // _WORTH_A_THREAD)) if threads > 1 else 1
     if len(layout.extents) == 1:
         return -(-outer // BLOCK)
     return min(outer, _MOST_BLOCKS, -(-total // BLOCK))

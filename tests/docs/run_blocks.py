@@ -1,7 +1,8 @@
 """Run code blocks of one Markdown page as a reader would: python run_blocks.py PAGE {page,console} LINE...
 
 With `page`, the blocks share one namespace, as on a page that is read from top to bottom. With `console`, each block
-is typed into a fresh Python console line by line, which a missing blank line after a loop would break.
+is typed into a fresh Python console line by line, which a missing blank line after a loop would break. A page with a
+comment ``<!-- continues: OTHER -->`` is read after that other page.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 _FENCE = re.compile(r"^```(python|pycon)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NEEDS = re.compile(r"<!-- needs: (\w+) -->\n+$")
+_CONTINUES = re.compile(r"^<!-- continues: (\S+) -->$", re.MULTILINE)
 
 
 class Block(NamedTuple):
@@ -73,8 +75,19 @@ def fresh_main() -> dict[str, object]:
     return vars(module)
 
 
+def run_pages_before(page: Path, names: dict[str, object]) -> None:
+    """Run the blocks of the page that a page continues, if it does."""
+    if (found := _CONTINUES.search(page.read_text(encoding="utf-8"))) is None:
+        return
+    before = page.parent / found[1]
+    run_pages_before(before, names)
+    for block in blocks(before):
+        run_on_page(block, str(before), names)
+
+
 def main(page: str, mode: str, *lines: str) -> None:
     names = fresh_main()
+    run_pages_before(Path(page), names)
     for block in blocks(Path(page)):
         if str(block.line) not in lines:
             continue

@@ -8,7 +8,7 @@ from uniopt.chain import chain
 from uniopt.clock import Time
 from uniopt.leafwise import leafwise
 from uniopt.moments import average, checked, corrected
-from uniopt.numerics import abs_squared, real_full_like
+from uniopt.numerics import abs_squared, nonzero, real_full_like
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.scale import scale_by_learning_rate
 from uniopt.typing import Array, Scalar, ScalarOrSchedule, Tree
@@ -107,5 +107,6 @@ def _scale_by_belief(
 ) -> tuple[Array, ScaleByBeliefState]:
     mu = average(b1, s.mu, g)
     nu = average(b2, s.nu, abs_squared(xp, g - mu)) + eps_root
-    update = corrected(t, mu, g, b1, nesterov) / (xp.sqrt(nu / t.bias_correction(b2)) + eps)
+    divisor = xp.sqrt(nu / t.bias_correction(b2)) + eps
+    update = corrected(t, mu, g, b1, nesterov) / nonzero(xp, divisor, eps, eps_root)
     return update, s._replace(mu=mu, nu=nu)

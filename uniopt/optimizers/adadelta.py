@@ -11,7 +11,7 @@ from uniopt.moments import average
 from uniopt.numerics import abs_squared, real_full_like
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.decay import add_decayed_weights
-from uniopt.transforms.scale import scale_by_learning_rate
+from uniopt.transforms.scale import identity, scale_by_learning_rate
 from uniopt.typing import Array, Mask, Scalar, ScalarOrSchedule, Tree
 
 
@@ -92,9 +92,9 @@ def adadelta(
     array([-0.003162,  0.003162])
     """
     return chain(
-        add_decayed_weights(weight_decay, weight_decay_mask),
+        add_decayed_weights(weight_decay, hyperparameters.mask("weight_decay_mask", weight_decay_mask)),
         scale_by_adadelta(rho, eps),
-        scale_by_learning_rate(learning_rate),
+        identity() if learning_rate is None else scale_by_learning_rate(learning_rate),
     )
 
 

@@ -9,7 +9,7 @@ from uniopt.chain import chain
 from uniopt.clock import Time
 from uniopt.leafwise import leafwise
 from uniopt.moments import average
-from uniopt.numerics import abs_squared, real_full_like
+from uniopt.numerics import abs_squared, nonzero, real_full_like
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.clip import clip_by_block_rms
 from uniopt.transforms.decay import add_decayed_weights
@@ -43,7 +43,7 @@ def scale_by_factored_rms(
         factored=factored,
         decay_rate=hyperparameters.nonnegative("decay_rate", decay_rate),
         step_offset=hyperparameters.number("step_offset", step_offset),
-        min_dim_size_to_factor=int(min_dim_size_to_factor),
+        min_dim_size_to_factor=hyperparameters.integer("min_dim_size_to_factor", min_dim_size_to_factor, at_least=0),
         epsilon=hyperparameters.nonnegative("epsilon", epsilon),
     )
 
@@ -131,17 +131,23 @@ def adafactor(
     array([[-0.25, -0.25],
            [-0.25, -0.25]])
     """
-    stages = [scale_by_factored_rms(factored, decay_rate, decay_offset, min_dim_size_to_factor, eps)]
+    offset = hyperparameters.number("decay_offset", decay_offset)
+    added = hyperparameters.nonnegative("eps", eps)
+    stages = [scale_by_factored_rms(factored, decay_rate, offset, min_dim_size_to_factor, added)]
     if clipping_threshold is not None:
-        stages.append(clip_by_block_rms(clipping_threshold))
+        stages.append(clip_by_block_rms(hyperparameters.positive("clipping_threshold", clipping_threshold)))
     if learning_rate is not None:
         stages.append(scale_by_learning_rate(learning_rate, flip_sign=False))
     if multiply_by_parameter_scale:
         stages.append(scale_by_param_block_rms())
+    dtype = hyperparameters.dtype("dtype_momentum", dtype_momentum)
     if momentum is not None:
-        stages.append(ema(momentum, debias=False, accumulator_dtype=dtype_momentum))
+        decay = hyperparameters.decay_rate("momentum", momentum)
+        stages.append(ema(decay, debias=False, accumulator_dtype=dtype))
+    mask = hyperparameters.mask("weight_decay_mask", weight_decay_mask)
     if weight_decay_rate is not None:
-        stages.append(add_decayed_weights(weight_decay_rate, weight_decay_mask))
+        rate = hyperparameters.learning_rate(weight_decay_rate, "weight_decay_rate")
+        stages.append(add_decayed_weights(rate, mask))
     return chain(*stages, scale(-1.0))
 
 
@@ -180,14 +186,16 @@ def _scale_by_factored_rms(
     axes = _factored_axes(g.shape, factored, min_dim_size_to_factor)
     if axes is None:
         v = average(decay, s.v, squared)
-        return g / xp.sqrt(v), s._replace(v=v)
+        return g / nonzero(xp, xp.sqrt(v), epsilon), s._replace(v=v)
     second, largest = axes
     row = average(decay, s.v_row, xp.mean(squared, axis=largest))
     column = average(decay, s.v_col, xp.mean(squared, axis=second))
     mean = xp.mean(row, axis=second - 1 if second > largest else second, keepdims=True)
-    row_factor = xp.expand_dims(xp.sqrt(row / mean), axis=largest)
+    row_factor = xp.expand_dims(xp.sqrt(row / nonzero(xp, mean, epsilon)), axis=largest)
     column_factor = xp.expand_dims(xp.sqrt(column), axis=second)
-    return g / row_factor / column_factor, s._replace(v_row=row, v_col=column)
+    return g / nonzero(xp, row_factor, epsilon) / nonzero(xp, column_factor, epsilon), s._replace(
+        v_row=row, v_col=column
+    )
 
 
 def _decay(xp: Any, t: Array, rate: Scalar, offset: Scalar) -> Array:

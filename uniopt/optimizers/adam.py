@@ -9,7 +9,7 @@ from uniopt.chain import chain
 from uniopt.clock import Time
 from uniopt.leafwise import leafwise
 from uniopt.moments import average, checked, corrected, root
-from uniopt.numerics import abs_squared, real_full_like, zeros_like
+from uniopt.numerics import abs_squared, nonzero, real_full_like, zeros_like
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.decay import add_decayed_weights
 from uniopt.transforms.scale import scale_by_learning_rate
@@ -384,7 +384,8 @@ def _scale_by_adam(
 ) -> tuple[Array, ScaleByAdamState]:
     mu = average(b1, s.mu, g)
     nu = average(b2, s.nu, abs_squared(xp, g))
-    update = corrected(t, mu, g, b1, nesterov) / (root(xp, nu / t.bias_correction(b2), eps_root) + eps)
+    divisor = root(xp, nu / t.bias_correction(b2), eps_root) + eps
+    update = corrected(t, mu, g, b1, nesterov) / nonzero(xp, divisor, eps, eps_root)
     return update, s._replace(mu=mu, nu=nu)
 
 
@@ -405,4 +406,5 @@ def _scale_by_amsgrad(
     nu = average(b2, s.nu, abs_squared(xp, g))
     nu_max = xp.maximum(s.nu_max, nu / t.bias_correction(b2) if bias_correction_nu else nu)
     m = corrected(t, mu, g, b1) if bias_correction_mu else mu
-    return m / (root(xp, nu_max, eps_root) + eps), s._replace(mu=mu, nu=nu, nu_max=nu_max)
+    update = m / nonzero(xp, root(xp, nu_max, eps_root) + eps, eps, eps_root)
+    return update, s._replace(mu=mu, nu=nu, nu_max=nu_max)

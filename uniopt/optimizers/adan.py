@@ -9,7 +9,7 @@ from uniopt.chain import chain
 from uniopt.clock import Time
 from uniopt.leafwise import leafwise
 from uniopt.moments import average, checked, root
-from uniopt.numerics import abs_squared, real_full_like
+from uniopt.numerics import abs_squared, nonzero, real_full_like
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.decay import add_decayed_weights
 from uniopt.transforms.scale import scale_by_learning_rate
@@ -134,5 +134,6 @@ def _scale_by_adan(
     v = average(b2, s.v, difference)
     n = average(b3, s.n, abs_squared(xp, g + (1 - b2) * difference))
     momentum = m / t.bias_correction(b1) + (1 - b2) * (v / t.bias_correction(b2))
-    update = momentum / (root(xp, n / t.bias_correction(b3), eps_root) + eps)
+    divisor = root(xp, n / t.bias_correction(b3), eps_root) + eps
+    update = momentum / nonzero(xp, divisor, eps, eps_root)
     return update, s._replace(m=m, v=v, n=n, g=g)

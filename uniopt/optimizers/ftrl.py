@@ -104,12 +104,13 @@ def ftrl(
     >>> tx.update(np.asarray([3.0, -0.5]), tx.init(params), params)[0].round(6)
     array([-0.1,  0.1])
     """
+    rate = hyperparameters.learning_rate(learning_rate)
     return leafwise(
         ScaleByFtrlState,
         _init,
         _scale_by_ftrl,
-        learning_rate=hyperparameters.learning_rate(learning_rate),
-        learning_rate_power=-hyperparameters.nonnegative("-learning_rate_power", -learning_rate_power),
+        learning_rate=rate if callable(rate) else hyperparameters.positive("learning_rate", rate),
+        learning_rate_power=hyperparameters.nonpositive("learning_rate_power", learning_rate_power),
         initial_accumulator_value=hyperparameters.nonnegative("initial_accumulator_value", initial_accumulator_value),
         l1_regularization_strength=hyperparameters.nonnegative(
             "l1_regularization_strength", l1_regularization_strength

@@ -148,10 +148,13 @@ def lars(
     array([-0.3,  0.4])
     """
     return chain(
-        add_decayed_weights(weight_decay, weight_decay_mask),
-        masked(scale_by_trust_ratio(trust_coefficient=trust_coefficient, eps=eps), trust_ratio_mask),
+        add_decayed_weights(weight_decay, hyperparameters.mask("weight_decay_mask", weight_decay_mask)),
+        masked(
+            scale_by_trust_ratio(trust_coefficient=trust_coefficient, eps=eps),
+            hyperparameters.mask("trust_ratio_mask", trust_ratio_mask),
+        ),
         scale_by_learning_rate(learning_rate),
-        trace(momentum, nesterov),
+        trace(hyperparameters.decay_rate("momentum", momentum), nesterov),
     )
 
 

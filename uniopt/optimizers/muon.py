@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from uniopt import hyperparameters, tree
 from uniopt.chain import chain
 from uniopt.clock import Time
-from uniopt.errors import HyperparameterError
 from uniopt.leafwise import PerLeaf, leafwise
 from uniopt.moments import average, corrected
 from uniopt.numerics import is_complex, zeros_like
@@ -53,22 +52,19 @@ def scale_by_muon(
     to one; by default every leaf is a matrix. Without `bias_correction`, the momentum is taken as it is (torch, mlx,
     keras); without `average_gradients`, it is a decaying sum instead of a mean (keras).
     """
-    if preconditioning not in _PRECONDITIONINGS:
-        raise HyperparameterError(
-            f"preconditioning is {preconditioning!r}, expected one of {', '.join(_PRECONDITIONINGS)}."
-        )
+    steps = hyperparameters.integer("ns_steps", ns_steps, at_least=1)
     return leafwise(
         MuonState,
         _init,
         _scale_by_muon,
-        ns_coeffs=coefficient_table(ns_coeffs, ns_steps),
-        ns_steps=int(ns_steps),
+        ns_coeffs=coefficient_table(ns_coeffs, steps),
+        ns_steps=steps,
         beta=hyperparameters.decay_rate("beta", beta),
         eps=hyperparameters.nonnegative("eps", eps),
         mu_dtype=hyperparameters.dtype("mu_dtype", mu_dtype),
         nesterov=nesterov,
         adaptive=adaptive,
-        preconditioning=preconditioning,
+        preconditioning=hyperparameters.one_of("preconditioning", preconditioning, _PRECONDITIONINGS),
         weight_dimension_numbers=PerLeaf(weight_dimension_numbers or MuonDimensionNumbers()),
         bias_correction=bias_correction,
         average_gradients=average_gradients,
@@ -210,17 +206,19 @@ def muon(
             weight_dimension_numbers=of_matrices,
         ),
         scale_by_shape(of_matrices, consistent_rms),
-        add_decayed_weights(weight_decay, weight_decay_mask),
+        add_decayed_weights(weight_decay, hyperparameters.mask("weight_decay_mask", weight_decay_mask)),
         scale_by_learning_rate(learning_rate),
     )
     others = adamw(
-        learning_rate if adam_learning_rate is None else adam_learning_rate,
-        adam_b1,
-        adam_b2,
+        learning_rate
+        if adam_learning_rate is None
+        else hyperparameters.learning_rate(adam_learning_rate, "adam_learning_rate"),
+        hyperparameters.decay_rate("adam_b1", adam_b1),
+        hyperparameters.decay_rate("adam_b2", adam_b2),
         eps,
-        adam_eps_root,
+        hyperparameters.nonnegative("adam_eps_root", adam_eps_root),
         mu_dtype,
-        adam_weight_decay,
+        hyperparameters.learning_rate(adam_weight_decay, "adam_weight_decay"),
         nesterov=nesterov,
     )
     return partition({"muon": matrices, "adam": others}, Bound(_labels, numbers=numbers))

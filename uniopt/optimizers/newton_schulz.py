@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from uniopt import hyperparameters
 from uniopt.backends.dtypes import dtype_name
 from uniopt.errors import HyperparameterError
-from uniopt.numerics import abs_squared, is_complex
+from uniopt.numerics import abs_squared, is_complex, nonzero
 from uniopt.typing import Array, Scalar
 
 Coefficients = tuple[float, float, float]
@@ -74,15 +75,16 @@ class MuonDimensionNumbers:
 def coefficient_table(ns_coeffs: Any, ns_steps: int) -> tuple[Coefficients, ...]:
     """Return the coefficients of each step, from one triple, one for each step, or the name of a preset."""
     if isinstance(ns_coeffs, str):
-        if ns_coeffs not in PRESETS:
-            raise HyperparameterError(f"ns_coeffs is {ns_coeffs!r}, expected one of {', '.join(PRESETS)}.")
-        ns_coeffs = PRESETS[ns_coeffs]
-    rows = [ns_coeffs] * ns_steps if all(isinstance(x, int | float) for x in ns_coeffs) else list(ns_coeffs)
-    if any(len(row) != 3 for row in rows) or len(rows) > ns_steps:
+        ns_coeffs = PRESETS[hyperparameters.one_of("ns_coeffs", ns_coeffs, list(PRESETS))]
+    given = ns_coeffs.tolist() if hasattr(ns_coeffs, "tolist") else ns_coeffs
+    listed = list(given) if isinstance(given, Sequence) else []
+    rows = listed if any(isinstance(row, Sequence) for row in listed) else [listed] * ns_steps
+    if not 0 < len(rows) <= ns_steps or not all(isinstance(row, Sequence) and len(row) == 3 for row in rows):
         raise HyperparameterError(
             f"ns_coeffs is {ns_coeffs!r}, expected 3 numbers, or at most ns_steps={ns_steps} times 3 numbers."
         )
-    return tuple((float(a), float(b), float(c)) for a, b, c in rows)
+    numbers = [[hyperparameters.number("ns_coeffs", x) for x in row] for row in rows]
+    return tuple((float(a), float(b), float(c)) for a, b, c in numbers)
 
 
 def orthogonalized(
@@ -130,7 +132,7 @@ def orthogonalized(
 def _divisor(xp: Any, x: Array, preconditioning: str, eps: Scalar, clamp_norm: bool) -> Array:
     if preconditioning in ("frobenius", "spectral"):
         norm = _frobenius(xp, x) if preconditioning == "frobenius" else _largest_singular_value(xp, x)
-        return xp.maximum(norm, eps) if clamp_norm else norm + eps
+        return nonzero(xp, xp.maximum(norm, eps) if clamp_norm else norm + eps, eps)
     square = xp.matmul(x, _adjoint(xp, x))
     if preconditioning == "aol":  # Prach and Lampert, "Almost-orthogonal layers", ECCV 2022
         return xp.sqrt(xp.maximum(xp.sum(xp.abs(square), axis=-1, keepdims=True), 1e-8))
@@ -148,23 +150,19 @@ def _largest_singular_value(xp: Any, x: Array) -> Array:
     result is too small by at most ``n / (4 * e * 2**k)`` of itself.
     """
     length = _frobenius(xp, x)
-    unit = x / _unless_zero(xp, length)
+    unit = x / nonzero(xp, length)
     square = xp.matmul(unit, _adjoint(xp, unit))
     power = square
     for _ in range(_SQUARINGS):
-        power = xp.matmul(power, power) / _unless_zero(xp, _squares(xp, power))  # of trace 1
+        power = xp.matmul(power, power) / nonzero(xp, _squares(xp, power))  # of trace 1
     image = xp.matmul(square, power)
     product = xp.real(xp.conj(power) * image) if is_complex(x) else power * image
-    quotient = xp.sum(product, axis=(-2, -1), keepdims=True) / _unless_zero(xp, _squares(xp, power))
+    quotient = xp.sum(product, axis=(-2, -1), keepdims=True) / nonzero(xp, _squares(xp, power))
     return length * xp.sqrt(quotient)
 
 
 def _squares(xp: Any, x: Array) -> Array:
     return xp.sum(abs_squared(xp, x), axis=(-2, -1), keepdims=True)
-
-
-def _unless_zero(xp: Any, x: Array) -> Array:
-    return xp.where(x == 0, xp.ones_like(x), x)
 
 
 def _adjoint(xp: Any, x: Array) -> Array:

@@ -144,11 +144,11 @@ def optimistic_adam(
             f"learning_rate is {learning_rate!r}, expected a number or a 0-d array. "
             "For a schedule, use optimistic_adam_v2."
         )
+    rate = hyperparameters.nonnegative("learning_rate", learning_rate)
+    weight = rate if optimism is None else hyperparameters.number("optimism", optimism)
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
-        scale_by_optimistic_gradient(
-            hyperparameters.nonnegative("learning_rate", learning_rate), learning_rate if optimism is None else optimism
-        ),
+        scale_by_optimistic_gradient(rate, weight),
         scale_by_learning_rate(1.0),
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 from uniopt import hyperparameters
 from uniopt.chain import chain
 from uniopt.clock import Clock, Time
-from uniopt.errors import HyperparameterError, MissingArgumentError
+from uniopt.errors import MissingArgumentError
 from uniopt.norms import sum_of_squares
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, transformation
@@ -23,14 +23,12 @@ def scale_by_polyak(
     f_min: Scalar = 0.0, max_learning_rate: Scalar = 1.0, eps: Scalar = 0.0, variant: str = "sps"
 ) -> GradientTransformation:
     """Scale the gradients by Polyak's step size, not negated; see `polyak_sgd` for formula and parameters."""
-    if variant not in ("sps", "sps+"):
-        raise HyperparameterError(f"variant is {variant!r}, expected 'sps' or 'sps+'.")
     return transformation(
         ScaleByPolyak(
             hyperparameters.number("f_min", f_min),
             hyperparameters.nonnegative("max_learning_rate", max_learning_rate),
             hyperparameters.nonnegative("eps", eps),
-            variant,
+            hyperparameters.one_of("variant", variant, ("sps", "sps+")),
         )
     )
 
@@ -94,7 +92,8 @@ def polyak_sgd(
     >>> tx.update(2 * params, tx.init(params), params, value=np.sum(params**2))[0]
     array([-1.5,  2. ])
     """
-    return chain(scale_by_polyak(f_min, max_learning_rate, eps, variant), scale_by_learning_rate(scaling))
+    factor = hyperparameters.learning_rate(scaling, "scaling")
+    return chain(scale_by_polyak(f_min, max_learning_rate, eps, variant), scale_by_learning_rate(factor))
 
 
 @dataclass(frozen=True, eq=False)

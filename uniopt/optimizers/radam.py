@@ -10,7 +10,7 @@ from uniopt.chain import chain
 from uniopt.clock import Time
 from uniopt.leafwise import leafwise
 from uniopt.moments import average, checked, corrected, root
-from uniopt.numerics import abs_squared, real_full_like
+from uniopt.numerics import abs_squared, nonzero, real_full_like
 from uniopt.optimizers.adam import ScaleByAdamState
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.scale import scale_by_learning_rate
@@ -118,7 +118,8 @@ def _scale_by_radam(
     mu = average(b1, s.mu, g)
     nu = average(b2, s.nu, abs_squared(xp, g))
     m = corrected(t, mu, g, b1, nesterov)
-    adapted = t.once(_rectification, b2) * m / (root(xp, nu / t.bias_correction(b2), eps_root) + eps)
+    divisor = root(xp, nu / t.bias_correction(b2), eps_root) + eps
+    adapted = t.once(_rectification, b2) * m / nonzero(xp, divisor, eps, eps_root)
     return xp.where(t.once(_is_rectified, b2, threshold), adapted, m), s._replace(mu=mu, nu=nu)
 
 

@@ -9,7 +9,7 @@ from uniopt.chain import chain
 from uniopt.clock import Time
 from uniopt.errors import HyperparameterError
 from uniopt.leafwise import leafwise
-from uniopt.numerics import abs_squared, real_full_like
+from uniopt.numerics import abs_squared, nonzero, real_full_like
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.scale import identity, scale_by_learning_rate
 from uniopt.transforms.trace import trace
@@ -147,6 +147,8 @@ def rmsprop(
         raise HyperparameterError(
             "nesterov is True without momentum; expected momentum=... with it, or nesterov=False."
         )
+    if momentum is not None:
+        momentum = hyperparameters.decay_rate("momentum", momentum)
     rescale = scale_by_stddev if centered else scale_by_rms
     return chain(
         rescale(decay, eps, initial_scale, eps_in_sqrt, bias_correction),
@@ -196,4 +198,5 @@ def _scale_by_stddev(
 
 
 def _divide_by_root(xp: Any, g: Array, v: Array, eps: Scalar, eps_in_sqrt: bool) -> Array:
-    return g / xp.sqrt(v + eps) if eps_in_sqrt else g / (xp.sqrt(v) + eps)
+    root = xp.sqrt(v + eps) if eps_in_sqrt else xp.sqrt(v) + eps
+    return g / nonzero(xp, root, eps)

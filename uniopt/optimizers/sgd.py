@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from uniopt import hyperparameters
 from uniopt.chain import chain
 from uniopt.errors import HyperparameterError
 from uniopt.transformation import GradientTransformation
@@ -83,11 +84,11 @@ def sgd(
         )
     if momentum is None and not (isinstance(dampening, int | float) and dampening == 0):
         raise HyperparameterError(f"dampening is {dampening!r} without momentum; expected momentum=... with it, or 0.")
+    dtype = hyperparameters.dtype("accumulator_dtype", accumulator_dtype)
     if momentum is None:
         return chain(identity(), scale_by_learning_rate(learning_rate))
-    buffer = trace(
-        momentum, nesterov, accumulator_dtype, dampening=dampening, undampened_first_step=undampened_first_step
-    )
+    decay = hyperparameters.decay_rate("momentum", momentum)
+    buffer = trace(decay, nesterov, dtype, dampening=dampening, undampened_first_step=undampened_first_step)
     return chain(buffer, scale_by_learning_rate(learning_rate))
 
 
@@ -149,5 +150,6 @@ def noisy_sgd(
     """
     if key is not None and seed is not None:
         raise HyperparameterError(f"key is {key!r} and seed is {seed!r}, expected only one of them.")
-    chosen = seed if key is None else key
-    return chain(add_noise(eta, gamma, 0 if chosen is None else chosen), scale_by_learning_rate(learning_rate))
+    name, chosen = ("key", key) if seed is None else ("seed", seed)
+    chosen = 0 if chosen is None else hyperparameters.integer(name, chosen, at_least=0, below=2**64)
+    return chain(add_noise(eta, gamma, chosen), scale_by_learning_rate(learning_rate))

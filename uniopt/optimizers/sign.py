@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from uniopt import hyperparameters
 from uniopt.chain import chain
 from uniopt.leafwise import leafwise
 from uniopt.transformation import GradientTransformation
@@ -91,7 +92,7 @@ def signum(
     array([-0.1,  0.1])
     """
     return chain(
-        ema(beta, debias=False, accumulator_dtype=accumulator_dtype),
+        ema(hyperparameters.decay_rate("beta", beta), debias=False, accumulator_dtype=accumulator_dtype),
         scale_by_sign(),
         scale_by_learning_rate(learning_rate),
     )

@@ -83,7 +83,8 @@ def sm3(learning_rate: ScalarOrSchedule, momentum: Scalar = 0.9) -> GradientTran
     >>> tx.update(grads, tx.init(grads))[0].round(6)
     array([-0.01,  0.01])
     """
-    return chain(scale_by_sm3(momentum), scale_by_learning_rate(learning_rate))
+    decay = hyperparameters.decay_rate("momentum", momentum)
+    return chain(scale_by_sm3(decay), scale_by_learning_rate(learning_rate))
 
 
 def _other_axes(axis: int, ndim: int) -> tuple[int, ...]:

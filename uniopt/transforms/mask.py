@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from uniopt import tree
+from uniopt import hyperparameters, tree
 from uniopt.errors import HyperparameterError
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, stage_of, transformation
@@ -38,7 +38,7 @@ def masked(inner: GradientTransformation, mask: Mask) -> GradientTransformation:
     TreeStructureError
         At init or update, if the mask is no prefix of the parameters.
     HyperparameterError
-        At init or update, if a leaf of the mask is no bool.
+        If a leaf of the mask is no bool: at once, or at init or update where the mask is a function.
 
     Examples
     --------
@@ -50,7 +50,7 @@ def masked(inner: GradientTransformation, mask: Mask) -> GradientTransformation:
     >>> updates
     {'w': array([-0.1, -0.1]), 'b': array([1.])}
     """
-    return transformation(Masked(stage_of(inner), mask))
+    return transformation(Masked(stage_of(inner), hyperparameters.mask("mask", mask)))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -41,9 +41,9 @@ def add_noise(eta: Scalar, gamma: Scalar, key: int = 0) -> GradientTransformatio
     ----------
     Neelakantan et al., "Adding gradient noise improves learning for very deep networks", 2015, arXiv:1511.06807.
     """
-    random.seed_words(key)
+    seed = hyperparameters.integer("key", key, at_least=0, below=2**64)
     return transformation(
-        AddNoise(hyperparameters.nonnegative("eta", eta), hyperparameters.number("gamma", gamma), int(key))
+        AddNoise(hyperparameters.nonnegative("eta", eta), hyperparameters.number("gamma", gamma), seed)
     )
 
 

@@ -58,13 +58,10 @@ def scale_by_learning_rate(learning_rate: ScalarOrSchedule, *, flip_sign: bool =
     Parameters
     ----------
     learning_rate
-        A number, a 0-d array, or a schedule of the step count (which starts at 0). None leaves the gradients as
-        they are.
+        A number, a 0-d array, or a schedule of the step count (which starts at 0).
     flip_sign
         Whether to negate.
     """
-    if learning_rate is None:
-        return identity()
     rate = hyperparameters.learning_rate(learning_rate)
     state = ScaleByScheduleState if callable(rate) else EmptyState
     return leafwise(state, None, _scale_by_learning_rate, learning_rate=rate, flip_sign=flip_sign)

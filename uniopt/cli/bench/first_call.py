@@ -54,6 +54,6 @@ def seconds(side: str, backend: str, optimizer: str, size: str, threads: int) ->
 
 
 def _in_fresh_process(folder: str, side: str, given: dict[str, Any]) -> float:
-    caches = {name: str(Path(folder) / name) for name in ("TORCHINDUCTOR_CACHE_DIR", "XDG_CACHE_HOME")}
+    caches = {name: str(Path(folder) / name) for name in ("TORCHINDUCTOR_CACHE_DIR", "UNIOPT_CACHE_DIR")}
     taken: float = fresh.call("uniopt.cli.bench.first_call", "seconds", caches, side=side, **given)
     return taken
