@@ -65,6 +65,7 @@ def test_the_settings_and_every_row_are_printed(
     printed = quick[0].stdout
     assert "5 rounds; threads for every side: 1" in printed
     assert "torch.get_num_threads() = 1" in printed
+    assert printed.endswith(f"Not judged: {document['rows'][0]['reason']}.\n{len(document['rows'])} NOT JUDGED\n")
     page = (quick[1] / "report.md").read_text()
     for row in document["rows"]:
         assert f"\n{row['name']} " in printed

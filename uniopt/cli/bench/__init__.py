@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the benchmark and return the exit status."""
-    if options.threads < 0:
+    if options.threads < 1:
         raise CommandError(f"--threads is {options.threads}, expected 1 or more")
     from uniopt.cli.bench import report, runner, threads
     from uniopt.cli.bench.record import Record
