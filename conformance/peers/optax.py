@@ -19,7 +19,6 @@ from uniopt import tree
 _DIFFERENT = {
     "adafactor": "optax computes its decay rate in float32, even for float64",
     "noisy_sgd": "optax draws its noise from JAX's own generator",
-    "radam": "optax's length of the average cancels at b2=0.999, up to 2e-10 of the result",
     "rprop": "optax applies each step one step late",
     "sm3": "optax's takes no 0-d leaf, which every problem has",
 }
@@ -31,6 +30,10 @@ def covers(case: Case) -> bool:
         return False
     if case.optimizer == "polyak_sgd":
         return "scaling" not in case.hyper  # it acts inverted in optax
+    if case.optimizer == "radam":
+        # The length of the average, by optax's formula a difference of numbers near 2000, is off by 1.4e-11 of itself
+        # at b2=0.999, and the parameters by 1.1e-11 of how far they have moved.
+        return bool(case.hyper.get("b2", 0.999) < 0.999)
     # optax's Muon divides by the length of an empty matrix.
     return case.optimizer != "muon" or all(x.size > 0 for x in tree.leaves(case.problem.params))
 
