@@ -7,6 +7,8 @@ from uniopt.backends.fusion.recording import Symbol
 FLOATS = ("float32", "float64")
 INTEGERS = ("int32", "int64")
 HALVES = ("float16", "bfloat16")
+STORED = (*FLOATS, *INTEGERS, *HALVES, "bool")
+"""The dtypes that kernels can load and store; the host copies the others."""
 _ARITHMETIC = {"add", "subtract", "multiply", "negative", "positive", "abs", "maximum", "minimum"}
 _COMPARISONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
 _FLOAT_ONLY = {"divide", "sqrt", "floor", "ceil", "trunc", "sign", "isnan", "isfinite", "isinf"}

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from uniopt.backends.fusion.operations import is_fusible
+from uniopt.backends.fusion.operations import STORED, is_fusible
 from uniopt.backends.fusion.recording import Recording, Symbol
 
 _REDUCTIONS = ("sum", "max", "min")
@@ -295,7 +295,7 @@ def _root(x: Symbol) -> Symbol:
 
 
 def _can_store(x: Symbol) -> bool:
-    return x.op in ("input", "constant") and x.shape != () and 0 not in x.shape
+    return x.op in ("input", "constant") and x.shape != () and 0 not in x.shape and x.dtype in STORED
 
 
 def _joined(first: Group, second: Group) -> Group:
