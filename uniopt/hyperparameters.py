@@ -91,7 +91,7 @@ def integer(name: str, value: Any, *, at_least: int, below: int | None = None) -
 def one_of(name: str, value: Any, names: Sequence[str]) -> str:
     """Return one of some names."""
     if not isinstance(value, str) or value not in names:
-        raise HyperparameterError(f"{name} is {value!r}, expected one of {', '.join(map(repr, names))}.")
+        raise HyperparameterError(f"{name} is {value!r}, expected one of {', '.join(names)}.")
     return value
 
 

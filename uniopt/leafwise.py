@@ -11,7 +11,7 @@ from uniopt import tree
 from uniopt.backends.dtypes import compute_dtype, dtype_name
 from uniopt.backends.protocol import Backend
 from uniopt.clock import Clock, Time
-from uniopt.errors import HyperparameterError, MissingArgumentError, MissingParamsError, StateError
+from uniopt.errors import HyperparameterError, MissingArgumentError, MissingParamsError, StateError, UnioptError
 from uniopt.hyperparameters import DtypeName
 from uniopt.step import Place, Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, transformation

@@ -207,7 +207,7 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], list[str]]] = {
         ["mask", "['w']", "['b'], ['w']"],
     ),
     "mask of numbers": (
-        lambda: uniopt.adamw(0.1, mask={"w": 1, "b": False}).init(params()),
+        lambda: uniopt.adamw(0.1, mask=lambda params: {"w": 1, "b": False}).init(params()),
         errors.HyperparameterError,
         ["params['w'] is 1", "True or False"],
     ),
@@ -252,7 +252,7 @@ def test_nothing_is_changed_by_a_refused_update() -> None:
         (lambda: uniopt.adam(0.1, eps=-1e-8), ["eps is -1e-08", "not below 0"]),
         (lambda: uniopt.adam(0.1, mu_dtype="int32"), ["mu_dtype is 'int32'", "bfloat16"]),
         (lambda: uniopt.adamw(0.1, weight_decay=-1), ["weight_decay is -1"]),
-        (lambda: uniopt.sgd(0.1, momentum=1.5), ["decay is 1.5", "[0, 1)"]),
+        (lambda: uniopt.sgd(0.1, momentum=1.5), ["momentum is 1.5", "[0, 1)"]),
         (lambda: uniopt.sgd(0.1, nesterov=True), ["nesterov", "momentum"]),
         (lambda: uniopt.rmsprop(0.1, nesterov=True), ["nesterov", "momentum"]),
         (lambda: uniopt.noisy_sgd(0.1, eta=-1), ["eta is -1"]),
