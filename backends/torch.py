@@ -58,8 +58,8 @@ class TorchMemory:
             return f"a tensor on {x.device}"
         return None if x.layout == torch.strided and not x.is_conj() else f"a tensor with layout {x.layout}"
 
-    def signature(self, x: Any) -> Any:
-        return x.shape, x.stride(), x.dtype, x.device
+    def signatures(self, arrays: list[Any]) -> Any:
+        return tuple([(x.shape, x.stride(), x.dtype, x.device) for x in arrays])
 
     def shape(self, x: Any) -> tuple[int, ...]:
         return tuple(x.shape)
@@ -70,8 +70,8 @@ class TorchMemory:
     def strides(self, x: Any) -> tuple[int, ...]:
         return tuple(step * x.itemsize for step in x.stride())
 
-    def address(self, x: Any) -> int:
-        return int(x.data_ptr())
+    def addresses(self, arrays: list[Any]) -> list[int]:
+        return [x.data_ptr() for x in arrays]
 
     def extent(self, x: Any) -> tuple[int, int]:
         start = x.data_ptr()
@@ -107,8 +107,8 @@ class ShardMemory(TorchMemory):
     def out_of_reach(self, x: Any) -> str | None:
         return super().out_of_reach(_local(x))
 
-    def signature(self, x: Any) -> Any:
-        return super().signature(_local(x)), x.placements if _is_dtensor(x) else None
+    def signatures(self, arrays: list[Any]) -> Any:
+        return super().signatures(list(map(_local, arrays)))
 
     def shape(self, x: Any) -> tuple[int, ...]:
         return super().shape(_local(x))
@@ -116,8 +116,8 @@ class ShardMemory(TorchMemory):
     def strides(self, x: Any) -> tuple[int, ...]:
         return super().strides(_local(x))
 
-    def address(self, x: Any) -> int:
-        return super().address(_local(x))
+    def addresses(self, arrays: list[Any]) -> list[int]:
+        return super().addresses(list(map(_local, arrays)))
 
     def extent(self, x: Any) -> tuple[int, int]:
         return super().extent(_local(x))

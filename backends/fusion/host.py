@@ -11,6 +11,7 @@ from typing import Any
 
 import array_api_compat.numpy as xp
 import numpy as np
+from uniopt.backends.fusion.bfloat16 import narrow, widen
 from uniopt.backends.fusion.recording import NotRecordable, Symbol
 from uniopt.backends.fusion.schedule import Turn
 
@@ -30,7 +31,7 @@ def compile_turn(
     the result of a kernel's reduction. `scalars` are inputs whose values are wanted besides.
     """
     lines: list[str] = []
-    constants: dict[str, Any] = {"xp": xp, "np": np, "widen": _widen, "narrow": _narrow}
+    constants: dict[str, Any] = {"xp": xp, "np": np, "widen": widen, "narrow": narrow}
     used: list[int] = []
     loaded: set[Symbol] = set()
 
@@ -73,6 +74,8 @@ def _expression(symbol: Symbol, name: Callable[[Any], str]) -> str:
         text = name(args[0])
         target = f"np.{symbol.dtype}" if symbol.dtype != "bool" else "np.bool_"
         return f"{target}({text})" if symbol.shape == () else f"np.asarray({text}, dtype={target})"
+    if op == "pow" and symbol.shape == ():
+        return " ** ".join(f"np.asarray({name(x)})" if _is_array(x) else name(x) for x in args)
     if op in _OPERATORS and len(args) == 2:
         return f"{name(args[0])} {_OPERATORS[op]} {name(args[1])}"
     if op == "negative":
@@ -100,17 +103,10 @@ def _bfloat16(symbol: Symbol, name: Callable[[Any], str]) -> str:
     raise NotRecordable(f"{symbol.op} of bfloat16")
 
 
+def _is_array(x: Any) -> bool:
+    """Return whether NumPy has a 0-d array where the host has a scalar: their powers differ in the last bit."""
+    return isinstance(x, Symbol) and (x.op == "where" or x.op == "astype" or x.op not in ELEMENTWISE | REDUCTIONS)
+
+
 def _key(frozen: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(slice(*p[1:]) if isinstance(p, tuple) else p for p in frozen)
-
-
-def _widen(bits: Any) -> Any:
-    """Return bfloat16 bits as float32."""
-    return (np.asarray(bits, dtype=np.uint32) << 16).view(np.float32)
-
-
-def _narrow(x: Any) -> Any:
-    """Return float32 rounded to bfloat16, to nearest and ties to even, as bits."""
-    bits = np.asarray(x, dtype=np.float32).view(np.uint32)
-    rounded = ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype(np.uint16)
-    return np.where(np.isnan(x), ((bits >> 16) | 0x40).astype(np.uint16), rounded)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ from uniopt.backends.fusion.kernel import Kernel, Operand
 from uniopt.backends.fusion.launch import Launch, blocks_of
 from uniopt.backends.fusion.layout import Layout, Strides, layout
 from uniopt.backends.fusion.lowering import Body, lower
-from uniopt.backends.fusion.machine import load
 from uniopt.backends.fusion.memory import address
 from uniopt.backends.fusion.recording import Shape, Symbol
 from uniopt.backends.fusion.schedule import Group
@@ -96,7 +96,7 @@ class Pass:
                 tuple(body.instructions), tuple(body.stores), tuple(body.reductions),
             )  # fmt: skip
             leaves.setdefault(kernel, []).append((loops, slots, body, kept))
-        self._launches = [Launch(kernel, run) for kernel, run in zip(leaves, load(list(leaves)), strict=True)]
+        self._launches = [Launch(kernel, run) for kernel, run in zip(leaves, _load(list(leaves)), strict=True)]
         for launch, group_leaves in zip(self._launches, leaves.values(), strict=True):
             for loops, slots, body, kept in group_leaves:
                 self._add(launch, loops, slots, body, kept, threads)
@@ -118,6 +118,17 @@ class Pass:
             own.append(partial.strides[0] if separate else 0)
         arguments = [x.index if isinstance(x, Symbol) else float(x) for x, _ in body.arguments]
         launch.add(loops, all_slots, arguments, blocks, own)
+
+
+def _load(kernels: list[Kernel]) -> list[Callable[[int, int, int], None]]:
+    """Return the functions of kernels: machine code where LLVM is installed, else NumPy's."""
+    if find_spec("llvmlite") is None:
+        from uniopt.backends.fusion.blocked import load as load_blocked
+
+        return load_blocked(kernels)
+    from uniopt.backends.fusion.machine import load
+
+    return list(load(kernels))
 
 
 def _kept_shape(reduction: Symbol) -> Shape:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from threading import Lock
 
@@ -56,27 +57,37 @@ class Machine:
                     self._loaded[kernel.text] = self._load(emit(kernel))
         return [self._loaded[kernel.text] for kernel in kernels]
 
-    def _load(self, text: str) -> Run:
-        key = self._key(text)
-        code = disk.read(key)
-        if code is None:
-            code = self._compile(text.replace("@kernel(", f"@kernel_{key}("))
-            disk.write(key, code)
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-        self._engine.finalize_object()
-        return _PROTOTYPE(self._engine.get_function_address(f"kernel_{key}"))
-
-    def _key(self, text: str) -> str:
-        """Return the name of a kernel's code: a digest of everything that decides it."""
-        versions = (llvmlite.__version__, llvm.llvm_version_info)
-        return hashlib.sha256(repr((text, versions, self._triple, self._cpu, self._features)).encode()).hexdigest()
-
-    def _compile(self, text: str) -> bytes:
+    def compile(self, text: str) -> bytes:
         """Return object code. The text already is what should run: LLVM's passes over it would find little to do."""
         module = llvm.parse_assembly(text)
         module.triple = self._triple
         module.verify()
         return bytes(self._target().emit_object(module))
+
+    def _load(self, text: str) -> Run:
+        key = self._key(text)
+        code = self._kept(key)
+        if code is None:
+            made = self.compile(text.replace("@kernel(", f"@kernel_{key}("))
+            disk.write(key, made)
+            code = llvm.ObjectFileRef.from_data(made)
+        self._engine.add_object_file(code)
+        self._engine.finalize_object()
+        run = _PROTOTYPE(self._engine.get_function_address(f"kernel_{key}"))
+        run.engine = self._engine  # the code lasts as long as its engine
+        return run
+
+    def _kept(self, key: str) -> llvm.ObjectFileRef | None:
+        data = disk.read(key)
+        if data is not None:
+            with suppress(RuntimeError):  # no object code: it is made again
+                return llvm.ObjectFileRef.from_data(data)
+        return None
+
+    def _key(self, text: str) -> str:
+        """Return the name of a kernel's code: a digest of everything that decides it."""
+        versions = (llvmlite.__version__, llvm.llvm_version_info)
+        return hashlib.sha256(repr((text, versions, self._triple, self._cpu, self._features)).encode()).hexdigest()
 
     def _target(self) -> llvm.TargetMachine:
         return llvm.Target.from_triple(self._triple).create_target_machine(self._cpu, self._features, opt=2, jit=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-from bisect import bisect_right
 from collections.abc import Iterable
 from functools import cache
 from typing import Any, Protocol
@@ -47,8 +46,8 @@ class Memory(Protocol):
         """Return why programs cannot read the array's memory, or None if they can."""
         ...
 
-    def signature(self, x: Any) -> Any:
-        """Return what of an array decides about the program: shape, strides and dtype; hashable."""
+    def signatures(self, arrays: list[Any]) -> Any:
+        """Return what of arrays decides about the program: shapes, strides and dtypes; hashable."""
         ...
 
     def shape(self, x: Any) -> tuple[int, ...]:
@@ -63,8 +62,8 @@ class Memory(Protocol):
         """Return the bytes between elements along each axis."""
         ...
 
-    def address(self, x: Any) -> int:
-        """Return where the first element lies."""
+    def addresses(self, arrays: list[Any]) -> list[int]:
+        """Return where each array's first element lies."""
         ...
 
     def extent(self, x: Any) -> Range:
@@ -109,8 +108,8 @@ class NumpyMemory:
         shape: tuple[int, ...] = x.shape
         return shape
 
-    def signature(self, x: Any) -> Any:
-        return x.shape, x.strides, x.dtype
+    def signatures(self, arrays: list[Any]) -> Any:
+        return tuple([(x.shape, x.strides, x.dtype) for x in arrays])
 
     def dtype(self, x: Any) -> str:
         return dtype_name(x.dtype)
@@ -119,12 +118,11 @@ class NumpyMemory:
         strides: tuple[int, ...] = x.strides
         return strides
 
-    def address(self, x: Any) -> int:
-        return address(x)
+    def addresses(self, arrays: list[Any]) -> list[int]:
+        return [address(x) for x in arrays]
 
     def extent(self, x: Any) -> Range:
-        start = address(x)
-        return (start, start + x.nbytes) if x.flags.c_contiguous else extent(start, x.shape, x.strides, x.itemsize)
+        return extent(address(x), x.shape, x.strides, x.itemsize)
 
     def view(self, x: Any) -> Any:
         return x.view(np.uint16) if x.dtype.itemsize == 2 and x.dtype != np.float16 else x
@@ -164,27 +162,3 @@ def extent(start: int, shape: tuple[int, ...], strides: tuple[int, ...], itemsiz
         else:
             last += (n - 1) * step
     return first, last + itemsize
-
-
-class Occupied:
-    """Ranges of addresses that do not overlap."""
-
-    def __init__(self) -> None:
-        self._starts: list[int] = []
-        self._stops: list[int] = []
-
-    def meets(self, range: Range) -> bool:
-        """Return whether a range shares a byte with one of these."""
-        start, stop = range
-        if start == stop:
-            return False
-        i = bisect_right(self._starts, start)
-        return (i > 0 and self._stops[i - 1] > start) or (i < len(self._starts) and self._starts[i] < stop)
-
-    def add(self, range: Range) -> None:
-        """Add a range that meets none of these."""
-        start, stop = range
-        if start < stop:
-            i = bisect_right(self._starts, start)
-            self._starts.insert(i, start)
-            self._stops.insert(i, stop)

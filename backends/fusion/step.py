@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import operator
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any
 
-import numpy as np
 from uniopt.backends.errors import EagerStepWarning, NotWritableError, UnioptError
-from uniopt.backends.fusion.memory import Memory, Occupied
+from uniopt.backends.fusion.binding import Binding
+from uniopt.backends.fusion.memory import Memory
 from uniopt.backends.fusion.program import Program
 from uniopt.backends.fusion.recorder import RECORDER
 from uniopt.backends.fusion.recording import NotRecordable, Symbol, recording
@@ -58,7 +57,7 @@ class FusedStep:
         self._donate = donate
         self._eager: EagerStep | None = None
         self._programs: dict[Any, Program] = {}
-        self._bound: _Bound | None = None
+        self._bound: Binding | None = None
         self._lock = Lock()  # a program's tables are its own, so only one call can use them
 
     def __call__(self, kept: list[Any], donated: list[Any]) -> list[Any]:
@@ -67,20 +66,20 @@ class FusedStep:
         targets = donated if self._donate else [self._memory.copy(x) for x in donated]
         with self._lock:
             bound = self._bound
-            if bound is None or not bound.fits(kept, targets):
+            if bound is None or not bound.run(kept, targets):
                 bound = self._bind(kept, targets)
                 if bound is None:
                     return self._eager(kept, donated)  # type: ignore[misc]  # _bind has made it
-            bound.run(kept)
+                bound.run(kept, targets)
         self._memory.written(bound.targets)
         return targets if bound.targets is bound.given else bound.results()
 
-    def _bind(self, kept: list[Any], given: list[Any]) -> _Bound | None:
+    def _bind(self, kept: list[Any], given: list[Any]) -> Binding | None:
         """Return what runs these arrays; None if the step cannot be recorded."""
         for x in (*kept, *given):
             if (reason := self._memory.out_of_reach(x)) is not None:
                 return self._give_up(NotRecordable(reason))
-        bound = _Bound(self._memory, kept, given)
+        bound = Binding(self._memory, kept, given)
         program = self._programs.get(bound.signature)
         if program is None:
             try:
@@ -92,7 +91,7 @@ class FusedStep:
         self._bound = bound
         return bound
 
-    def _record(self, bound: _Bound) -> Program:
+    def _record(self, bound: Binding) -> Program:
         arrays = [*bound.kept, *bound.targets]
         with recording() as made:
             inputs = [made.input(self._memory.shape(x), self._memory.dtype(x)) for x in arrays]
@@ -123,68 +122,6 @@ class FusedStep:
 
 class _NeedsWhole(NotRecordable):
     """A program needs whole arrays, and has only its process's shards. Documented, so that it needs no warning."""
-
-
-class _Bound:
-    """A program, and the arrays whose addresses it knows."""
-
-    program: Program
-
-    def __init__(self, memory: Memory, kept: list[Any], given: list[Any]) -> None:
-        self._memory = memory
-        self.given = given
-        self.targets = self._writable(given)
-        self._occupied = Occupied()
-        for i, x in enumerate(self.targets):
-            where = memory.extent(x)
-            if self._occupied.meets(where):  # two leaves share memory; each has its own next value
-                x = memory.copy(x)
-                self.targets = [*self.targets[:i], x, *self.targets[i + 1 :]]
-                where = memory.extent(x)
-            self._occupied.add(where)
-        self.kept = self._apart(kept)
-        self._kept_signature = tuple(map(memory.signature, self.kept))
-        self._target_signature = tuple(map(memory.signature, self.targets))
-        self.signature = self._kept_signature, self._target_signature
-        self._addresses = [memory.address(x) for x in self.targets]
-
-    def fits(self, kept: list[Any], given: list[Any]) -> bool:
-        """Return whether these are the arrays, or of the kind, that the program is bound to."""
-        signature = self._memory.signature
-        if len(given) != len(self.given) or not all(map(operator.is_, given, self.given)):
-            return False
-        if tuple(map(signature, kept)) != self._kept_signature:
-            return False
-        if self._memory.pinned:
-            return True
-        addresses = list(map(self._memory.address, self.targets))
-        return addresses == self._addresses and tuple(map(signature, self.targets)) == self._target_signature
-
-    def run(self, kept: list[Any]) -> None:
-        """Write the results into the targets."""
-        memory = self._memory
-        kept = self._apart(kept)
-        self.program([*kept, *self.targets], [*map(memory.address, kept), *self._addresses], memory.threads())
-
-    def results(self) -> list[Any]:
-        """Return the targets as the kinds of objects that were given."""
-        return [y[()] if isinstance(x, np.generic) else y for x, y in zip(self.given, self.targets, strict=True)]
-
-    def _writable(self, given: list[Any]) -> list[Any]:
-        if not any(isinstance(x, np.generic) for x in given):
-            for i, x in enumerate(given):
-                if (reason := self._memory.refusal(x)) is not None:
-                    raise NotWritableError(i, reason)
-            return given
-        return self._writable([np.array(x) if isinstance(x, np.generic) else x for x in given])
-
-    def _apart(self, kept: list[Any]) -> list[Any]:
-        """Return the arrays that are only read, copied where they share memory with a target."""
-        apart, meets, extent = kept, self._occupied.meets, self._memory.extent
-        for i, x in enumerate(kept):
-            if isinstance(x, np.generic) or meets(extent(x)):
-                apart = [*apart[:i], self._memory.copy(x), *apart[i + 1 :]]
-        return apart
 
 
 def _output(result: Any, target: Symbol) -> Output:

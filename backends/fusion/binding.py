@@ -1,0 +1,127 @@
+"""The arrays that a program runs on: whether it may write to them, and that none of them shares memory with another."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+from uniopt.backends.errors import NotWritableError
+from uniopt.backends.fusion.memory import Memory
+from uniopt.backends.fusion.program import Program
+
+_Numbers = np.ndarray[Any, Any]
+
+
+class Binding:
+    """A program, and the arrays that it writes to.
+
+    Parameters
+    ----------
+    memory
+        How the arrays lie in memory.
+    kept
+        Arrays that are read, only to know of what kind they are.
+    given
+        The arrays to be written to. They are held, so that their addresses stay good.
+
+    Attributes
+    ----------
+    targets
+        What is written to: `given` itself, or a list with copies of those that are no arrays of their own.
+    signature
+        What decides about the program.
+
+    Raises
+    ------
+    NotWritableError
+        If one of `given` cannot be written to.
+    """
+
+    program: Program
+
+    def __init__(self, memory: Memory, kept: list[Any], given: list[Any]) -> None:
+        self._memory = memory
+        self.given = given
+        self.targets = self._writable(given)
+        self._separate_targets()
+        self._addresses = memory.addresses(self.targets)
+        self._has_scalars = any(isinstance(x, np.generic) for x in kept)
+        arrays = self._arrays(kept)
+        self._kind = memory.signatures(arrays)  # before anything is copied
+        starts = np.array(memory.addresses(arrays), dtype=np.int64)
+        ranges = np.array([memory.extent(x) for x in arrays], dtype=np.int64).reshape(-1, 2)
+        self._from, self._to = ranges[:, 0] - starts, ranges[:, 1] - starts
+        self._shared = self._meets_target(ranges[:, 0], ranges[:, 1])
+        self._copies = bool(self._shared.any())
+        self.kept = self._apart(arrays)
+        self.signature = memory.signatures(self.kept), memory.signatures(self.targets)
+
+    def run(self, kept: list[Any], given: list[Any]) -> bool:
+        """Write the results into the targets; return False, with nothing done, if other arrays were given."""
+        memory = self._memory
+        if len(given) != len(self.given) or not all(map(operator.is_, given, self.given)):
+            return False
+        if not memory.pinned and (
+            memory.addresses(self.targets) != self._addresses or memory.signatures(self.targets) != self.signature[1]
+        ):
+            return False
+        arrays = self._arrays(kept)
+        if memory.signatures(arrays) != self._kind:
+            return False
+        addresses = memory.addresses(arrays)
+        starts = np.array(addresses, dtype=np.int64)
+        shared = self._meets_target(starts + self._from, starts + self._to)
+        if self._copies or shared.any():
+            if (shared != self._shared).any():
+                return False
+            arrays = self._apart(arrays)
+            addresses = memory.addresses(arrays)
+        self.program([*arrays, *self.targets], [*addresses, *self._addresses], memory.threads())
+        return True
+
+    def results(self) -> list[Any]:
+        """Return the targets as the kinds of objects that were given."""
+        return [y[()] if isinstance(x, np.generic) else y for x, y in zip(self.given, self.targets, strict=True)]
+
+    def _arrays(self, kept: list[Any]) -> list[Any]:
+        if not self._has_scalars:
+            return kept
+        return [np.asarray(x) if isinstance(x, np.generic) else x for x in kept]
+
+    def _apart(self, arrays: list[Any]) -> list[Any]:
+        """Return the arrays that are read, copied where they share memory with a target."""
+        if not self._copies:
+            return arrays
+        return [self._memory.copy(x) if shared else x for x, shared in zip(arrays, self._shared, strict=True)]
+
+    def _writable(self, given: list[Any]) -> list[Any]:
+        for i, x in enumerate(given):
+            if not isinstance(x, np.generic) and (reason := self._memory.refusal(x)) is not None:
+                raise NotWritableError(i, reason)
+        if any(isinstance(x, np.generic) for x in given):
+            return [np.array(x) if isinstance(x, np.generic) else x for x in given]
+        return given
+
+    def _separate_targets(self) -> None:
+        """Give every target memory of its own; two leaves that share some have different next values."""
+        ranges = [self._memory.extent(x) for x in self.targets]
+        order = sorted((i for i, (start, stop) in enumerate(ranges) if start < stop), key=lambda i: ranges[i])
+        furthest = 0
+        for i in order:
+            start, stop = ranges[i]
+            if start < furthest:
+                copy = self._memory.copy(self.targets[i])
+                self.targets = [copy if k == i else x for k, x in enumerate(self.targets)]
+                ranges[i] = self._memory.extent(copy)
+            else:
+                furthest = stop
+        own = sorted(span for span in ranges if span[0] < span[1])
+        self._starts = np.array([start for start, _ in own], dtype=np.int64)
+        self._stops = np.array([0, *(stop for _, stop in own)], dtype=np.int64)
+
+    def _meets_target(self, starts: _Numbers, stops: _Numbers) -> _Numbers:
+        """Return, for each range of addresses, whether it shares a byte with a target."""
+        # Of the targets that begin before a range ends, the last is the one that reaches furthest.
+        last = self._starts.searchsorted(stops)
+        return (self._stops.take(last) > starts) & np.less(starts, stops)
