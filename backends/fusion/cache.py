@@ -11,7 +11,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-_DIGEST = hashlib.sha256().digest_size
+_DIGEST = 32  # bytes
 
 
 def folder() -> Path:
@@ -35,7 +35,7 @@ def read(key: str) -> bytes | None:
     except OSError:
         return None
     digest, content = entry[:_DIGEST], entry[_DIGEST:]
-    return content if hashlib.sha256(content).digest() == digest else None
+    return content if _digest(key, content) == digest else None
 
 
 def write(key: str, content: bytes) -> None:
@@ -45,8 +45,12 @@ def write(key: str, content: bytes) -> None:
         descriptor, name = tempfile.mkstemp(dir=folder(), prefix=f".{key[:8]}")
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(hashlib.sha256(content).digest() + content)
+                file.write(_digest(key, content) + content)
             os.replace(name, folder() / key)  # no reader ever sees half an entry
         except OSError:
             os.unlink(name)
             raise
+
+
+def _digest(key: str, content: bytes) -> bytes:
+    return hashlib.sha256(key.encode() + content).digest()

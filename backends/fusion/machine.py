@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from functools import cache
 from threading import Lock
 
@@ -66,23 +65,15 @@ class Machine:
 
     def _load(self, text: str) -> Run:
         key = self._key(text)
-        code = self._kept(key)
+        code = disk.read(key)
         if code is None:
-            made = self.compile(text.replace("@kernel(", f"@kernel_{key}("))
-            disk.write(key, made)
-            code = llvm.ObjectFileRef.from_data(made)
-        self._engine.add_object_file(code)
+            code = self.compile(text.replace("@kernel(", f"@kernel_{key}("))
+            disk.write(key, code)
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
         run = _PROTOTYPE(self._engine.get_function_address(f"kernel_{key}"))
         run.engine = self._engine  # the code lasts as long as its engine
         return run
-
-    def _kept(self, key: str) -> llvm.ObjectFileRef | None:
-        data = disk.read(key)
-        if data is not None:
-            with suppress(RuntimeError):  # no object code: it is made again
-                return llvm.ObjectFileRef.from_data(data)
-        return None
 
     def _key(self, text: str) -> str:
         """Return the name of a kernel's code: a digest of everything that decides it."""
