@@ -20,6 +20,8 @@ _OPERATORS = {
     "equal": "==", "not_equal": "!=", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=",
     "bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^", "floor_divide": "//", "remainder": "%",
 }  # fmt: skip
+# Where NumPy has a 0-d array, and not a scalar. The power of a scalar is a function of its own, another in the last bit.
+_ARRAYS = {"input", "constant", "asarray", "astype", "where", "reshape", "permute_dims", "broadcast_to"}
 
 
 def compile_turn(
@@ -75,7 +77,8 @@ def _expression(symbol: Symbol, name: Callable[[Any], str]) -> str:
         target = f"np.{symbol.dtype}" if symbol.dtype != "bool" else "np.bool_"
         return f"{target}({text})" if symbol.shape == () else f"np.asarray({text}, dtype={target})"
     if op == "pow" and symbol.shape == ():
-        return " ** ".join(f"np.asarray({name(x)})" if _is_array(x) else name(x) for x in args)
+        arrays = (isinstance(x, Symbol) and x.op in _ARRAYS for x in args)
+        return " ** ".join(f"np.asarray({name(x)})" if known else name(x) for x, known in zip(args, arrays, strict=True))
     if op in _OPERATORS and len(args) == 2:
         return f"{name(args[0])} {_OPERATORS[op]} {name(args[1])}"
     if op == "negative":
@@ -101,11 +104,6 @@ def _bfloat16(symbol: Symbol, name: Callable[[Any], str]) -> str:
     if symbol.op in ("reshape", "permute_dims", "broadcast_to"):
         return f"xp.{symbol.op}({name(x)}, {name(rest[0])})"
     raise NotRecordable(f"{symbol.op} of bfloat16")
-
-
-def _is_array(x: Any) -> bool:
-    """Return whether NumPy has a 0-d array where the host has a scalar: their powers differ in the last bit."""
-    return isinstance(x, Symbol) and (x.op == "where" or x.op == "astype" or x.op not in ELEMENTWISE | REDUCTIONS)
 
 
 def _key(frozen: Sequence[Any]) -> tuple[Any, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from uniopt.backends.fusion.namespace import Namespace
-from uniopt.backends.fusion.recording import Symbol
+from uniopt.backends.fusion.recording import Symbol, current
 from uniopt.backends.standard import StandardBackend
 
 
@@ -36,6 +36,9 @@ class Recorder(StandardBackend):
         return True
 
     def astype(self, x: Any, dtype: Any) -> Any:
+        if x.shape == () and x.dtype == dtype and x.op not in ("input", "astype"):
+            # NumPy's backend makes a 0-d array of a scalar here, and their powers differ.
+            return current().record("astype", (x,), (), (), dtype)
         return self.xp.astype(x, dtype)
 
     def asarray(self, value: Any, dtype: Any = None, like: Any = None) -> Any:
