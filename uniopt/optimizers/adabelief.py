@@ -62,6 +62,8 @@ def adabelief(
     Returns
     -------
     GradientTransformation
+        Its state holds `ScaleByBeliefState`: ``count`` (int32), ``mu`` and ``nu`` in the parameters' dtype, float32 for
+        16-bit ones; ``nu`` is real.
 
     Raises
     ------
@@ -70,7 +72,7 @@ def adabelief(
 
     Notes
     -----
-    torch, mlx and keras do not have it.
+    optax is the same. torch, mlx and keras do not have it.
 
     References
     ----------

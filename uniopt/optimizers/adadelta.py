@@ -67,7 +67,8 @@ def adadelta(
     Returns
     -------
     GradientTransformation
-        Its ``update`` needs the parameters.
+        Its state holds `ScaleByAdaDeltaState`: ``e_g`` and ``e_x`` in the parameters' dtype, float32 for 16-bit ones;
+        both are real. Its ``update`` needs the parameters.
 
     Raises
     ------
@@ -76,7 +77,8 @@ def adadelta(
 
     Notes
     -----
-    torch (with a learning rate of 1) and mlx are the same; keras decays by 0.95 and has an epsilon of 1e-7.
+    optax and mlx are the same, and torch, where the learning rate is 1 by default. keras decays by 0.95 and has an
+    epsilon of 1e-7; its weight decay is decoupled. mlx has none.
 
     References
     ----------

@@ -105,7 +105,9 @@ def adafactor(
     Returns
     -------
     GradientTransformation
-        Its ``update`` needs the parameters, unless they neither decay nor scale.
+        Its state holds `FactoredState`: ``count`` (int32), ``v_row``, ``v_col`` and ``v`` in the parameters' dtype,
+        float32 for 16-bit ones; all three are real. With momentum it also holds `EmaState`: ``count`` (int32) and
+        ``ema`` in `dtype_momentum`. Its ``update`` needs the parameters, unless they neither decay nor scale.
 
     Raises
     ------
@@ -114,8 +116,9 @@ def adafactor(
 
     Notes
     -----
-    torch, mlx and keras factor the last two axes of every leaf of rank 2 or more, and torch and keras bound the
-    learning rate by :math:`t^{-1/2}`. optax computes :math:`\beta_t` in float32 even for float64.
+    optax is the same, but computes :math:`\beta_t` in float32 even for float64. torch, mlx and keras factor the last
+    two axes of every leaf of rank 2 or more, and bound the learning rate by :math:`t^{-1/2}` (mlx unless told
+    otherwise). torch and keras multiply the weight decay by the learning rate, mlx also by the size of the parameters.
 
     References
     ----------

@@ -52,6 +52,8 @@ def adagrad(
     Returns
     -------
     GradientTransformation
+        Its state holds `ScaleByRssState`: ``sum_of_squares`` in the parameters' dtype, float32 for 16-bit ones; it is
+        real.
 
     Raises
     ------
@@ -60,7 +62,7 @@ def adagrad(
 
     Notes
     -----
-    torch.optim.Adagrad and mlx start at 0 and add epsilon outside the root; keras is the same.
+    optax and keras are the same. torch and mlx start at 0 and add epsilon outside the root.
 
     References
     ----------

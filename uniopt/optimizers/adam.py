@@ -114,8 +114,8 @@ def adam(
     Returns
     -------
     GradientTransformation
-        Its state holds `ScaleByAdamState`: ``count`` (int32), ``mu`` and ``nu`` (float32, or float64 for float64
-        parameters).
+        Its state holds `ScaleByAdamState`: ``count`` (int32), ``mu`` in `mu_dtype`, and ``nu`` in the parameters'
+        dtype, float32 for 16-bit ones; ``nu`` is real.
 
     Raises
     ------
@@ -124,9 +124,9 @@ def adam(
 
     Notes
     -----
-    torch.optim.Adam is the same. mlx.optimizers.Adam leaves out the bias correction unless asked for it.
-    keras.optimizers.Adam adds its epsilon before the bias correction. optax computes :math:`1 - \beta^t` in float32,
-    which is wrong by 1e-5 at the first step.
+    torch.optim.Adam is the same, and optax but for :math:`1 - \beta^t` in float32, which is wrong by 1e-5 at the first
+    step. mlx.optimizers.Adam leaves out the bias correction unless asked for it. keras.optimizers.Adam adds its epsilon
+    before the bias correction.
 
     References
     ----------
@@ -181,7 +181,7 @@ def adamw(
     Returns
     -------
     GradientTransformation
-        Its ``update`` needs the parameters.
+        Its state holds `ScaleByAdamState`, as that of `adam` does. Its ``update`` needs the parameters.
 
     Raises
     ------
@@ -190,9 +190,9 @@ def adamw(
 
     Notes
     -----
-    torch.optim.AdamW decays by 0.01 by default, keras by 0.004, mlx by 0.01, all three before the step; torch and mlx
-    multiply the parameters by :math:`1 - \eta\lambda`, which in float32 rounds with a bias that the sum here does not
-    have.
+    optax is the same. torch.optim.AdamW decays by 0.01 by default, keras by 0.004, mlx by 0.01, all three before the
+    step; torch and mlx multiply the parameters by :math:`1 - \eta\lambda`, which in float32 rounds with a bias that the
+    sum here does not have. mlx and keras differ as in `adam`.
 
     References
     ----------
@@ -235,6 +235,7 @@ def nadam(
     Returns
     -------
     GradientTransformation
+        Its state holds `ScaleByAdamState`, as that of `adam` does.
 
     Raises
     ------
@@ -243,8 +244,8 @@ def nadam(
 
     Notes
     -----
-    torch.optim.NAdam and keras.optimizers.Nadam also let :math:`\beta_1` rise over the first steps; optax and uniopt
-    do not.
+    optax is the same. torch.optim.NAdam and keras.optimizers.Nadam also let :math:`\beta_1` rise over the first steps.
+    mlx does not have it.
 
     References
     ----------
@@ -283,12 +284,17 @@ def nadamw(
     Returns
     -------
     GradientTransformation
-        Its ``update`` needs the parameters.
+        Its state holds `ScaleByAdamState`, as that of `adam` does. Its ``update`` needs the parameters.
 
     Raises
     ------
     HyperparameterError
         If a number is outside its range.
+
+    Notes
+    -----
+    optax is the same. torch.optim.NAdam with ``decoupled_weight_decay=True`` and keras.optimizers.Nadam with a weight
+    decay also let :math:`\beta_1` rise over the first steps. mlx does not have it.
 
     References
     ----------
@@ -333,6 +339,8 @@ def amsgrad(
     Returns
     -------
     GradientTransformation
+        Its state holds `ScaleByAmsgradState`: ``count`` (int32), ``mu`` in `mu_dtype`, ``nu`` and ``nu_max`` in the
+        parameters' dtype, float32 for 16-bit ones; these two are real.
 
     Raises
     ------
@@ -341,7 +349,8 @@ def amsgrad(
 
     Notes
     -----
-    torch and keras take the maximum over the raw second moment and correct it afterwards, which is another sequence.
+    optax is the same. torch and keras take the maximum over the raw second moment and correct it afterwards, which is
+    another sequence. mlx does not have it.
 
     References
     ----------

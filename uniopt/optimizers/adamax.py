@@ -52,7 +52,8 @@ def adamax(
     Returns
     -------
     GradientTransformation
-        Its state holds `ScaleByAdamState`, where ``nu`` is the maximum.
+        Its state holds `ScaleByAdamState`: ``count`` (int32), ``mu`` and ``nu`` in the parameters' dtype, float32 for
+        16-bit ones; ``nu`` is the maximum, and real.
 
     Raises
     ------
@@ -61,7 +62,7 @@ def adamax(
 
     Notes
     -----
-    torch.optim.Adamax is the same. keras and mlx add epsilon to the maximum instead, and mlx leaves out the
+    optax and torch.optim.Adamax are the same. keras and mlx add epsilon to the maximum instead, and mlx leaves out the
     correction of :math:`m`. Where :math:`v_t` is 0 (a zero gradient with an epsilon of 0), the update is 0.
 
     References
@@ -102,12 +103,17 @@ def adamaxw(
     Returns
     -------
     GradientTransformation
-        Its ``update`` needs the parameters.
+        Its state holds `ScaleByAdamState`, as that of `adamax` does. Its ``update`` needs the parameters.
 
     Raises
     ------
     HyperparameterError
         If a number is outside its range.
+
+    Notes
+    -----
+    optax is the same. torch's Adamax adds its weight decay to the gradient; keras decays the parameters before the
+    step; mlx has no decay.
 
     References
     ----------

@@ -82,7 +82,8 @@ def adan(
     Returns
     -------
     GradientTransformation
-        Its ``update`` needs the parameters.
+        Its state holds `ScaleByAdanState`: ``t`` (int32), and ``m``, ``v``, ``n`` and the last gradient ``g`` in the
+        parameters' dtype, float32 for 16-bit ones; ``n`` is real. Its ``update`` needs the parameters.
 
     Raises
     ------
@@ -91,7 +92,8 @@ def adan(
 
     Notes
     -----
-    The paper's betas are 1 minus these. torch, mlx and keras do not have it.
+    optax is the same. The paper's betas are 1 minus these, and it weights the differences by :math:`\beta_2` where
+    :math:`1 - \beta_2` stands here. torch, mlx and keras do not have it.
 
     References
     ----------

@@ -68,7 +68,8 @@ def asgd(
     Returns
     -------
     GradientTransformation
-        Its ``update`` needs the parameters. The average is ``ax`` in `ScaleByAsgdState`.
+        Its state holds `ScaleByAsgdState`: ``count`` (int32) and ``ax``, the average of the parameters, in the
+        parameters' dtype, float32 for 16-bit ones. Its ``update`` needs the parameters.
 
     Raises
     ------

@@ -79,7 +79,8 @@ def ftrl(
     Returns
     -------
     GradientTransformation
-        Its ``update`` needs the parameters.
+        Its state is a `ScaleByFtrlState`: ``count`` (int32), ``accumulator`` and ``linear`` in the parameters' dtype,
+        float32 for 16-bit ones. Its ``update`` needs the parameters.
 
     Raises
     ------
@@ -88,8 +89,8 @@ def ftrl(
 
     Notes
     -----
-    It follows keras.optimizers.Ftrl. A parameter whose denominator is 0 stays where it is (NaN in keras). optax,
-    torch and mlx do not have it.
+    It follows keras.optimizers.Ftrl. A parameter whose denominator is 0 stays where it is (NaN in keras). optax, torch
+    and mlx do not have it.
 
     References
     ----------

@@ -48,7 +48,7 @@ def lamb(
     Returns
     -------
     GradientTransformation
-        Its ``update`` needs the parameters.
+        Its state holds `ScaleByAdamState`, as that of `adam` does. Its ``update`` needs the parameters.
 
     Raises
     ------
@@ -57,7 +57,8 @@ def lamb(
 
     Notes
     -----
-    keras.optimizers.Lamb decays the parameters before it takes their norm. torch and mlx do not have it.
+    optax is the same. keras.optimizers.Lamb decays the parameters before it takes their norm, and outside of the ratio.
+    torch and mlx do not have it.
 
     References
     ----------
@@ -123,7 +124,8 @@ def lars(
     Returns
     -------
     GradientTransformation
-        Its ``update`` needs the parameters.
+        Its state holds `TraceState`: ``trace`` in the parameters' dtype, float32 for 16-bit ones. Its ``update`` needs
+        the parameters.
 
     Raises
     ------
@@ -132,7 +134,7 @@ def lars(
 
     Notes
     -----
-    The learning rate is inside the momentum. torch, mlx and keras do not have it.
+    The learning rate is inside the momentum. optax is the same. torch, mlx and keras do not have it.
 
     References
     ----------
@@ -176,7 +178,7 @@ def fromage(learning_rate: ScalarOrSchedule, min_norm: Scalar = 1e-6) -> Gradien
     Returns
     -------
     GradientTransformation
-        Its ``update`` needs the parameters.
+        It has no state but the count of a schedule (int32). Its ``update`` needs the parameters.
 
     Raises
     ------
@@ -185,7 +187,7 @@ def fromage(learning_rate: ScalarOrSchedule, min_norm: Scalar = 1e-6) -> Gradien
 
     Notes
     -----
-    torch, mlx and keras do not have it.
+    optax is the same. torch, mlx and keras do not have it.
 
     References
     ----------

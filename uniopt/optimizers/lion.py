@@ -67,7 +67,8 @@ def lion(
     Returns
     -------
     GradientTransformation
-        Its ``update`` needs the parameters.
+        Its state holds `ScaleByLionState`: ``count`` (int32), and ``mu`` in `mu_dtype`. Its ``update`` needs the
+        parameters.
 
     Raises
     ------
@@ -76,7 +77,7 @@ def lion(
 
     Notes
     -----
-    mlx and keras are the same but for their weight decay, 0 by default. torch does not have it.
+    optax, mlx and keras are the same but for the weight decay, 0 by default in mlx and keras. torch does not have it.
 
     References
     ----------

@@ -46,11 +46,32 @@ def scale_by_muon(
     clamp_norm: bool = False,
     ns_dtype: Any = None,
 ) -> GradientTransformation:
-    """Replace the gradients by their nearly orthogonal momentum; see `muon` for formula and parameters.
+    r"""Replace the gradients by their nearly orthogonal momentum; see `muon` for the formula.
 
-    `weight_dimension_numbers` is `MuonDimensionNumbers`, a tree or prefix of them, or a function from the parameters
-    to one; by default every leaf is a matrix. Without `bias_correction`, the momentum is taken as it is (torch, mlx,
-    keras); without `average_gradients`, it is a decaying sum instead of a mean (keras).
+    Parameters
+    ----------
+    ns_coeffs, ns_steps, beta, eps, mu_dtype, nesterov, adaptive, preconditioning
+        As in `muon`.
+    weight_dimension_numbers
+        `MuonDimensionNumbers`, a tree or prefix of them, or a function from the parameters to one; by default every
+        leaf is a matrix.
+    bias_correction
+        Whether the momentum is corrected; torch, mlx and keras take it as it is, with Nesterov
+        :math:`\beta m_t + (1 - \beta) g_t`.
+    average_gradients
+        Whether the momentum is a running mean; in keras it is the decaying sum :math:`m_t = \beta m_{t-1} + g_t`.
+    clamp_norm
+        Whether `eps` is the least value of a matrix's norm, as in torch, instead of being added to it.
+    ns_dtype
+        Real dtype to which the matrices and their norms are rounded after each operation of the Newton-Schulz steps,
+        bfloat16 in torch; by default they are not. Products are summed up in the compute dtype.
+
+    Raises
+    ------
+    HyperparameterError
+        If a number is outside its range, the axes do not fit a leaf, or a complex leaf is to be rounded.
+    UnsupportedDtypeError
+        If the library has no `ns_dtype`.
     """
     steps = hyperparameters.integer("ns_steps", ns_steps, at_least=1)
     return leafwise(
@@ -149,7 +170,8 @@ def muon(
     adaptive
         Whether the update is multiplied by its inner product with the momentum.
     preconditioning
-        By what a matrix is divided first: ``"frobenius"``, ``"aol"`` or ``"schatten"``.
+        By what a matrix is divided first: ``"frobenius"``, its norm; ``"spectral"``, its largest singular value, which
+        costs 30 products more; ``"aol"`` or ``"schatten"``.
     adam_b1, adam_b2, adam_eps_root, adam_weight_decay
         Hyperparameters of AdamW for the other leaves.
     adam_learning_rate
@@ -164,7 +186,9 @@ def muon(
     Returns
     -------
     GradientTransformation
-        Its state is a `PartitionState` with the parts ``"muon"`` and ``"adam"``. Its ``update`` needs the parameters.
+        Its state is a `PartitionState` with the parts ``"muon"``, which holds `MuonState`: ``count`` (int32) and ``mu``
+        in `mu_dtype`; and ``"adam"``, which holds `ScaleByAdamState`, as that of `adam` does. Its ``update`` needs the
+        parameters.
 
     Raises
     ------
@@ -173,9 +197,10 @@ def muon(
 
     Notes
     -----
-    It follows optax.contrib.muon, but for the preconditioning by the spectral norm, which needs more than arithmetic.
-    torch, mlx and keras correct no bias and take the factor :math:`\sqrt{\max(1, n / m)}`; torch computes in bfloat16,
-    mlx decays inside the momentum, keras sums up instead of averaging.
+    optax.contrib.muon is the same. torch, mlx and keras correct no bias; torch and mlx take the factor
+    :math:`\sqrt{\max(1, n / m)}`, keras :math:`0.2 \sqrt{\max(m, n)}`; torch computes in bfloat16, mlx decays inside
+    the momentum, keras sums up instead of averaging. They are chains of `scale_by_muon`, which has a switch for each,
+    and `scale_by_shape`.
 
     References
     ----------

@@ -76,7 +76,8 @@ def novograd(
     Returns
     -------
     GradientTransformation
-        Its ``update`` needs the parameters.
+        Its state holds `ScaleByNovogradState`: ``count`` (int32), ``mu`` and ``nu`` in the parameters' dtype, float32
+        for 16-bit ones; ``nu`` is one real number a leaf. Its ``update`` needs the parameters.
 
     Raises
     ------
@@ -85,7 +86,7 @@ def novograd(
 
     Notes
     -----
-    torch, mlx and keras do not have it.
+    optax is the same. torch, mlx and keras do not have it.
 
     References
     ----------

@@ -60,6 +60,8 @@ def optimistic_gradient_descent(
     Returns
     -------
     GradientTransformation
+        Its state holds `ScaleByOptimisticGradientState`: ``is_initial_step`` (one bool a leaf) and
+        ``previous_gradient`` in the parameters' dtype, float32 for 16-bit ones.
 
     Raises
     ------
@@ -68,8 +70,9 @@ def optimistic_gradient_descent(
 
     Notes
     -----
-    Earlier versions of optax took :math:`g_0 = 0`, which doubles the first step; with
-    `scale_by_optimistic_gradient`, ``zero_first_gradient=True`` does so too.
+    optax is the same; earlier versions took :math:`g_0 = 0`, which doubles the first step, as
+    `uniopt.dialects.optax.optimistic_gradient_descent` does with ``zero_first_gradient=True``. torch, mlx and keras do
+    not have it.
 
     References
     ----------
@@ -120,11 +123,18 @@ def optimistic_adam(
     Returns
     -------
     GradientTransformation
+        Its state holds `ScaleByAdamState`, as that of `adam` does, and `ScaleByOptimisticGradientState`:
+        ``is_initial_step`` (one bool a leaf) and ``previous_gradient`` in the parameters' dtype, float32 for 16-bit
+        ones.
 
     Raises
     ------
     HyperparameterError
         If a number is outside its range, or the learning rate is a schedule.
+
+    Notes
+    -----
+    optax is the same. torch, mlx and keras do not have it.
 
     References
     ----------
@@ -185,11 +195,18 @@ def optimistic_adam_v2(
     Returns
     -------
     GradientTransformation
+        Its state holds `ScaleByAdamState`, as that of `adam` does, and `ScaleByOptimisticGradientState`:
+        ``is_initial_step`` (one bool a leaf) and ``previous_gradient`` in the parameters' dtype, float32 for 16-bit
+        ones.
 
     Raises
     ------
     HyperparameterError
         If a number is outside its range.
+
+    Notes
+    -----
+    optax is the same. torch, mlx and keras do not have it.
 
     References
     ----------

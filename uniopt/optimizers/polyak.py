@@ -64,7 +64,8 @@ def polyak_sgd(
     Returns
     -------
     GradientTransformation
-        Its ``update`` needs the extra argument ``value``, the objective at the parameters.
+        It has no state but the count of a schedule (int32). Its ``update`` needs the extra argument ``value``, the
+        objective at the parameters.
 
     Raises
     ------
@@ -75,8 +76,8 @@ def polyak_sgd(
 
     Notes
     -----
-    optax scales the gradients by `scaling` before it takes their norm, so that a smaller one makes larger steps as
-    long as the bound is not reached; here it is the factor that the formula says.
+    optax scales the gradients by `scaling` before it takes their norm, so that a smaller one makes larger steps as long
+    as the bound is not reached; here it is the factor that the formula says. torch, mlx and keras do not have it.
 
     References
     ----------

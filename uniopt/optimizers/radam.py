@@ -70,6 +70,8 @@ def radam(
     Returns
     -------
     GradientTransformation
+        Its state holds `ScaleByAdamState`: ``count`` (int32), ``mu`` and ``nu`` in the parameters' dtype, float32 for
+        16-bit ones; ``nu`` is real.
 
     Raises
     ------
@@ -78,7 +80,8 @@ def radam(
 
     Notes
     -----
-    torch.optim.RAdam asks for :math:`\rho_t > 5` and adds epsilon to the second moment before it is corrected.
+    optax is the same. torch.optim.RAdam asks for :math:`\rho_t > 5` and adds epsilon to the second moment before it is
+    corrected. mlx and keras do not have it.
 
     References
     ----------

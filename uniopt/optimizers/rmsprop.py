@@ -116,7 +116,10 @@ def rmsprop(
     Returns
     -------
     GradientTransformation
-        Its slots ``nu`` and (centered) ``mu`` are float32, or float64 for float64 parameters.
+        Its state holds `ScaleByRmsState`: ``nu``; or, centered, `ScaleByRStdDevState`: ``mu`` and ``nu``; with the bias
+        correction `ScaleByRmsWithCountState` or `ScaleByRStdDevWithCountState`, which have a ``count`` (int32) too; and
+        with momentum `TraceState`: ``trace``. They are in the parameters' dtype, float32 for 16-bit ones; ``nu`` is
+        real.
 
     Raises
     ------
@@ -125,9 +128,9 @@ def rmsprop(
 
     Notes
     -----
-    torch.optim.RMSprop adds epsilon outside the root, decays by 0.99, and applies the learning rate after the
-    momentum; mlx is like torch without momentum; keras is like optax. Rounding can make the centered
-    :math:`v_t` negative, which is NaN in optax and torch; here it is cut off at 0.
+    optax and keras are the same. torch.optim.RMSprop adds epsilon outside the root, decays by 0.99, and applies the
+    learning rate after the momentum; mlx is like torch without momentum. Rounding can make the centered :math:`v_t`
+    negative, which is NaN in optax and torch; here it is cut off at 0.
 
     References
     ----------

@@ -83,6 +83,8 @@ def rprop(
     Returns
     -------
     GradientTransformation
+        Its state holds `ScaleByRpropState`: ``step_sizes`` and ``prev_updates`` in the parameters' dtype, float32 for
+        16-bit ones.
 
     Raises
     ------
@@ -91,8 +93,8 @@ def rprop(
 
     Notes
     -----
-    torch.optim.Rprop is the same. optax applies every step one step late (its first update is 0); with
-    `scale_by_rprop`, ``one_step_late=True`` does so too.
+    torch.optim.Rprop is the same. optax applies every step one step late (its first update is 0), as
+    `uniopt.dialects.optax.rprop` does. mlx and keras do not have it.
 
     References
     ----------

@@ -50,6 +50,9 @@ def sgd(
     Returns
     -------
     GradientTransformation
+        With momentum, its state holds `TraceState`: ``trace`` in `accumulator_dtype`; if the first step is undampened,
+        `UndampenedTraceState`, which has an ``is_initial_step`` (one bool a leaf) too. Without momentum, it has no
+        state but the count of a schedule (int32).
 
     Raises
     ------
@@ -58,8 +61,8 @@ def sgd(
 
     Notes
     -----
-    torch.optim.SGD and mlx are the same; their weight decay is ``chain(add_decayed_weights(...), sgd(...))``. keras
-    keeps the learning rate inside the momentum.
+    optax, torch and mlx are the same; optax has no dampening, and the weight decay of torch and mlx is
+    ``chain(add_decayed_weights(...), sgd(...))``. keras keeps the learning rate inside the momentum.
 
     References
     ----------
@@ -133,7 +136,8 @@ def noisy_sgd(
 
     Notes
     -----
-    optax draws its noise from JAX's own generator, so its numbers differ; the variances are the same.
+    optax draws its noise from JAX's own generator, so its numbers differ; the variances are the same. torch, mlx and
+    keras do not have it.
 
     References
     ----------

@@ -29,11 +29,16 @@ def sign_sgd(learning_rate: ScalarOrSchedule) -> GradientTransformation:
     Returns
     -------
     GradientTransformation
+        It has no state but the count of a schedule (int32).
 
     Raises
     ------
     HyperparameterError
         If the learning rate is negative.
+
+    Notes
+    -----
+    optax is the same. torch, mlx and keras do not have it.
 
     References
     ----------
@@ -72,11 +77,16 @@ def signum(
     Returns
     -------
     GradientTransformation
+        Its state holds `EmaState`: ``count`` (int32), and ``ema`` in `accumulator_dtype`.
 
     Raises
     ------
     HyperparameterError
         If a number is outside its range.
+
+    Notes
+    -----
+    optax is the same. torch, mlx and keras do not have it.
 
     References
     ----------

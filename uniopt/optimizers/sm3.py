@@ -60,6 +60,8 @@ def sm3(learning_rate: ScalarOrSchedule, momentum: Scalar = 0.9) -> GradientTran
     Returns
     -------
     GradientTransformation
+        Its state holds `ScaleBySM3State`: ``mu``, a list of real vectors for each leaf, and ``nu`` in the parameters'
+        dtype, float32 for 16-bit ones.
 
     Raises
     ------
@@ -68,7 +70,7 @@ def sm3(learning_rate: ScalarOrSchedule, momentum: Scalar = 0.9) -> GradientTran
 
     Notes
     -----
-    A 0-d leaf is plain Adagrad. torch, mlx and keras do not have it.
+    A 0-d leaf is plain Adagrad; optax takes none. optax is the same. torch, mlx and keras do not have it.
 
     References
     ----------
