@@ -62,6 +62,8 @@ def yogi(
     Returns
     -------
     GradientTransformation
+        Its state holds `ScaleByAdamState`: ``count`` (int32), ``mu`` and ``nu`` in the parameters' dtype, float32 for
+        16-bit ones; ``nu`` is real.
 
     Raises
     ------
@@ -70,7 +72,7 @@ def yogi(
 
     Notes
     -----
-    The paper corrects no bias; optax and uniopt do. torch, mlx and keras do not have it.
+    The paper corrects no bias; optax does, and is the same. torch, mlx and keras do not have it.
 
     References
     ----------
