@@ -32,7 +32,7 @@ def nonzero(xp: Any, divisor: Array, *added: Scalar) -> Array:
 
     It is for a numerator that is 0 there too: 0 / 0 is to be 0.
     """
-    if not all(isinstance(x, float) and x == 0.0 for x in added):
+    if any(isinstance(x, float) and x > 0.0 for x in added):  # an array may hold 0
         return divisor
     return xp.where(divisor == 0, xp.ones_like(divisor), divisor)
 

@@ -9,7 +9,7 @@ from uniopt.chain import chain
 from uniopt.clock import Time
 from uniopt.leafwise import leafwise
 from uniopt.moments import average, checked, corrected, root
-from uniopt.numerics import abs_squared, full_like, real_full_like
+from uniopt.numerics import abs_squared, full_like, nonzero, real_full_like
 from uniopt.optimizers.adam import ScaleByAdamState
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.scale import scale_by_learning_rate
@@ -103,5 +103,6 @@ def _scale_by_yogi(
     squared = abs_squared(xp, g)
     mu = average(b1, s.mu, g)
     nu = s.nu - (1 - b2) * xp.sign(s.nu - squared) * squared
-    update = corrected(t, mu, g, b1) / (root(xp, nu / t.bias_correction(b2), eps_root) + eps)
+    divisor = root(xp, nu / t.bias_correction(b2), eps_root) + eps
+    update = corrected(t, mu, g, b1) / nonzero(xp, divisor, eps, eps_root)
     return update, s._replace(mu=mu, nu=nu)
