@@ -289,6 +289,11 @@ def test_complex_matrices_are_not_rounded() -> None:
         tx.update(grads, tx.init(grads))
 
 
+def test_rounding_to_a_complex_dtype() -> None:
+    with pytest.raises(HyperparameterError, match="ns_dtype is 'complex64', expected a real dtype"):
+        uniopt.scale_by_muon(ns_dtype="complex64")
+
+
 def test_a_vector_is_no_matrix() -> None:
     grads = {"w": np.ones((2, 3)), "b": np.ones(3)}
     tx = uniopt.scale_by_muon()

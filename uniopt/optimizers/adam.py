@@ -181,7 +181,7 @@ def adamw(
     Returns
     -------
     GradientTransformation
-        Its state holds `ScaleByAdamState`, as that of `adam` does. Its ``update`` needs the parameters.
+        Its state holds `ScaleByAdamState` in the dtypes of `adam`. Its ``update`` needs the parameters.
 
     Raises
     ------
@@ -235,7 +235,7 @@ def nadam(
     Returns
     -------
     GradientTransformation
-        Its state holds `ScaleByAdamState`, as that of `adam` does.
+        Its state holds `ScaleByAdamState` in the dtypes of `adam`.
 
     Raises
     ------
@@ -284,7 +284,7 @@ def nadamw(
     Returns
     -------
     GradientTransformation
-        Its state holds `ScaleByAdamState`, as that of `adam` does. Its ``update`` needs the parameters.
+        Its state holds `ScaleByAdamState` in the dtypes of `adam`. Its ``update`` needs the parameters.
 
     Raises
     ------

@@ -103,7 +103,7 @@ def adamaxw(
     Returns
     -------
     GradientTransformation
-        Its state holds `ScaleByAdamState`, as that of `adamax` does. Its ``update`` needs the parameters.
+        Its state holds `ScaleByAdamState` in the dtypes of `adamax`. Its ``update`` needs the parameters.
 
     Raises
     ------

@@ -48,7 +48,7 @@ def lamb(
     Returns
     -------
     GradientTransformation
-        Its state holds `ScaleByAdamState`, as that of `adam` does. Its ``update`` needs the parameters.
+        Its state holds `ScaleByAdamState` in the dtypes of `adam`. Its ``update`` needs the parameters.
 
     Raises
     ------

@@ -6,8 +6,10 @@ import math
 from typing import Any, NamedTuple
 
 from uniopt import hyperparameters, tree
+from uniopt.backends.dtypes import dtype_kind
 from uniopt.chain import chain
 from uniopt.clock import Time
+from uniopt.errors import HyperparameterError
 from uniopt.leafwise import PerLeaf, leafwise
 from uniopt.moments import average, corrected
 from uniopt.numerics import is_complex, zeros_like
@@ -74,6 +76,9 @@ def scale_by_muon(
         If the library has no `ns_dtype`.
     """
     steps = hyperparameters.integer("ns_steps", ns_steps, at_least=1)
+    rounding = hyperparameters.dtype("ns_dtype", ns_dtype)
+    if rounding is not None and dtype_kind(rounding) != "real":
+        raise HyperparameterError(f"ns_dtype is {ns_dtype!r}, expected a real dtype such as 'bfloat16'.")
     return leafwise(
         MuonState,
         _init,
@@ -90,7 +95,7 @@ def scale_by_muon(
         bias_correction=bias_correction,
         average_gradients=average_gradients,
         clamp_norm=clamp_norm,
-        ns_dtype=hyperparameters.dtype("ns_dtype", ns_dtype),
+        ns_dtype=rounding,
     )
 
 
@@ -187,7 +192,7 @@ def muon(
     -------
     GradientTransformation
         Its state is a `PartitionState` with the parts ``"muon"``, which holds `MuonState`: ``count`` (int32) and ``mu``
-        in `mu_dtype`; and ``"adam"``, which holds `ScaleByAdamState`, as that of `adam` does. Its ``update`` needs the
+        in `mu_dtype`; and ``"adam"``, which holds `ScaleByAdamState` in the dtypes of `adam`. Its ``update`` needs the
         parameters.
 
     Raises

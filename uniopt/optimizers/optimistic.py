@@ -123,7 +123,7 @@ def optimistic_adam(
     Returns
     -------
     GradientTransformation
-        Its state holds `ScaleByAdamState`, as that of `adam` does, and `ScaleByOptimisticGradientState`:
+        Its state holds `ScaleByAdamState` in the dtypes of `adam`, and `ScaleByOptimisticGradientState`:
         ``is_initial_step`` (one bool a leaf) and ``previous_gradient`` in the parameters' dtype, float32 for 16-bit
         ones.
 
@@ -195,7 +195,7 @@ def optimistic_adam_v2(
     Returns
     -------
     GradientTransformation
-        Its state holds `ScaleByAdamState`, as that of `adam` does, and `ScaleByOptimisticGradientState`:
+        Its state holds `ScaleByAdamState` in the dtypes of `adam`, and `ScaleByOptimisticGradientState`:
         ``is_initial_step`` (one bool a leaf) and ``previous_gradient`` in the parameters' dtype, float32 for 16-bit
         ones.
 
