@@ -51,5 +51,5 @@ $(VENV)/demo.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/test.stamp: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(INSTALL) $$(grep '^torch==' constraints.txt)
-	$(INSTALL) --editable ".[$(LIBRARIES),numba,demo,conformance,docs,test]"
+	$(INSTALL) --editable ".[$(LIBRARIES),fusion,demo,conformance,docs,test]"
 	touch $@

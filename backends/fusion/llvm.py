@@ -114,7 +114,8 @@ class _Emission:
         self._rows()
         declarations = "".join(f"{line}\n" for line in sorted(self.declarations))
         body = "".join(line + "\n" if line.endswith(":") else f"  {line}\n" for line in self.lines)
-        halves = HALF_CONVERSIONS if "float16" in (x.dtype for x in (*self.kernel.operands, *self.kernel.body)) else ""
+        dtypes = [x.dtype for x in self.kernel.operands] + [x.dtype for x in self.kernel.body]
+        halves = HALF_CONVERSIONS if "float16" in dtypes else ""
         head = "define void @kernel(ptr %table, i64 %rows, ptr %arguments) nounwind {\nentry:\n"
         return f"{declarations}{halves}{head}{body}  ret void\n}}\n"
 
@@ -284,5 +285,5 @@ def _identity(r: Reduction, dtype: str) -> float:
         return 0
     if dtype in FLOATS:
         return float("-inf" if r.op == "max" else "inf")
-    lowest = -(2 ** (8 * SIZES[dtype] - 1))
+    lowest = -1 << (8 * SIZES[dtype] - 1)
     return lowest if r.op == "max" else -lowest - 1

@@ -72,7 +72,7 @@ class Machine:
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
         run = _PROTOTYPE(self._engine.get_function_address(f"kernel_{key}"))
-        run.engine = self._engine  # the code lasts as long as its engine
+        run.engine = self._engine  # type: ignore[attr-defined]  # the code lasts as long as its engine
         return run
 
     def _key(self, text: str) -> str:

@@ -91,9 +91,9 @@ def _why_not(backend: Backend, device: Any, dtype: str) -> str | None:
 def _compilers(backend: Backend, usable: bool) -> list[Compiler]:
     match backend.name:
         case "numpy":
-            return [_numba()]
+            return [_llvm()]
         case "torch":
-            return [_torch_compile(), _numba()]
+            return [_torch_compile(), _llvm()]
         case "jax" | "mlx" if usable:
             return [_own(backend, {"jax": "jax.jit", "mlx": "mx.compile"}[backend.name])]
         case "cupy":
@@ -109,13 +109,14 @@ def _own(backend: Backend, name: str) -> Compiler:
     return Compiler(name, True, "works")
 
 
-def _numba() -> Compiler:
-    if find_spec("numba") is None:
-        return Compiler("numba", False, "not installed: pip install 'uniopt[numba]'")
+def _llvm() -> Compiler:
+    if find_spec("llvmlite") is None:
+        return Compiler("llvmlite", False, "not installed: pip install 'uniopt[fusion]'")
     try:
-        return Compiler("numba", True, str(import_module("numba").__version__))
-    except Exception as error:  # numba refuses NumPy versions that it does not know
-        return Compiler("numba", False, _words(error))
+        cpu = import_module("llvmlite.binding").get_host_cpu_name()
+    except Exception as error:  # a library that does not load
+        return Compiler("llvmlite", False, _words(error))
+    return Compiler("llvmlite", True, f"{import_module('llvmlite').__version__}, for {cpu}")
 
 
 def _nvrtc() -> Compiler:
