@@ -79,3 +79,14 @@ def test_blocks_of_a_page_share_names(tmp_path: Path) -> None:
         "```python\nx = 1\n```\n\n```pycon\n>>> x\n1\n>>> y = 2\n```\n\n```python\nassert x + y == 3\n```\n"
     )
     assert _run(page, "page", [b.line for b in blocks(page)], tmp_path).returncode == 0
+
+
+def test_a_page_continues_another(tmp_path: Path) -> None:
+    (tmp_path / "first.md").write_text("```python\nx = 1\n```\n")
+    (tmp_path / "second.md").write_text("<!-- continues: first.md -->\n\n```python\ny = x + 1\n```\n")
+    third = tmp_path / "third.md"
+    third.write_text("<!-- continues: second.md -->\n\n```pycon\n>>> x + y\n3\n```\n")
+    assert _run(third, "page", [b.line for b in blocks(third)], tmp_path).returncode == 0
+    alone = tmp_path / "alone.md"
+    alone.write_text("```python\ny = x + 1\n```\n")
+    assert _run(alone, "page", [b.line for b in blocks(alone)], tmp_path).returncode != 0
