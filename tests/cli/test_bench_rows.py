@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from itertools import groupby
 
 import numpy as np
@@ -60,6 +61,18 @@ def test_a_side_that_fails_is_reported_with_its_error(monkeypatch: pytest.Monkey
 def test_a_library_that_is_not_here_is_not_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "unavailable", lambda name: f"{name} is not installed")
     assert outcome(row("torch", "adamw", "torch-fused")) == Outcome.not_run("torch is not installed")
+
+
+def test_a_warning_is_kept_beside_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    def measure(row: Row, settings: Settings) -> Outcome:
+        warnings.warn("A step runs eagerly.", RuntimeWarning, stacklevel=1)
+        return MISSED
+
+    monkeypatch.setattr(runner.pair, "measure", measure)
+    record = a_record(outcome(row("numpy", "adamw", "torch-fused")))
+    assert record.rows[0]["warnings"] == ["RuntimeWarning: A step runs eagerly."]
+    assert line(record.rows[0]).endswith("MISSED\n    RuntimeWarning: A step runs eagerly.")
+    assert "| MISSED | RuntimeWarning: A step runs eagerly. |" in markdown(record)
 
 
 def leaves(**values: list[float]) -> dict[str, np.ndarray]:
@@ -232,3 +245,5 @@ def test_what_a_fresh_process_says_is_passed_on() -> None:
     assert call("os.path", "basename", p="a/b") == "b"
     with pytest.raises(FreshProcessError, match="TypeError"):
         call("os.path", "basename", p=1)
+    with pytest.warns(UserWarning, match="no state here"):
+        call("warnings", "warn", message="no state here")

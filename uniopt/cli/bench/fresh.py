@@ -1,6 +1,7 @@
 """Functions of this package called in a fresh process: what a first call costs, or how high memory has climbed.
 
-``python -m uniopt.cli.bench.fresh MODULE FUNCTION ARGUMENTS`` prints the result as JSON in its last line.
+``python -m uniopt.cli.bench.fresh MODULE FUNCTION ARGUMENTS`` prints, in its last line, JSON of the result and of what
+was warned of.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -27,11 +29,16 @@ def call(module: str, function: str, environment: Mapping[str, str] | None = Non
     if done.returncode != 0:
         said = "\n".join(done.stderr.strip().splitlines()[-5:]) or f"exit status {done.returncode}"
         raise FreshProcessError(said)
-    return json.loads(done.stdout.splitlines()[-1])
+    result, warned = json.loads(done.stdout.splitlines()[-1])
+    for message in warned:
+        warnings.warn(message, stacklevel=2)
+    return result
 
 
 def _main(module: str, function: str, arguments: str) -> None:
-    print(json.dumps(getattr(import_module(module), function)(**json.loads(arguments))))
+    with warnings.catch_warnings(record=True) as heard:
+        result = getattr(import_module(module), function)(**json.loads(arguments))
+    print(json.dumps([result, [str(w.message) for w in heard]]))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -35,12 +35,15 @@ class Outcome:
         Why it is not judged, has failed or has not run.
     measured
         The numbers behind the ratio, for the record.
+    warnings
+        What was warned of meanwhile, such as a step that could not be compiled.
     """
 
     verdict: Verdict
     ratio: Ratio | None = None
     reason: str = ""
     measured: Mapping[str, Any] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
 
     @classmethod
     def of(cls, ratio: Ratio, target: float | None, measured: Mapping[str, Any], doubt: str) -> Outcome:

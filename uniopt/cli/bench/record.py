@@ -53,7 +53,7 @@ class Record:
         libraries = dict.fromkeys(row.backend for row in planned if row.backend in threads)
         peers = dict.fromkeys(peer for row in planned if (peer := peer_of(row)))
         origin = {
-            **provenance(libraries, [*peers, "numba"]),
+            **provenance(libraries, [*peers, "llvmlite"]),
             "flags": dict(threads),
             "seed": SEED,
             "command": shlex.join(["uniopt", *sys.argv[1:]]),
@@ -78,6 +78,7 @@ class Record:
                 "verdict": outcome.verdict.value,
                 "ratio": outcome.ratio and asdict(outcome.ratio),
                 "reason": outcome.reason,
+                "warnings": outcome.warnings,
                 "measured": dict(outcome.measured),
                 "command": f"uniopt bench --backend {row.backend} --optimizer {row.optimizer} --size {row.size.name} "
                 f"--against {row.against}",

@@ -28,9 +28,9 @@ def opening(record: Record) -> str:
 
 
 def line(row: dict[str, Any]) -> str:
-    """Return the line of a row, and its reason below it."""
-    text = _line(_entries(row))
-    return f"{text}\n    {row['reason']}" if row["reason"] and row["verdict"] != Verdict.NOT_JUDGED else text
+    """Return the line of a row, with what there is to say about it below."""
+    reason = [row["reason"]] if row["reason"] and row["verdict"] != Verdict.NOT_JUDGED else []  # said once, at the end
+    return "\n    ".join([_line(_entries(row)), *reason, *row["warnings"]])
 
 
 def closing(record: Record) -> str:
@@ -65,7 +65,8 @@ def _table(rows: list[dict[str, Any]]) -> Iterator[str]:
     yield f"| {' | '.join(_HEAD)} | |"
     yield f"|{'---|' * (len(_HEAD) + 1)}"
     for row in rows:
-        yield f"| {' | '.join(_entries(row))} | {row['reason'].replace('|', '/').replace(chr(10), ' ')} |"
+        said = " ".join([row["reason"], *row["warnings"]]).replace("|", "/").replace("\n", " ").strip()
+        yield f"| {' | '.join(_entries(row))} | {said} |"
 
 
 def _line(entries: tuple[str, ...]) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import traceback
+import warnings
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -36,6 +38,13 @@ def run(rows: Iterable[Row], settings: Settings) -> Iterator[tuple[Row, Outcome]
 def _outcome(row: Row, settings: Settings) -> Outcome:
     if reason := row.excepted or _absent(row) or _too_large(row):
         return Outcome.not_run(reason)
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        found = _attempt(row, settings)
+    return replace(found, warnings=list(dict.fromkeys(f"{w.category.__name__}: {w.message}" for w in heard)))
+
+
+def _attempt(row: Row, settings: Settings) -> Outcome:
     try:
         return _measure(row, settings)
     except ResultsDifferError as error:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-# Read by OpenMP (torch), by Numba and by XLA's client when they start.
-_VARIABLES = ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "NPROC")
+# Read by OpenMP (torch) and by uniopt's own kernels, and by XLA's client when it starts.
+_VARIABLES = ("OMP_NUM_THREADS", "NPROC")
 _TOLERANCE = 0.2  # cores
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import jax
@@ -25,10 +24,7 @@ class Jitted:
     def __init__(self, optimizer: str, params: Leaves) -> None:
         constructor = _constructor(optimizer)
         assert constructor is not None  # else there is nothing to compare with
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of names and arguments that are to change
-            tx = constructor(**hyperparameters(optimizer, "optax"))
-        tx = optax.with_extra_args_support(tx)
+        tx = optax.with_extra_args_support(constructor(**hyperparameters(optimizer, "optax")))
         more = extra(optimizer)
 
         def step(gradients: Any, state: Any, params: Any, more: dict[str, float]) -> tuple[Any, Any]:
