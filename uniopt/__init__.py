@@ -60,12 +60,12 @@ from uniopt.optimizers.adafactor import scale_by_factored_rms as scale_by_factor
 from uniopt.optimizers.adagrad import ScaleByRssState as ScaleByRssState
 from uniopt.optimizers.adagrad import scale_by_rss as scale_by_rss
 from uniopt.optimizers.adam import ScaleByAdamState as ScaleByAdamState
-from uniopt.optimizers.adam import ScaleByAmsgradState as ScaleByAmsgradState
 from uniopt.optimizers.adam import scale_by_adam as scale_by_adam
-from uniopt.optimizers.adam import scale_by_amsgrad as scale_by_amsgrad
 from uniopt.optimizers.adamax import scale_by_adamax as scale_by_adamax
 from uniopt.optimizers.adan import ScaleByAdanState as ScaleByAdanState
 from uniopt.optimizers.adan import scale_by_adan as scale_by_adan
+from uniopt.optimizers.amsgrad import ScaleByAmsgradState as ScaleByAmsgradState
+from uniopt.optimizers.amsgrad import scale_by_amsgrad as scale_by_amsgrad
 from uniopt.optimizers.asgd import ScaleByAsgdState as ScaleByAsgdState
 from uniopt.optimizers.asgd import scale_by_asgd as scale_by_asgd
 from uniopt.optimizers.ftrl import ScaleByFtrlState as ScaleByFtrlState

@@ -6,12 +6,10 @@ from uniopt.optimizers.adafactor import adafactor as adafactor
 from uniopt.optimizers.adagrad import adagrad as adagrad
 from uniopt.optimizers.adam import adam as adam
 from uniopt.optimizers.adam import adamw as adamw
-from uniopt.optimizers.adam import amsgrad as amsgrad
-from uniopt.optimizers.adam import nadam as nadam
-from uniopt.optimizers.adam import nadamw as nadamw
 from uniopt.optimizers.adamax import adamax as adamax
 from uniopt.optimizers.adamax import adamaxw as adamaxw
 from uniopt.optimizers.adan import adan as adan
+from uniopt.optimizers.amsgrad import amsgrad as amsgrad
 from uniopt.optimizers.asgd import asgd as asgd
 from uniopt.optimizers.ftrl import ftrl as ftrl
 from uniopt.optimizers.lamb import fromage as fromage
@@ -19,6 +17,8 @@ from uniopt.optimizers.lamb import lamb as lamb
 from uniopt.optimizers.lamb import lars as lars
 from uniopt.optimizers.lion import lion as lion
 from uniopt.optimizers.muon import muon as muon
+from uniopt.optimizers.nadam import nadam as nadam
+from uniopt.optimizers.nadam import nadamw as nadamw
 from uniopt.optimizers.novograd import novograd as novograd
 from uniopt.optimizers.optimistic import optimistic_adam as optimistic_adam
 from uniopt.optimizers.optimistic import optimistic_adam_v2 as optimistic_adam_v2

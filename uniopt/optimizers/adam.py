@@ -1,4 +1,4 @@
-r"""The Adam family: Adam, AdamW, and their Nesterov and AMSGrad variants, which are switches of one rule."""
+r"""Adam and AdamW: steps scaled by running estimates of the first and second moments."""
 
 from __future__ import annotations
 
@@ -24,15 +24,6 @@ class ScaleByAdamState(NamedTuple):
     nu: Tree  # like the parameters, real
 
 
-class ScaleByAmsgradState(NamedTuple):
-    """The moments of the gradients, and the largest second moment so far."""
-
-    count: Array  # int32, shape ()
-    mu: Tree  # like the parameters, in mu_dtype
-    nu: Tree  # like the parameters, real
-    nu_max: Tree  # like nu
-
-
 def scale_by_adam(
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
@@ -50,27 +41,6 @@ def scale_by_adam(
         **checked(b1, b2, eps, eps_root),
         mu_dtype=hyperparameters.dtype("mu_dtype", mu_dtype),
         nesterov=nesterov,
-    )
-
-
-def scale_by_amsgrad(
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-8,
-    eps_root: Scalar = 0.0,
-    mu_dtype: Any = None,
-    bias_correction_mu: bool = True,
-    bias_correction_nu: bool = True,
-) -> GradientTransformation:
-    """Rescale the gradients by AMSGrad's rule, without a learning rate; see `amsgrad` for formula and parameters."""
-    return leafwise(
-        ScaleByAmsgradState,
-        _init_amsgrad,
-        _scale_by_amsgrad,
-        **checked(b1, b2, eps, eps_root),
-        mu_dtype=hyperparameters.dtype("mu_dtype", mu_dtype),
-        bias_correction_mu=bias_correction_mu,
-        bias_correction_nu=bias_correction_nu,
     )
 
 
@@ -215,168 +185,8 @@ def adamw(
     )
 
 
-def nadam(
-    learning_rate: ScalarOrSchedule,
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-8,
-    eps_root: Scalar = 0.0,
-    mu_dtype: Any = None,
-    *,
-    nesterov: bool = True,
-) -> GradientTransformation:
-    r"""Adam with Nesterov momentum; `adam` with ``nesterov=True``.
-
-    Parameters
-    ----------
-    learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov
-        As in `adam`.
-
-    Returns
-    -------
-    GradientTransformation
-        Its state holds `ScaleByAdamState` in the dtypes of `adam`.
-
-    Raises
-    ------
-    HyperparameterError
-        If a number is outside its range.
-
-    Notes
-    -----
-    optax is the same. torch.optim.NAdam and keras.optimizers.Nadam also let :math:`\beta_1` rise over the first steps.
-    mlx does not have it.
-
-    References
-    ----------
-    Dozat, "Incorporating Nesterov momentum into Adam", ICLR workshop 2016.
-
-    Examples
-    --------
-    >>> import uniopt
-    >>> uniopt.nadam(1e-3) == uniopt.adam(1e-3, nesterov=True)
-    True
-    """
-    return adam(learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov)
-
-
-def nadamw(
-    learning_rate: ScalarOrSchedule,
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-8,
-    eps_root: Scalar = 0.0,
-    mu_dtype: Any = None,
-    weight_decay: ScalarOrSchedule = 1e-4,
-    mask: Mask | None = None,
-    *,
-    nesterov: bool = True,
-) -> GradientTransformation:
-    r"""Adam with Nesterov momentum and decoupled weight decay; `adamw` with ``nesterov=True``.
-
-    Parameters
-    ----------
-    learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov
-        As in `adam`.
-    weight_decay, mask
-        As in `adamw`.
-
-    Returns
-    -------
-    GradientTransformation
-        Its state holds `ScaleByAdamState` in the dtypes of `adam`. Its ``update`` needs the parameters.
-
-    Raises
-    ------
-    HyperparameterError
-        If a number is outside its range.
-
-    Notes
-    -----
-    optax is the same. torch.optim.NAdam with ``decoupled_weight_decay=True`` and keras.optimizers.Nadam with a weight
-    decay also let :math:`\beta_1` rise over the first steps. mlx does not have it.
-
-    References
-    ----------
-    Dozat, "Incorporating Nesterov momentum into Adam", ICLR workshop 2016; Loshchilov and Hutter, "Decoupled weight
-    decay regularization", ICLR 2019, arXiv:1711.05101.
-
-    Examples
-    --------
-    >>> import uniopt
-    >>> uniopt.nadamw(1e-3) == uniopt.adamw(1e-3, nesterov=True)
-    True
-    """
-    return adamw(learning_rate, b1, b2, eps, eps_root, mu_dtype, weight_decay, mask, nesterov=nesterov)
-
-
-def amsgrad(
-    learning_rate: ScalarOrSchedule,
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-8,
-    eps_root: Scalar = 0.0,
-    mu_dtype: Any = None,
-    bias_correction_mu: bool = True,
-    bias_correction_nu: bool = True,
-) -> GradientTransformation:
-    r"""Adam whose second moment never falls.
-
-    .. math::
-
-        v^{\max}_t = \max(v^{\max}_{t-1}, \hat v_t), \qquad
-        u_t = -\eta_t\, \hat m_t / \left(\sqrt{v^{\max}_t + \bar\varepsilon} + \varepsilon\right)
-
-    with the moments of `adam`.
-
-    Parameters
-    ----------
-    learning_rate, b1, b2, eps, eps_root, mu_dtype
-        As in `adam`.
-    bias_correction_mu, bias_correction_nu
-        Whether the moments are corrected, the second one before the maximum is taken. The paper corrects neither.
-
-    Returns
-    -------
-    GradientTransformation
-        Its state holds `ScaleByAmsgradState`: ``count`` (int32), ``mu`` in `mu_dtype`, ``nu`` and ``nu_max`` in the
-        parameters' dtype, float32 for 16-bit ones; these two are real.
-
-    Raises
-    ------
-    HyperparameterError
-        If a number is outside its range.
-
-    Notes
-    -----
-    optax is the same. torch and keras take the maximum over the raw second moment and correct it afterwards, which is
-    another sequence. mlx does not have it.
-
-    References
-    ----------
-    Reddi, Kale and Kumar, "On the convergence of Adam and beyond", ICLR 2018, arXiv:1904.09237.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import uniopt
-    >>> tx = uniopt.amsgrad(0.1)
-    >>> grads = np.asarray([3.0, -0.5])
-    >>> tx.update(grads, tx.init(grads))[0]
-    array([-0.1,  0.1])
-    """
-    return chain(
-        scale_by_amsgrad(b1, b2, eps, eps_root, mu_dtype, bias_correction_mu, bias_correction_nu),
-        scale_by_learning_rate(learning_rate),
-    )
-
-
 def _init(xp: Any, p: Array, *, mu_dtype: Any) -> dict[str, Array]:
     return {"mu": zeros_like(xp, p, mu_dtype), "nu": real_full_like(xp, p)}
-
-
-def _init_amsgrad(xp: Any, p: Array, *, mu_dtype: Any) -> dict[str, Array]:
-    return {**_init(xp, p, mu_dtype=mu_dtype), "nu_max": real_full_like(xp, p)}
 
 
 def _scale_by_adam(
@@ -396,24 +206,3 @@ def _scale_by_adam(
     divisor = root(xp, nu / t.bias_correction(b2), eps_root) + eps
     update = corrected(t, mu, g, b1, nesterov) / nonzero(xp, divisor, eps, eps_root)
     return update, s._replace(mu=mu, nu=nu)
-
-
-def _scale_by_amsgrad(
-    xp: Any,
-    g: Array,
-    s: ScaleByAmsgradState,
-    *,
-    t: Time,
-    b1: Scalar,
-    b2: Scalar,
-    eps: Scalar,
-    eps_root: Scalar,
-    bias_correction_mu: bool,
-    bias_correction_nu: bool,
-) -> tuple[Array, ScaleByAmsgradState]:
-    mu = average(b1, s.mu, g)
-    nu = average(b2, s.nu, abs_squared(xp, g))
-    nu_max = xp.maximum(s.nu_max, nu / t.bias_correction(b2) if bias_correction_nu else nu)
-    m = corrected(t, mu, g, b1) if bias_correction_mu else mu
-    update = m / nonzero(xp, root(xp, nu_max, eps_root) + eps, eps, eps_root)
-    return update, s._replace(mu=mu, nu=nu, nu_max=nu_max)
