@@ -119,6 +119,14 @@ def dtype(name: str, value: Any) -> DtypeName | None:
     return DtypeName(found)
 
 
+def real_dtype(name: str, value: Any) -> DtypeName | None:
+    """Return the name of a real floating-point dtype; None stays None."""
+    found = dtype(name, value)
+    if found is not None and dtype_kind(found) != "real":
+        raise HyperparameterError(f"{name} is {value!r}, expected a real dtype such as 'bfloat16'.")
+    return found
+
+
 def _range(at_least: float, below: float) -> str:
     if math.isinf(at_least):
         return "a number"

@@ -6,10 +6,8 @@ import math
 from typing import Any, NamedTuple
 
 from uniopt import hyperparameters, tree
-from uniopt.backends.dtypes import dtype_kind
 from uniopt.chain import chain
 from uniopt.clock import Time
-from uniopt.errors import HyperparameterError
 from uniopt.leafwise import PerLeaf, leafwise
 from uniopt.moments import average, corrected
 from uniopt.numerics import is_complex, zeros_like
@@ -76,9 +74,6 @@ def scale_by_muon(
         If the library has no `ns_dtype`.
     """
     steps = hyperparameters.integer("ns_steps", ns_steps, at_least=1)
-    rounding = hyperparameters.dtype("ns_dtype", ns_dtype)
-    if rounding is not None and dtype_kind(rounding) != "real":
-        raise HyperparameterError(f"ns_dtype is {ns_dtype!r}, expected a real dtype such as 'bfloat16'.")
     return leafwise(
         MuonState,
         _init,
@@ -95,7 +90,7 @@ def scale_by_muon(
         bias_correction=bias_correction,
         average_gradients=average_gradients,
         clamp_norm=clamp_norm,
-        ns_dtype=rounding,
+        ns_dtype=hyperparameters.real_dtype("ns_dtype", ns_dtype),
     )
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from uniopt import hyperparameters
-from uniopt.backends.dtypes import dtype_name
 from uniopt.errors import HyperparameterError
 from uniopt.numerics import abs_squared, is_complex, nonzero
 from uniopt.typing import Array, Scalar
@@ -106,7 +105,7 @@ def orthogonalized(
 
     if ns_dtype is not None and is_complex(g):
         raise HyperparameterError(
-            f"ns_dtype is {dtype_name(ns_dtype)}, to which complex numbers cannot be rounded. Leave ns_dtype out."
+            f"ns_dtype is {ns_dtype}, to which complex numbers cannot be rounded. Leave ns_dtype out."
         )
 
     def rounded(y: Array) -> Array:
