@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -103,7 +103,9 @@ class JaxBackend(StandardBackend):
     def compile(self, f: Callable[..., Any]) -> Callable[..., Any]:
         return jax.jit(f)
 
-    def compile_step(self, step: Callable[..., list[Any]], *, donate: bool) -> Callable[..., list[Any]]:
+    def compile_step(
+        self, step: Callable[..., list[Any]], *, donate: bool, parameters: Mapping[int, int]
+    ) -> Callable[..., list[Any]]:
         return jax.jit(step, donate_argnums=(1,) if donate else ())
 
     value_and_grad = staticmethod(jax.value_and_grad)

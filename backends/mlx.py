@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import mlx.core as mx
@@ -115,7 +115,9 @@ class MlxBackend(StandardBackend):
     def compile(self, f: Callable[..., Any]) -> Callable[..., Any]:
         return mx.compile(f)
 
-    def compile_step(self, step: Callable[..., list[Any]], *, donate: bool) -> Callable[..., list[Any]]:
+    def compile_step(
+        self, step: Callable[..., list[Any]], *, donate: bool, parameters: Mapping[int, int]
+    ) -> Callable[..., list[Any]]:
         return mx.compile(step)
 
     value_and_grad = staticmethod(mx.value_and_grad)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any
 
@@ -63,8 +63,10 @@ class NumpyBackend(StandardBackend):
     def from_numpy(self, x: Any, dtype: str | None = None, device: Any = None) -> Any:
         return np.array(x, dtype=self.dtype(dtype) if dtype else None)
 
-    def compile_step(self, step: Callable[..., list[Any]], *, donate: bool) -> Callable[..., list[Any]]:
+    def compile_step(
+        self, step: Callable[..., list[Any]], *, donate: bool, parameters: Mapping[int, int]
+    ) -> Callable[..., list[Any]]:
         from uniopt.backends.fusion.memory import NumpyMemory
         from uniopt.backends.fusion.step import FusedStep
 
-        return FusedStep(step, NumpyMemory(), donate=donate)
+        return FusedStep(step, NumpyMemory(), donate=donate, parameters=parameters)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 Array = Any
@@ -107,11 +107,16 @@ class Backend(Protocol):
         ...
 
     def compile_step(
-        self, step: Callable[[list[Array], list[Array]], list[Array]], *, donate: bool
+        self,
+        step: Callable[[list[Array], list[Array]], list[Array]],
+        *,
+        donate: bool,
+        parameters: Mapping[int, int],
     ) -> Callable[[list[Array], list[Array]], list[Array]]:
         """Return ``step(kept, donated)``, which returns new values of `donated`, compiled.
 
-        With `donate`, the memory of `donated` may be used again, and where arrays can be written to, the results are
+        `parameters` tells which of `donated` is the parameter of each gradient among `kept`; such a gradient may be
+        None. With `donate`, the memory of `donated` may be used again, and where arrays can be written to, the results are
         the very arrays of `donated`.
         """
         ...

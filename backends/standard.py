@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from importlib import import_module
 from typing import Any
@@ -96,5 +96,7 @@ class StandardBackend:
     def compile(self, f: Callable[..., Any]) -> Callable[..., Any]:
         return f
 
-    def compile_step(self, step: Callable[..., list[Array]], *, donate: bool) -> Callable[..., list[Array]]:
+    def compile_step(
+        self, step: Callable[..., list[Array]], *, donate: bool, parameters: Mapping[int, int]
+    ) -> Callable[..., list[Array]]:
         return step

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -199,7 +199,9 @@ class TorchBackend(StandardBackend):
     def compile(self, f: Callable[..., Any]) -> Callable[..., Any]:
         return torch.compile(f, fullgraph=True)
 
-    def compile_step(self, step: Callable[..., list[Any]], *, donate: bool) -> Callable[..., list[Any]]:
+    def compile_step(
+        self, step: Callable[..., list[Any]], *, donate: bool, parameters: Mapping[int, int]
+    ) -> Callable[..., list[Any]]:
         from uniopt.backends.fusion.step import FusedStep
 
         fused: dict[bool, FusedStep] = {}
@@ -208,7 +210,7 @@ class TorchBackend(StandardBackend):
         def run(kept: list[Any], donated: list[Any]) -> list[Any]:
             sharded = any(map(_is_dtensor, donated))
             if sharded not in fused:
-                fused[sharded] = FusedStep(step, ShardMemory() if sharded else TorchMemory(), donate=donate)
+                fused[sharded] = FusedStep(step, ShardMemory() if sharded else TorchMemory(), donate=donate, parameters=parameters)
             return fused[sharded](kept, donated)
 
         return run

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from optree import PyTreeSpec
 
 _NUMBERS = (int, float, complex)
+_NoneType = type(None)
 
 
 def compile(tx: GradientTransformation, *, donate: bool = True) -> CompiledStep:
@@ -82,7 +83,7 @@ class CompiledStep:
             program = self._last = self._find(leaves, structure)
         kept, donated = program.arrays(leaves)
         results = program.run(kept, donated)
-        if results is donated and program.all_arrays:  # updated in place
+        if results is donated and not program.has_numbers:  # updated in place
             return params, state
         return program.rebuild(results)
 
@@ -93,7 +94,7 @@ class CompiledStep:
         return _compiled, (self._tx, self._donate)
 
     def _find(self, leaves: list[Any], structure: PyTreeSpec) -> _Program:
-        known = self._programs.setdefault((structure, tuple(map(type, leaves))), [])
+        known = self._programs.setdefault(structure, [])
         for program in known:
             if program.fits(leaves, structure):
                 return program
@@ -110,8 +111,8 @@ class _Program:
 
     Attributes
     ----------
-    all_arrays
-        Whether every leaf is an array.
+    has_numbers
+        Whether there are Python numbers among the leaves.
     run
         ``run(kept, donated)`` returns the new state's and parameters' arrays, those of `donated`; `kept` are the
         gradients' and the extra arguments'.
@@ -125,29 +126,44 @@ class _Program:
         self._parts = [sum(counts[:k]) for k in range(5)]  # where gradients, extra, state and parameters begin
         grads, _, state, params = (leaves[i:j] for i, j in itertools.pairwise(self._parts))
         self._backend = library_of(None, params=params, updates=grads) or library_of(None, state=state) or registry.get("numpy")
-        arrays = [i for i, x in enumerate(leaves) if _is_number(x) or registry.find(type(x)) is not None]
+        children = structure.children()
+        paired = range(len(grads)) if children[0] == children[3] else ()
+        # A gradient of None is only another call's; the parameter tells what it would be.
+        own = [leaves[i + self._parts[3]] if x is None and i in paired else x for i, x in enumerate(leaves)]
+        arrays = [i for i, x in enumerate(own) if _is_number(x) or registry.find(type(x)) is not None]
         self._kept = [i for i in arrays if i < self._parts[2]]
         self._donated = [i for i in arrays if i >= self._parts[2]]
-        self._numbers = any(map(_is_number, leaves))
-        self.all_arrays = len(arrays) == len(leaves) and not self._numbers
+        self._gradients = {i for i in paired if i in self._kept}
+        self.has_numbers = any(map(_is_number, own))
+        self._all_arrays = len(arrays) == len(leaves) and not self.has_numbers
         # What is no array (None, a function among the extra arguments) belongs to the program.
         self._rest = {i: x for i, x in enumerate(leaves) if i not in set(arrays)}
         self._static = [(i, x) for i, x in self._rest.items() if x is not None]
-        self.run = self._backend.compile_step(self._step, donate=donate)
+        place = {i: k for k, i in enumerate(self._donated)}
+        parameters = {self._kept.index(i): place[i + self._parts[3]] for i in self._gradients if i + self._parts[3] in place}
+        self.run = self._backend.compile_step(self._step, donate=donate, parameters=parameters)
 
     def fits(self, leaves: list[Any], structure: PyTreeSpec) -> bool:
         """Return whether the program is one for these trees."""
         return (
             structure == self._structure
-            and list(map(type, leaves)) == self._types
+            and (list(map(type, leaves)) == self._types or self._differs_in_gradients(leaves))
             and all(leaves[i] is x for i, x in self._static)
+        )
+
+    def _differs_in_gradients(self, leaves: list[Any]) -> bool:
+        """Return whether the leaves are of other types only where gradients are missing, or are no more."""
+        return all(
+            type(x) is known
+            or (i in self._gradients and (x is None or (known is _NoneType and registry.find(type(x)) is self._backend)))
+            for i, (x, known) in enumerate(zip(leaves, self._types, strict=True))
         )
 
     def arrays(self, leaves: list[Any]) -> tuple[list[Array], list[Array]]:
         """Return the arrays among the leaves, Python numbers as 0-d arrays."""
-        if self.all_arrays:
+        if self._all_arrays:
             return leaves[: self._parts[2]], leaves[self._parts[2] :]
-        if self._numbers:
+        if self.has_numbers:
             leaves = self._converted(leaves)
         return [leaves[i] for i in self._kept], [leaves[i] for i in self._donated]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from uniopt.backends.fusion.memory import Memory
 from uniopt.backends.fusion.program import Program
 
 _Numbers = np.ndarray[Any, Any]
+_NONE: frozenset[int] = frozenset()
 
 
 class Binding:
@@ -21,7 +23,9 @@ class Binding:
     memory
         How the arrays lie in memory.
     kept
-        Arrays that are read, only to know of what kind they are.
+        Arrays that are read, only to know of what kind they are; None for a missing gradient.
+    parameters
+        Which of `given` is the parameter of each gradient among `kept`.
     given
         The arrays to be written to. They are held, so that their addresses stay good.
 
@@ -40,8 +44,12 @@ class Binding:
 
     program: Program
 
-    def __init__(self, memory: Memory, kept: list[Any], given: list[Any]) -> None:
+    def __init__(
+        self, memory: Memory, kept: list[Any], given: list[Any], parameters: Mapping[int, int]
+    ) -> None:
         self._memory = memory
+        self._parameters = parameters
+        self.missing = _missing(kept)
         self.given = given
         self.targets = self._writable(given)
         self._separate_targets()
@@ -53,6 +61,7 @@ class Binding:
         ranges = np.array([memory.extent(x) for x in arrays], dtype=np.int64).reshape(-1, 2)
         self._from, self._to = ranges[:, 0] - starts, ranges[:, 1] - starts
         self._shared = self._meets_target(ranges[:, 0], ranges[:, 1])
+        self._shared[list(self.missing)] = False
         self._copies = bool(self._shared.any())
         self.kept = self._apart(arrays)
         self.signature = memory.signatures(self.kept), memory.signatures(self.targets)
@@ -66,18 +75,27 @@ class Binding:
             memory.addresses(self.targets) != self._addresses or memory.signatures(self.targets) != self.signature[1]
         ):
             return False
+        missing = _missing(kept)
+        if missing != self.missing and not self.program.separable:
+            return False
         arrays = self._arrays(kept)
-        if memory.signatures(arrays) != self._kind:
+        kind = memory.signatures(arrays)
+        if kind != self._kind and any(
+            found != wanted and i not in missing for i, (found, wanted) in enumerate(zip(kind, self._kind, strict=True))
+        ):
             return False
         addresses = memory.addresses(arrays)
         starts = np.array(addresses, dtype=np.int64)
         shared = self._meets_target(starts + self._from, starts + self._to)
+        if missing:
+            shared[list(missing)] = False
         if self._copies or shared.any():
             if (shared != self._shared).any():
                 return False
             arrays = self._apart(arrays)
             addresses = memory.addresses(arrays)
-        self.program([*arrays, *self.targets], [*addresses, *self._addresses], memory.threads())
+        left_out = missing if self.program.separable else _NONE
+        self.program([*arrays, *self.targets], [*addresses, *self._addresses], memory.threads(), left_out)
         return True
 
     def results(self) -> list[Any]:
@@ -85,6 +103,9 @@ class Binding:
         return [y[()] if isinstance(x, np.generic) else y for x, y in zip(self.given, self.targets, strict=True)]
 
     def _arrays(self, kept: list[Any]) -> list[Any]:
+        """Return arrays alone: a missing gradient is represented by its parameter."""
+        if any(x is None for x in kept):
+            kept = [self.targets[self._parameters[i]] if x is None else x for i, x in enumerate(kept)]
         if not self._has_scalars:
             return kept
         return [np.asarray(x) if isinstance(x, np.generic) else x for x in kept]
@@ -125,3 +146,8 @@ class Binding:
         # Of the targets that begin before a range ends, the last is the one that reaches furthest.
         last = self._starts.searchsorted(stops)
         return (self._stops.take(last) > starts) & np.less(starts, stops)
+
+
+def _missing(kept: list[Any]) -> frozenset[int]:
+    """Return the positions of missing gradients."""
+    return frozenset(i for i, x in enumerate(kept) if x is None) if any(x is None for x in kept) else _NONE

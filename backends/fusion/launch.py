@@ -38,9 +38,16 @@ class Launch:
         self._slots: list[list[int]] = []  # for each row, whose address each operand's offset is added to
         self._scalars: list[list[float | int]] = []  # for each row, numbers, or (as ints) which symbol's value
         self._weights: list[int] = []
+        self._part: list[int] = []
 
     def add(
-        self, layout: Layout, slots: Sequence[int], arguments: Sequence[float | int], blocks: int, own: Sequence[int]
+        self,
+        layout: Layout,
+        slots: Sequence[int],
+        arguments: Sequence[float | int],
+        blocks: int,
+        own: Sequence[int],
+        part: int,
     ) -> None:
         """Add a leaf, cut into blocks along its outermost loop.
 
@@ -56,6 +63,8 @@ class Launch:
             Into how many rows the leaf is cut.
         own
             For each operand, the bytes from one block's accumulators to the next one's; 0 if it is no accumulator.
+        part
+            Position of the gradient without which the leaf is skipped; -1 if there is none.
         """
         outer, *inner = layout.extents
         for block in range(blocks):
@@ -66,6 +75,7 @@ class Launch:
             self._rows.append(row)
             self._slots.append(list(slots))
             self._scalars.append(list(arguments))
+            self._part.append(part)
             self._weights.append((stop - start) * int(np.prod(inner, dtype=np.int64)))
 
     def finish(self) -> None:
@@ -89,8 +99,10 @@ class Launch:
         self._total = int(self._ends[-1])
         del self._rows, self._slots, self._scalars, self._weights
 
-    def __call__(self, addresses: np.ndarray[Any, Any], values: Sequence[Any], threads: int) -> None:
-        """Run over all rows.
+    def __call__(
+        self, addresses: np.ndarray[Any, Any], values: Sequence[Any], threads: int, missing: frozenset[int]
+    ) -> None:
+        """Run over all rows but those of missing parts.
 
         Parameters
         ----------
@@ -100,11 +112,16 @@ class Launch:
             The scalars, by symbol.
         threads
             How many may be used.
+        missing
+            Positions of the missing gradients.
         """
         self._table[self._address_cells] = addresses.take(self._slot) + self._offsets
         if self._wanted:
             known = np.array([values[i] for i in self._wanted], dtype=np.float64)
             self._arguments[self._argument_cells] = known.take(self._from)
+        if missing:
+            self._run_present(missing)
+            return
         if threads == 1 or self._total < 2 * _WORTH_A_THREAD:
             self._run(*self._where)
             return
@@ -114,6 +131,14 @@ class Launch:
         self._work(pieces)
         for other in others:
             other.result()
+
+    def _run_present(self, missing: frozenset[int]) -> None:
+        present = np.array([part not in missing for part in self._part])
+        count = int(present.sum())
+        if count:
+            table = self._table.reshape(len(present), -1)[present]
+            arguments = self._arguments.reshape(len(present), -1)[present]
+            self._run(table.ctypes.data, count, arguments.ctypes.data)
 
     def _work(self, pieces: Iterator[tuple[int, int, int]]) -> None:
         for piece in pieces:  # taking the next one is atomic

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -29,6 +29,8 @@ class Pass:
         The loops.
     inputs
         The positions of the symbols that are inputs, or lie in their memory.
+    parts
+        For each loop, the position of the gradient without which it is skipped.
 
     Attributes
     ----------
@@ -36,9 +38,10 @@ class Pass:
         The 0-d symbols whose values the loops are given.
     """
 
-    def __init__(self, groups: Sequence[Group], inputs: dict[Symbol, int]) -> None:
+    def __init__(self, groups: Sequence[Group], inputs: dict[Symbol, int], parts: Mapping[Group, int]) -> None:
         self._bodies = [(group, lower(group)) for group in groups]
         self._inputs = inputs
+        self._parts = parts
         self.arguments = [x for _, body in self._bodies for x, _ in body.arguments if isinstance(x, Symbol)]
         memories = dict.fromkeys(symbol for _, body in self._bodies for symbol in body.memories)
         self._computed = [symbol for symbol in memories if symbol not in inputs]
@@ -47,7 +50,12 @@ class Pass:
         self._partial: dict[int, tuple[Symbol, np.ndarray[Any, Any]]] = {}
 
     def run(
-        self, strides: Sequence[Strides], addresses: np.ndarray[Any, Any], values: list[Any], threads: int
+        self,
+        strides: Sequence[Strides],
+        addresses: np.ndarray[Any, Any],
+        values: list[Any],
+        threads: int,
+        missing: frozenset[int],
     ) -> None:
         """Run the loops over inputs with those strides and addresses, and over the values that have been computed."""
         for symbol in self._temporaries:
@@ -63,7 +71,7 @@ class Pass:
         if self._fixed or found:
             addresses = np.concatenate([addresses, np.array([address(x) for x in found] + self._fixed, dtype=np.int64)])
         for launch in self._launches:
-            launch(addresses, values, threads)
+            launch(addresses, values, threads, missing)
 
     def reduced(self, index: int) -> Any:
         """Return the result of a reduction that has been run; None if it belongs to another pass."""
@@ -81,7 +89,7 @@ class Pass:
         self._partial = {}
         self._fixed: list[int] = []  # addresses of the accumulators
         self._first = len(strides)
-        leaves: dict[Kernel, list[tuple[Layout, list[int], Body, list[Shape]]]] = {}
+        leaves: dict[Kernel, list[tuple[Layout, list[int], Body, list[Shape], int]]] = {}
         for group, body in self._bodies:
             slots = [place[symbol] for symbol in body.memories]
             kept = [_kept_shape(symbol) for symbol in body.reduced]
@@ -95,15 +103,15 @@ class Pass:
                 len(loops.extents), operands, tuple(dtype for _, dtype in body.arguments),
                 tuple(body.instructions), tuple(body.stores), tuple(body.reductions),
             )  # fmt: skip
-            leaves.setdefault(kernel, []).append((loops, slots, body, kept))
+            leaves.setdefault(kernel, []).append((loops, slots, body, kept, self._parts.get(group, -1)))
         self._launches = [Launch(kernel, run) for kernel, run in zip(leaves, _load(list(leaves)), strict=True)]
         for launch, group_leaves in zip(self._launches, leaves.values(), strict=True):
-            for loops, slots, body, kept in group_leaves:
-                self._add(launch, loops, slots, body, kept, threads)
+            for loops, slots, body, kept, part in group_leaves:
+                self._add(launch, loops, slots, body, kept, part, threads)
             launch.finish()
 
     def _add(
-        self, launch: Launch, loops: Layout, slots: list[int], body: Body, kept: list[Shape], threads: int
+        self, launch: Launch, loops: Layout, slots: list[int], body: Body, kept: list[Shape], part: int, threads: int
     ) -> None:
         blocks = blocks_of(loops, bool(kept), threads)
         own = [0] * len(slots)
@@ -117,7 +125,7 @@ class Pass:
             self._partial[symbol.index] = (symbol, partial)
             own.append(partial.strides[0] if separate else 0)
         arguments = [x.index if isinstance(x, Symbol) else float(x) for x, _ in body.arguments]
-        launch.add(loops, all_slots, arguments, blocks, own)
+        launch.add(loops, all_slots, arguments, blocks, own, part)
 
 
 def _load(kernels: list[Kernel]) -> list[Callable[[int, int, int], None]]:

@@ -49,7 +49,7 @@ class _Lowering:
         sources = [self._source(symbol.args[0], symbol.dtype) for symbol in group.reductions]
         first = len(self.operands)
         for i, (symbol, source) in enumerate(zip(group.reductions, sources, strict=True)):
-            self.body.reductions.append(Reduction(symbol.op, source, first + i))  # type: ignore[arg-type]  # _REDUCTIONS
+            self.body.reductions.append(Reduction(symbol.op, source, first + i))  # type: ignore[arg-type]  # REDUCTIONS
 
     def _operand(self, memory: Symbol) -> int:
         if memory not in self.operands:

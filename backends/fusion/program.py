@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from itertools import zip_longest
 from typing import Any
 
@@ -13,6 +14,7 @@ from uniopt.backends.fusion.layout import Strides
 from uniopt.backends.fusion.memory import Memory
 from uniopt.backends.fusion.recording import Symbol
 from uniopt.backends.fusion.schedule import Schedule
+from uniopt.backends.fusion.separate import Parts
 
 
 class Program:
@@ -26,14 +28,21 @@ class Program:
         The symbols that the arrays stand for, in their order.
     memory
         How the arrays lie in memory.
+    parts
+        The parts that can be skipped; None if it runs as a whole only.
     """
 
-    def __init__(self, schedule: Schedule, inputs: Sequence[Symbol], memory: Memory) -> None:
+    def __init__(
+        self, schedule: Schedule, inputs: Sequence[Symbol], memory: Memory, parts: Parts | None = None
+    ) -> None:
+        self.separable = parts is not None
         self._memory = memory
         position = {symbol: i for i, symbol in enumerate(inputs)}
         position |= {symbol: position[target] for symbol, target in schedule.aliases.items()}
         reduced = {symbol for groups in schedule.passes for group in groups for symbol in group.reductions}
-        self._passes = [Pass(groups, position) for groups in schedule.passes]
+        groups = {} if parts is None else {group: position[g] for group, g in parts.groups.items()}
+        self._written_by = {} if parts is None else {position[g]: [position[x] for x in xs] for g, xs in parts.targets.items()}
+        self._passes = [Pass(loops, position, groups) for loops in schedule.passes]
         # Before the first turn writes anything: a pass takes its scalars from the values.
         scalars = {x: None for one in self._passes for x in one.arguments if x in position}
         turns = [
@@ -45,19 +54,29 @@ class Program:
         self._strides: list[Strides] | None = None
         self._length = 1 + max((symbol.index for symbol in (*position, *schedule.symbols())), default=0)
 
-    def __call__(self, arrays: Sequence[Any], addresses: list[int], threads: int) -> None:
-        """Run on arrays that lie at those addresses."""
+    def __call__(
+        self, arrays: Sequence[Any], addresses: list[int], threads: int, missing: frozenset[int] = frozenset()
+    ) -> None:
+        """Run on arrays that lie at those addresses; the parts of missing gradients are skipped.
+
+        Something of the same shape stands among the arrays for a missing gradient.
+        """
         view = self._memory.view
         if self._strides is None:
             self._strides = [self._memory.strides(x) for x in arrays]
         values: list[Any] = [None] * self._length
         views: dict[int, Any] = {i: view(arrays[i]) for i in self._viewed}
+        for gradient in missing:
+            for i in self._written_by[gradient]:
+                if i in views:  # the host may write, but into nothing
+                    views[i] = np.empty_like(views[i])
         where = np.array(addresses, dtype=np.int64)
         for turn, loops in zip_longest(self._turns, self._passes):
             if turn is not None:
-                turn(values, views, self._reduced)
+                with np.errstate(all="ignore") if missing else nullcontext():
+                    turn(values, views, self._reduced)
             if loops is not None:
-                loops.run(self._strides, where, values, threads)
+                loops.run(self._strides, where, values, threads, missing)
 
     def _reduced(self, index: int) -> Any:
         return next(found for one in self._passes if (found := one.reduced(index)) is not None)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from uniopt.backends.fusion.operations import STORED, is_fusible
 from uniopt.backends.fusion.recording import Recording, Symbol
 
-_REDUCTIONS = ("sum", "max", "min")
-_VIEWS = ("reshape", "permute_dims", "broadcast_to", "getitem")
+REDUCTIONS = ("sum", "max", "min")
+VIEWS = ("reshape", "permute_dims", "broadcast_to", "getitem")
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +108,7 @@ class _Scheduler:
 
     def reduces(self, symbol: Symbol) -> bool:
         """Return whether a kernel computes the symbol as a reduction."""
-        if symbol.op not in _REDUCTIONS or symbol.dtype not in ("float32", "float64"):
+        if symbol.op not in REDUCTIONS or symbol.dtype not in ("float32", "float64"):
             return False
         x = symbol.args[0]
         return x.shape != () and 0 not in x.shape and x.dtype == symbol.dtype
@@ -252,7 +252,7 @@ class _Scheduler:
                     if memory is x:
                         readers[_root(x)].append((time, group))
         for symbol in self.symbols:
-            if symbol.op not in ("input", *_VIEWS) and not self.in_loop(symbol) and not self.reduces(symbol):
+            if symbol.op not in ("input", *VIEWS) and not self.in_loop(symbol) and not self.reduces(symbol):
                 for x in _symbols(symbol.args):
                     readers[_root(x)].append((self.times[symbol], None))
         for out, written in self.written.items():
@@ -289,7 +289,7 @@ def _symbols(args: Iterable[object]) -> Iterable[Symbol]:
 
 def _root(x: Symbol) -> Symbol:
     """Return the symbol whose memory a view shows."""
-    while x.op in _VIEWS:
+    while x.op in VIEWS:
         x = x.args[0]
     return x
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
@@ -15,6 +15,9 @@ from uniopt.backends.fusion.program import Program
 from uniopt.backends.fusion.recorder import RECORDER
 from uniopt.backends.fusion.recording import NotRecordable, Symbol, recording
 from uniopt.backends.fusion.schedule import Output, schedule
+from uniopt.backends.fusion.separate import separate
+
+_MOST_PROGRAMS = 32
 
 Step = Callable[[list[Any], list[Any]], list[Any]]
 
@@ -49,11 +52,14 @@ class FusedStep:
         How the library's arrays lie in memory.
     donate
         Whether the results are written into `donated`, or into copies.
+    parameters
+        Which of `donated` is the parameter of each gradient among `kept`; such a gradient may be None.
     """
 
-    def __init__(self, step: Step, memory: Memory, *, donate: bool) -> None:
+    def __init__(self, step: Step, memory: Memory, *, donate: bool, parameters: Mapping[int, int]) -> None:
         self._step = step
         self._memory = memory
+        self._parameters = parameters
         self._donate = donate
         self._eager: EagerStep | None = None
         self._programs: dict[Any, Program] = {}
@@ -77,27 +83,34 @@ class FusedStep:
     def _bind(self, kept: list[Any], given: list[Any]) -> Binding | None:
         """Return what runs these arrays; None if the step cannot be recorded."""
         for x in (*kept, *given):
-            if (reason := self._memory.out_of_reach(x)) is not None:
+            if x is not None and (reason := self._memory.out_of_reach(x)) is not None:
                 return self._give_up(NotRecordable(reason))
-        bound = Binding(self._memory, kept, given)
-        program = self._programs.get(bound.signature)
-        if program is None:
-            try:
-                program = self._record(bound)
-            except NotRecordable as error:
-                return self._give_up(error)
-            self._programs[bound.signature] = program
+        bound = Binding(self._memory, kept, given, self._parameters)
+        whole = self._programs.get((bound.signature, None))
+        key = bound.signature, None if whole is None or whole.separable or not bound.missing else bound.missing
+        program = self._programs.get(key)
+        try:
+            if program is None:
+                program = self._programs[key] = self._record(bound, key[1] or frozenset())
+            if bound.missing and not program.separable and key[1] is None:
+                key = bound.signature, bound.missing
+                program = self._programs[key] = self._record(bound, bound.missing)
+        except NotRecordable as error:
+            return self._give_up(error)
+        while len(self._programs) > _MOST_PROGRAMS:  # of patterns of missing gradients there is no end
+            del self._programs[next(iter(self._programs))]
         bound.program = program
         self._bound = bound
         return bound
 
-    def _record(self, bound: Binding) -> Program:
+    def _record(self, bound: Binding, missing: frozenset[int]) -> Program:
         arrays = [*bound.kept, *bound.targets]
         with recording() as made:
             inputs = [made.input(self._memory.shape(x), self._memory.dtype(x)) for x in arrays]
             targets = inputs[len(bound.kept) :]
             try:
-                results = self._step(inputs[: len(bound.kept)], targets)
+                kept = [None if i in missing else x for i, x in enumerate(inputs[: len(bound.kept)])]
+                results = self._step(kept, targets)
             except UnioptError:
                 raise
             except Exception as error:  # whatever the user's code makes of a symbol: it may run on arrays
@@ -106,7 +119,9 @@ class FusedStep:
             planned = schedule(made, outputs)
             if self._memory.sharded and not planned.elementwise():
                 raise _NeedsWhole("a reduction over shards")
-            return Program(planned, inputs, self._memory)
+            parameters = {inputs[i]: targets[k] for i, k in self._parameters.items()}
+            parts = None if missing else separate(made.symbols, outputs, planned, parameters)
+            return Program(planned, inputs, self._memory, parts)
 
     def _give_up(self, error: NotRecordable) -> None:
         """Run eagerly from now on, and say why once."""

@@ -1,0 +1,96 @@
+"""Which part of a program belongs to which gradient, so that a missing gradient skips its part and nothing else.
+
+There are as many patterns of missing gradients as subsets of the leaves. One program serves them all, if each output
+depends on one gradient and its parameter at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from uniopt.backends.fusion.recording import Symbol
+from uniopt.backends.fusion.schedule import REDUCTIONS, VIEWS, Group, Output, Schedule
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a program.
+
+    Attributes
+    ----------
+    groups
+        For each loop, the gradient that it belongs to; loops that belong to none are left out.
+    targets
+        For each gradient, the inputs that its part writes to.
+    """
+
+    groups: dict[Group, Symbol]
+    targets: dict[Symbol, list[Symbol]]
+
+
+def separate(
+    symbols: Sequence[Symbol], outputs: Sequence[Output], planned: Schedule, parameters: Mapping[Symbol, Symbol]
+) -> Parts | None:
+    """Return the parts of a program, or None if it cannot be taken apart.
+
+    Parameters
+    ----------
+    symbols
+        The recording.
+    outputs, planned
+        What is computed, and how.
+    parameters
+        The parameter of each gradient.
+    """
+    gradients = list(parameters)
+    own = {g: 1 << i for i, g in enumerate(gradients)} | {parameters[g]: 1 << i for i, g in enumerate(gradients)}
+    inputs = {out.target: 1 << i for i, out in enumerate(outputs) if out.target not in own}
+    needs: dict[Symbol, int] = {}  # which gradients or parameters, as bits
+    reads: dict[Symbol, int] = {}  # which other inputs, as bits
+    for symbol in symbols:
+        args = [x for x in _flat(symbol.args) if x in needs]
+        needs[symbol] = own.get(symbol, 0) | _union(needs[x] for x in args)
+        reads[symbol] = inputs.get(symbol, 0) | _union(reads[x] for x in args)
+    targets: dict[Symbol, list[Symbol]] = {g: [] for g in gradients}
+    for out in outputs:
+        bits = needs[out.symbol]
+        if not bits:
+            # A counter goes on, and a leaf's own number does not; with one reader nothing tells them apart.
+            readers = _union(needs[other.symbol] for other in outputs if reads[other.symbol] & inputs.get(out.target, 0))
+            if out.symbol is not out.target and readers.bit_count() == 1:
+                return None
+        elif bits.bit_count() > 1:
+            return None
+        else:
+            targets[gradients[bits.bit_length() - 1]].append(out.target)
+    # The host does its work whether a part is skipped or not, so that it must be next to none.
+    if any(
+        symbol.shape != () and needs[symbol] and symbol.op not in (*REDUCTIONS, *VIEWS)
+        for turn in planned.turns
+        for symbol in turn.symbols
+    ):
+        return None
+    groups = {}
+    for group in (group for groups in planned.passes for group in groups):
+        bits = _union(needs[x] for x in (*group.computed, *group.stored_in, *group.reductions))
+        if bits.bit_count() > 1:
+            return None
+        if bits:
+            groups[group] = gradients[bits.bit_length() - 1]
+    return Parts(groups, targets)
+
+
+def _union(bits: Iterable[int]) -> int:
+    result = 0
+    for x in bits:
+        result |= x
+    return result
+
+
+def _flat(args: Iterable[object]) -> Iterator[Symbol]:
+    for x in args:
+        if isinstance(x, Symbol):
+            yield x
+        elif isinstance(x, tuple):
+            yield from _flat(x)
