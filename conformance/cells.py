@@ -15,10 +15,17 @@ from uniopt.conformance.ground import device_name
 from uniopt import backends
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
-MODES = ("eager", "traced")
+MODES = ("eager", "traced", "compiled")
 ORACLES = ("reference", "numpy", *peers.ORACLES)
 
-_COMPILES_FAST = ("jax", "mlx")  # torch.compile takes half a minute a case, so it runs when it is asked for
+# torch.compile takes half a minute a case, so torch is traced when that is asked for. On JAX and MLX a compiled step is
+# the update, traced.
+_BY_DEFAULT = {
+    "numpy": ["eager", "compiled"],
+    "torch": ["eager", "compiled"],
+    "jax": ["eager", "traced"],
+    "mlx": ["eager", "traced"],
+}
 _SLOW = ("dask", "jax")  # a millisecond for each operation, or a compilation for each shape
 
 
@@ -37,7 +44,8 @@ class Cell:
     device_name
         What the device is called; ``"-"`` where the library cannot run.
     dtype, mode
-        The data type of the parameters, and ``"eager"`` or ``"traced"``.
+        The data type of the parameters, and ``"eager"``, ``"traced"`` (the update, by the library's own compiler) or
+        ``"compiled"`` (`uniopt.compile`).
     unavailable
         Why the library cannot run here, or the empty string.
     """
@@ -127,8 +135,8 @@ def _devices(backend: Backend | None, selection: Selection) -> list[Any]:
 def _modes(name: str, backend: Backend | None, selection: Selection) -> list[str]:
     asked = selection.modes or [mode for mode in MODES if any(p.endswith(f"/{mode}") for p in selection.cells)]
     if backend is not None and backend.compile(_probe) is _probe:  # a library without a compiler
-        return [mode for mode in asked or MODES if mode == "eager"]
-    return list(asked) or (list(MODES) if name in _COMPILES_FAST else ["eager"])
+        return [mode for mode in asked or _BY_DEFAULT.get(name, ["eager"]) if mode != "traced"]
+    return list(asked) or _BY_DEFAULT.get(name, ["eager"])
 
 
 def _is_chosen(case: Case, backend: str, dtype: str, mode: str, selection: Selection) -> bool:

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "backend": "a library, such as torch",
         "device": "a device, such as cpu or cuda:0 (default: the library's first)",
         "dtype": "a data type (default: float64 and float32)",
-        "mode": "eager, or traced by the library's own compiler",
+        "mode": "eager, traced by the library's own compiler, or compiled by uniopt",
         "optimizer": "an optimizer, such as adamw",
         "against": "an oracle: reference, numpy, optax or torch",
     }

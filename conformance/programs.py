@@ -26,6 +26,17 @@ class Eager:
         return updates, state, uniopt.apply_updates(params, updates)
 
 
+class Compiled:
+    """A step by `uniopt.compile` that keeps what it is given; it makes no updates, only new parameters."""
+
+    def __init__(self, tx: Any) -> None:
+        self._step = uniopt.compile(tx, donate=False)
+
+    def __call__(self, gradients: Tree, state: Tree, params: Tree, value: float) -> tuple[None, Tree, Tree]:
+        params, state = self._step(gradients, state, params, value=value)
+        return None, state, params
+
+
 class Traced:
     """A step compiled by the library's own compiler.
 

@@ -11,7 +11,7 @@ from uniopt.backends.dtypes import dtype_name
 from uniopt.conformance.cases import Case
 from uniopt.conformance.ground import Ground, same_bits
 from uniopt.conformance.problems import Values
-from uniopt.conformance.programs import Eager, Traced
+from uniopt.conformance.programs import Compiled, Eager, Traced
 
 from uniopt import tree
 from uniopt.typing import Tree
@@ -67,7 +67,7 @@ def walk(
     ground
         Where to compute.
     mode
-        ``"eager"``, or ``"traced"`` by the library's own compiler.
+        ``"eager"``, ``"traced"`` by the library's own compiler, or ``"compiled"`` by uniopt.
     settle
         Computes what a lazy library has put off, so that its graph does not grow from step to step.
     compilations
@@ -78,7 +78,11 @@ def walk(
     params = ground.put(case.problem.params)
     state = tx.init(params)
     result = Walk([ground.read(params)])
-    step = Traced(tx, ground.backend, compilations) if mode == "traced" else Eager(tx)
+    step: Eager | Traced | Compiled
+    if mode == "traced":
+        step = Traced(tx, ground.backend, compilations)
+    else:
+        step = Compiled(tx) if mode == "compiled" else Eager(tx)
     steps = len(case.problem.gradients)
     saved = unused, b""
     for t, gradient in enumerate(case.problem.gradients, start=1):
@@ -95,7 +99,7 @@ def walk(
     if isinstance(step, Traced):
         result.compilations = made = step.compilations()
         result.expect("compilations", "" if made == 1 else f"{made} compilations for {steps} steps")
-    else:
+    elif isinstance(step, Eager):
         result.expect("resume", _resume(ground, case, saved, result.trajectory, settle))
     return result
 
