@@ -63,7 +63,7 @@ def test_the_settings_and_every_row_are_printed(
     quick: tuple[subprocess.CompletedProcess[str], Path], document: dict[str, Any]
 ) -> None:
     printed = quick[0].stdout
-    assert "5 rounds; threads for every side: 1" in printed
+    assert "At least 5 rounds and 0 s; threads for every side: 1" in printed
     assert "torch.get_num_threads() = 1" in printed
     assert printed.endswith(f"Not judged: {document['rows'][0]['reason']}.\n{len(document['rows'])} NOT JUDGED\n")
     page = (quick[1] / "report.md").read_text()
@@ -80,7 +80,7 @@ def test_the_record_is_complete(document: dict[str, Any]) -> None:
     assert {"torch", "optax"} <= set(provenance["peers"])
     assert {"commit", "clean"} == set(provenance["source"])
     assert {"python", "platform", "processor", "cores", "flags", "seed", "date", "command"} <= set(provenance)
-    assert document["settings"] == {"threads": 1, "quick": True, "rounds": 5}
+    assert document["settings"] == {"threads": 1, "quick": True, "rounds": 5, "seconds": 0.0}
     for row in document["rows"]:
         assert row["target"] is None  # the table's targets are for other sizes, and more rounds
         assert row["leaves"] >= 1

@@ -28,7 +28,7 @@ def measure(row: Row, settings: Settings) -> Outcome:
     bytes_needed = traffic.fewest_bytes(row.optimizer, row.size)
     with ThreadPoolExecutor(settings.threads) as pool:
         copy = Copy(_COPIED, pool, settings.threads)
-        a, b = timing.alternate([side.step, copy], settings.rounds)
+        a, b = timing.alternate([side.step, copy], settings.rounds, settings.seconds)
     floor = replace(b, seconds=[seconds * bytes_needed / copy.traffic for seconds in b.seconds])
     measured = {
         "uniopt": asdict(a),

@@ -37,7 +37,7 @@ def measure(row: Row, settings: Settings) -> Outcome:
     name, peer = _fastest(peers, row.size)
     first, second = ours(row.size.params()), peer(row.size.params())
     agreed = _walk(first, second, row)
-    a, b = timing.alternate([first.step, second.step], settings.rounds)
+    a, b = timing.alternate([first.step, second.step], settings.rounds, settings.seconds)
     _check_finite(first)
     ratio = Ratio.of(a, b)
     measured = {"peer": name, "agreement": asdict(agreed), "uniopt": asdict(a), "other": asdict(b)}

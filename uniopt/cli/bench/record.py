@@ -60,7 +60,7 @@ class Record:
             "processor": _processor(),
             "cores": os.cpu_count(),
         }
-        return cls(origin, {**asdict(settings), "rounds": settings.rounds}, missing)
+        return cls(origin, {**asdict(settings), "rounds": settings.rounds, "seconds": settings.seconds}, missing)
 
     def add(self, row: Row, outcome: Outcome) -> None:
         """Add what is known of a row."""

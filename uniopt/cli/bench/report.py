@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from uniopt.cli.bench.outcome import Verdict
@@ -19,7 +19,7 @@ def opening(record: Record) -> str:
     origin, settings = record.provenance, record.settings
     lines = [
         f"uniopt {origin['uniopt']}, Python {origin['python']}, {origin['processor']}, {origin['cores']} cores",
-        f"{settings['rounds']} rounds; threads for every side: {settings['threads']}",
+        f"{_rounds(settings)}; threads for every side: {settings['threads']}",
         *(f"  {name}: {says}" for name, says in origin["flags"].items()),
         "",
         _line(_HEAD),
@@ -50,8 +50,8 @@ def markdown(record: Record) -> str:
     parts = [
         "# Benchmark",
         f"uniopt {origin['uniopt']}{commit}; {versions}; Python {origin['python']}; {origin['processor']}, "
-        f"{origin['cores']} cores; {origin['platform']}; {origin['date']}. {settings['rounds']} rounds, threads for "
-        f"every side: {settings['threads']}. `{origin['command']}`",
+        f"{origin['cores']} cores; {origin['platform']}; {origin['date']}. {_rounds(settings)}, "
+        f"threads for every side: {settings['threads']}. `{origin['command']}`",
         ", ".join(f"{count} {verdict}" for verdict, count in record.summary().items() if count),
     ]
     for against, text in AGAINST.items():
@@ -59,6 +59,10 @@ def markdown(record: Record) -> str:
         if rows:
             parts += [f"## Against {text}", "\n".join(_table(rows))]
     return "\n\n".join(parts) + "\n"
+
+
+def _rounds(settings: Mapping[str, Any]) -> str:
+    return f"At least {settings['rounds']} rounds and {settings['seconds']:g} s"
 
 
 def _table(rows: list[dict[str, Any]]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from uniopt.cli.bench import threads
 
 ROUNDS = 15
+SECONDS = 2.0
 QUICK_ROUNDS = 5
 
 
@@ -27,8 +28,13 @@ class Settings:
 
     @property
     def rounds(self) -> int:
-        """Return in how many rounds the sides take turns."""
+        """Return in how many rounds the sides take turns at least."""
         return QUICK_ROUNDS if self.quick else ROUNDS
+
+    @property
+    def seconds(self) -> float:
+        """Return for how long they do so at least."""
+        return 0.0 if self.quick else SECONDS
 
     def doubt(self, *cores: float) -> str:
         """Return why a measurement cannot be judged, or nothing where it can."""

@@ -55,23 +55,28 @@ class Ratio:
         return cls(median, lower, upper)
 
 
-def alternate(sides: list[Callable[[], object]], rounds: int) -> list[Times]:
-    """Return the times of each side's step, measured in turn; every side has been warmed up."""
+def alternate(sides: list[Callable[[], object]], rounds: int, seconds: float = 0.0) -> list[Times]:
+    """Return the times of each side's step, measured in turn; every side has been warmed up.
+
+    Short rounds go on after the given number of them until so many seconds are over: what else a machine does comes in
+    spells, and the rounds of a tenth of a second could all be within one.
+    """
     steps = [_enough(side) for side in sides]
-    seconds: list[list[float]] = [[] for _ in sides]
+    taken: list[list[float]] = [[] for _ in sides]
     busy = [0.0 for _ in sides]
     collecting = gc.isenabled()
     gc.disable()
     try:
-        for _ in range(rounds):
+        end = time.perf_counter() + seconds
+        while len(taken[-1]) < rounds or time.perf_counter() < end:
             for i, (side, n) in enumerate(zip(sides, steps, strict=True)):
                 wall, work = _run(side, n)
-                seconds[i].append(wall / n)
+                taken[i].append(wall / n)
                 busy[i] += work
     finally:
         if collecting:
             gc.enable()
-    return [Times(taken, n, work / (n * sum(taken))) for taken, n, work in zip(seconds, steps, busy, strict=True)]
+    return [Times(took, n, work / (n * sum(took))) for took, n, work in zip(taken, steps, busy, strict=True)]
 
 
 def _enough(side: Callable[[], object]) -> int:
