@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from uniopt import hyperparameters, tree
 from uniopt.chain import chain
 from uniopt.clock import Time
-from uniopt.leafwise import PerLeaf, leafwise
+from uniopt.hyperparameters import PerLeaf
+from uniopt.leafwise import leafwise
 from uniopt.moments import average, corrected
 from uniopt.numerics import is_complex, zeros_like
 from uniopt.optimizers.adam import adamw
@@ -204,11 +205,11 @@ def muon(
 
     References
     ----------
-    Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024; Bernstein and Newhouse, "Old optimizer,
-    new norm", 2024, arXiv:2409.20325 (`adaptive`); Liu et al., "Muon is scalable for LLM training", 2025, arXiv:2502.16982
-    (`consistent_rms`); Boissin et al., "Turbo-Muon", 2025, arXiv:2512.04632 (``"aol"``); Grishina et al., "Accelerating
-    Newton-Schulz iteration for orthogonalization via Chebyshev-type polynomials", 2025, arXiv:2506.10935
-    (``"schatten"``).
+    Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024; Bernstein and Newhouse, "Old
+    optimizer, new norm", 2024, arXiv:2409.20325 (`adaptive`); Liu et al., "Muon is scalable for LLM training", 2025,
+    arXiv:2502.16982 (`consistent_rms`); Boissin et al., "Turbo-Muon", 2025, arXiv:2512.04632 (``"aol"``); Grishina et
+    al., "Accelerating Newton-Schulz iteration for orthogonalization via Chebyshev-type polynomials", 2025,
+    arXiv:2506.10935 (``"schatten"``).
 
     Examples
     --------
