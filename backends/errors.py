@@ -22,16 +22,21 @@ class UnsupportedDtypeError(UnioptError, TypeError):
 class NotWritableError(UnioptError, ValueError):
     """A compiled step was to update an array in place that cannot be written to.
 
-    Attributes
+    Parameters
     ----------
     index
         Which of the arrays it is.
     reason
         Why, as the end of a sentence that begins with the array.
+    path
+        The expression that reaches the array, where it is known.
     """
 
-    def __init__(self, index: int, reason: str) -> None:
-        super().__init__(f"Array {index} {reason}.")
+    def __init__(self, index: int, reason: str, path: str | None = None) -> None:
+        super().__init__(
+            f"{path or f'Array {index}'} {reason}. Expected an array of its own that can be updated in place; "
+            "pass a copy, or compile with donate=False."
+        )
         self.index = index
         self.reason = reason
 

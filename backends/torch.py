@@ -9,6 +9,7 @@ from typing import Any
 import array_api_compat.torch as compat
 import torch
 from uniopt.backends.dtypes import dtype_name
+from uniopt.backends.fusion.memory import repeats
 from uniopt.backends.standard import StandardBackend
 
 
@@ -56,7 +57,7 @@ class TorchMemory:
     def out_of_reach(self, x: Any) -> str | None:
         if x.device.type != "cpu":
             return f"a tensor on {x.device}"
-        return None if x.layout == torch.strided and not x.is_conj() else f"a tensor with layout {x.layout}"
+        return None if x.layout == torch.strided else f"a tensor with layout {x.layout}"
 
     def signatures(self, arrays: list[Any]) -> Any:
         return tuple([(x.shape, x.stride(), x.dtype, x.device) for x in arrays])
@@ -89,7 +90,9 @@ class TorchMemory:
         x.copy_(value)
 
     def refusal(self, x: Any) -> str | None:
-        return None
+        if x.is_conj() or x.is_neg():
+            return "shows the memory of another tensor, conjugated or negated"
+        return "has elements that share memory (it was expanded)" if repeats(x.shape, x.stride()) else None
 
     def written(self, arrays: Iterable[Any]) -> None:
         # Writing through an address leaves the version as it was, and autograd would use wrong values silently.
@@ -127,6 +130,11 @@ class ShardMemory(TorchMemory):
 
     def written(self, arrays: Iterable[Any]) -> None:
         super().written(map(_local, arrays))
+
+
+def _is_lazy(x: Any) -> bool:
+    """Return whether the memory holds the conjugates or negatives of the elements."""
+    return isinstance(x, torch.Tensor) and (x.is_conj() or x.is_neg())
 
 
 def _local(x: Any) -> Any:
@@ -209,6 +217,7 @@ class TorchBackend(StandardBackend):
         @torch.no_grad()
         def run(kept: list[Any], donated: list[Any]) -> list[Any]:
             sharded = any(map(_is_dtensor, donated))
+            kept = [x.resolve_conj().resolve_neg() if _is_lazy(x) else x for x in kept]
             if sharded not in fused:
                 fused[sharded] = FusedStep(step, ShardMemory() if sharded else TorchMemory(), donate=donate, parameters=parameters)
             return fused[sharded](kept, donated)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from uniopt import tree
 from uniopt.backends import registry
-from uniopt.errors import StateError
+from uniopt.errors import NotWritableError, StateError
 from uniopt.step import library_of, numbers_as_arrays
 from uniopt.transformation import GradientTransformation, stage_of
 from uniopt.typing import Array, Tree
@@ -82,7 +82,10 @@ class CompiledStep:
         if program is None or not program.fits(leaves, structure):
             program = self._last = self._find(leaves, structure)
         kept, donated = program.arrays(leaves)
-        results = program.run(kept, donated)
+        try:
+            results = program.run(kept, donated)
+        except NotWritableError as error:
+            raise NotWritableError(error.index, error.reason, program.path(error.index)) from None
         if results is donated and not program.has_numbers:  # updated in place
             return params, state
         return program.rebuild(results)
@@ -125,7 +128,9 @@ class _Program:
         counts = [child.num_leaves for child in structure.children()]
         self._parts = [sum(counts[:k]) for k in range(5)]  # where gradients, extra, state and parameters begin
         grads, _, state, params = (leaves[i:j] for i, j in itertools.pairwise(self._parts))
-        self._backend = library_of(None, params=params, updates=grads) or library_of(None, state=state) or registry.get("numpy")
+        self._backend = (
+            library_of(None, params=params, updates=grads) or library_of(None, state=state) or registry.get("numpy")
+        )
         children = structure.children()
         paired = range(len(grads)) if children[0] == children[3] else ()
         # A gradient of None is only another call's; the parameter tells what it would be.
@@ -140,7 +145,9 @@ class _Program:
         self._rest = {i: x for i, x in enumerate(leaves) if i not in set(arrays)}
         self._static = [(i, x) for i, x in self._rest.items() if x is not None]
         place = {i: k for k, i in enumerate(self._donated)}
-        parameters = {self._kept.index(i): place[i + self._parts[3]] for i in self._gradients if i + self._parts[3] in place}
+        parameters = {
+            self._kept.index(i): place[i + self._parts[3]] for i in self._gradients if i + self._parts[3] in place
+        }
         self.run = self._backend.compile_step(self._step, donate=donate, parameters=parameters)
 
     def fits(self, leaves: list[Any], structure: PyTreeSpec) -> bool:
@@ -155,7 +162,9 @@ class _Program:
         """Return whether the leaves are of other types only where gradients are missing, or are no more."""
         return all(
             type(x) is known
-            or (i in self._gradients and (x is None or (known is _NoneType and registry.find(type(x)) is self._backend)))
+            or (
+                i in self._gradients and (x is None or (known is _NoneType and registry.find(type(x)) is self._backend))
+            )
             for i, (x, known) in enumerate(zip(leaves, self._types, strict=True))
         )
 
@@ -166,6 +175,12 @@ class _Program:
         if self.has_numbers:
             leaves = self._converted(leaves)
         return [leaves[i] for i in self._kept], [leaves[i] for i in self._donated]
+
+    def path(self, index: int) -> str:
+        """Return the expression that reaches an array of `donated`."""
+        i = self._donated[index]
+        number, root = (2, "state") if i < self._parts[3] else (3, "params")
+        return tree.paths(self._structure.children()[number], root)[i - self._parts[number]]
 
     def rebuild(self, results: list[Array]) -> tuple[Tree, Tree]:
         """Return the parameters and the state that a list of results stands for."""
@@ -190,7 +205,11 @@ class _Program:
         ]
 
     def _step(self, kept: list[Array], donated: list[Array]) -> list[Array]:
-        held = {**self._rest, **dict(zip(self._kept, kept, strict=True)), **dict(zip(self._donated, donated, strict=True))}
+        held = {
+            **self._rest,
+            **dict(zip(self._kept, kept, strict=True)),
+            **dict(zip(self._donated, donated, strict=True)),
+        }
         grads, extra, state, params = tree.unflatten(self._structure, [held[i] for i in range(self._parts[4])])
         updates, after = self._tx.update(grads, state, params, **extra)
         found, structure = tree.flatten((after, apply_updates(params, updates)))

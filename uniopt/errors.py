@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from uniopt.backends.errors import BackendNotAvailableError as BackendNotAvailableError
+from uniopt.backends.errors import EagerStepWarning as EagerStepWarning
+from uniopt.backends.errors import NotWritableError as NotWritableError
 from uniopt.backends.errors import UnioptError as UnioptError
 from uniopt.backends.errors import UnknownArrayTypeError as UnknownArrayTypeError
 from uniopt.backends.errors import UnsupportedDtypeError as UnsupportedDtypeError
@@ -55,12 +57,14 @@ class MissingArgumentError(UnioptError, TypeError):
 __all__ = [
     "BackendNotAvailableError",
     "DtypeKindError",
+    "EagerStepWarning",
     "HyperparameterError",
     "LeafError",
     "MissingArgumentError",
     "MissingParamsError",
     "MixedDevicesError",
     "MixedLibrariesError",
+    "NotWritableError",
     "ScheduleError",
     "ShapeError",
     "StateError",

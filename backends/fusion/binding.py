@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from uniopt.backends.errors import NotWritableError
 from uniopt.backends.fusion.memory import Memory
-from uniopt.backends.fusion.program import Program
 
 _Numbers = np.ndarray[Any, Any]
 _NONE: frozenset[int] = frozenset()
+
+
+class Runs(Protocol):
+    """A program: it writes into the targets among its arrays."""
+
+    separable: bool
+    """Whether it can run without the parts of missing gradients."""
+
+    def __call__(self, arrays: Sequence[Any], addresses: list[int], threads: int, missing: frozenset[int]) -> None:
+        """Run on arrays that lie at those addresses; something of the same shape stands for a missing gradient."""
+        ...
 
 
 class Binding:
@@ -42,11 +52,9 @@ class Binding:
         If one of `given` cannot be written to.
     """
 
-    program: Program
+    program: Runs
 
-    def __init__(
-        self, memory: Memory, kept: list[Any], given: list[Any], parameters: Mapping[int, int]
-    ) -> None:
+    def __init__(self, memory: Memory, kept: list[Any], given: list[Any], parameters: Mapping[int, int]) -> None:
         self._memory = memory
         self._parameters = parameters
         self.missing = _missing(kept)

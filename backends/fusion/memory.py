@@ -134,7 +134,9 @@ class NumpyMemory:
         np.copyto(x, value)
 
     def refusal(self, x: Any) -> str | None:
-        return None if x.flags.writeable else "is read-only"
+        if not x.flags.writeable:
+            return "is read-only"
+        return "has elements that share memory" if repeats(x.shape, x.strides) else None
 
     def written(self, arrays: Iterable[Any]) -> None:
         pass
@@ -162,3 +164,8 @@ def extent(start: int, shape: tuple[int, ...], strides: tuple[int, ...], itemsiz
         else:
             last += (n - 1) * step
     return first, last + itemsize
+
+
+def repeats(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Return whether several elements of an array lie in the same place, because it has been broadcast."""
+    return 0 not in shape and any(n > 1 and step == 0 for n, step in zip(shape, strides, strict=True))

@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
-from uniopt.backends.errors import EagerStepWarning, NotWritableError, UnioptError
-from uniopt.backends.fusion.binding import Binding
+from uniopt.backends.errors import EagerStepWarning
+from uniopt.backends.fusion.binding import Binding, Runs
+from uniopt.backends.fusion.eager import EagerStep
 from uniopt.backends.fusion.memory import Memory
 from uniopt.backends.fusion.program import Program
 from uniopt.backends.fusion.recorder import RECORDER
 from uniopt.backends.fusion.recording import NotRecordable, Symbol, recording
-from uniopt.backends.fusion.schedule import Output, schedule
-from uniopt.backends.fusion.separate import separate
+from uniopt.backends.fusion.schedule import Output, Schedule, schedule
+from uniopt.backends.fusion.separate import Parts, separate
 
 _MOST_PROGRAMS = 32
 
 Step = Callable[[list[Any], list[Any]], list[Any]]
-
-
-class EagerStep:
-    """A step that runs as it is, and whose results are written into the arrays they replace."""
-
-    def __init__(self, step: Step, memory: Memory, *, donate: bool) -> None:
-        self._step = step
-        self._memory = memory
-        self._donate = donate
-
-    def __call__(self, kept: list[Any], donated: list[Any]) -> list[Any]:
-        results = self._step(kept, donated)
-        if not self._donate:
-            return results
-        for i, (x, result) in enumerate(zip(donated, results, strict=True)):
-            if (reason := self._memory.refusal(x)) is not None:
-                raise NotWritableError(i, reason)
-            self._memory.assign(x, result)
-        return donated
 
 
 class FusedStep:
@@ -54,15 +37,26 @@ class FusedStep:
         Whether the results are written into `donated`, or into copies.
     parameters
         Which of `donated` is the parameter of each gradient among `kept`; such a gradient may be None.
+    program
+        What makes a program of a schedule.
     """
 
-    def __init__(self, step: Step, memory: Memory, *, donate: bool, parameters: Mapping[int, int]) -> None:
+    def __init__(
+        self,
+        step: Step,
+        memory: Memory,
+        *,
+        donate: bool,
+        parameters: Mapping[int, int],
+        program: Callable[[Schedule, Sequence[Symbol], Memory, Parts | None], Runs] = Program,
+    ) -> None:
         self._step = step
         self._memory = memory
         self._parameters = parameters
+        self._program = program
         self._donate = donate
         self._eager: EagerStep | None = None
-        self._programs: dict[Any, Program] = {}
+        self._programs: dict[Any, Runs] = {}
         self._bound: Binding | None = None
         self._lock = Lock()  # a program's tables are its own, so only one call can use them
 
@@ -74,17 +68,17 @@ class FusedStep:
             bound = self._bound
             if bound is None or not bound.run(kept, targets):
                 bound = self._bind(kept, targets)
-                if bound is None:
-                    return self._eager(kept, donated)  # type: ignore[misc]  # _bind has made it
+                if isinstance(bound, NotRecordable):
+                    return self._give_up(bound, kept, donated)
                 bound.run(kept, targets)
         self._memory.written(bound.targets)
         return targets if bound.targets is bound.given else bound.results()
 
-    def _bind(self, kept: list[Any], given: list[Any]) -> Binding | None:
-        """Return what runs these arrays; None if the step cannot be recorded."""
+    def _bind(self, kept: list[Any], given: list[Any]) -> Binding | NotRecordable:
+        """Return what runs these arrays, or why the step cannot be recorded."""
         for x in (*kept, *given):
             if x is not None and (reason := self._memory.out_of_reach(x)) is not None:
-                return self._give_up(NotRecordable(reason))
+                return NotRecordable(reason)
         bound = Binding(self._memory, kept, given, self._parameters)
         whole = self._programs.get((bound.signature, None))
         key = bound.signature, None if whole is None or whole.separable or not bound.missing else bound.missing
@@ -96,14 +90,14 @@ class FusedStep:
                 key = bound.signature, bound.missing
                 program = self._programs[key] = self._record(bound, bound.missing)
         except NotRecordable as error:
-            return self._give_up(error)
+            return error
         while len(self._programs) > _MOST_PROGRAMS:  # of patterns of missing gradients there is no end
             del self._programs[next(iter(self._programs))]
         bound.program = program
         self._bound = bound
         return bound
 
-    def _record(self, bound: Binding, missing: frozenset[int]) -> Program:
+    def _record(self, bound: Binding, missing: frozenset[int]) -> Runs:
         arrays = [*bound.kept, *bound.targets]
         with recording() as made:
             inputs = [made.input(self._memory.shape(x), self._memory.dtype(x)) for x in arrays]
@@ -111,7 +105,7 @@ class FusedStep:
             try:
                 kept = [None if i in missing else x for i, x in enumerate(inputs[: len(bound.kept)])]
                 results = self._step(kept, targets)
-            except UnioptError:
+            except NotRecordable:
                 raise
             except Exception as error:  # whatever the user's code makes of a symbol: it may run on arrays
                 raise NotRecordable(str(error)) from error
@@ -121,18 +115,21 @@ class FusedStep:
                 raise _NeedsWhole("a reduction over shards")
             parameters = {inputs[i]: targets[k] for i, k in self._parameters.items()}
             parts = None if missing else separate(made.symbols, outputs, planned, parameters)
-            return Program(planned, inputs, self._memory, parts)
+            return self._program(planned, inputs, self._memory, parts)
 
-    def _give_up(self, error: NotRecordable) -> None:
-        """Run eagerly from now on, and say why once."""
-        self._eager = EagerStep(self._step, self._memory, donate=self._donate)
-        if not isinstance(error, _NeedsWhole):
+    def _give_up(self, why: NotRecordable, kept: list[Any], donated: list[Any]) -> list[Any]:
+        """Run eagerly, now and from now on. If that works, say once why."""
+        eager = EagerStep(self._step, self._memory, donate=self._donate)
+        results = eager(kept, donated)  # may be wrong in itself, which it says in the library's own words
+        self._eager = eager
+        if not isinstance(why, _NeedsWhole):
             warnings.warn(
-                f"A step runs eagerly, because it could not be compiled: {error} ({_line(error)}). "
-                "Write rules with the functions of the Array API standard, without Python branches on arrays.",
+                f"A compiled step runs operation by operation, because of {why}{_line(why)}. Compiled are steps on the "
+                "CPU, of rules in the functions of the Array API standard, without Python branches on arrays.",
                 EagerStepWarning,
-                stacklevel=6,
+                stacklevel=_callers_level(),
             )
+        return results
 
 
 class _NeedsWhole(NotRecordable):
@@ -153,4 +150,12 @@ def _line(error: NotRecordable) -> str:
     """Return the line that could not be recorded: the innermost one outside the recorder."""
     frames: Sequence[traceback.FrameSummary] = traceback.extract_tb((error.__cause__ or error).__traceback__)
     outside = [frame for frame in frames if "/fusion/" not in frame.filename.replace("\\", "/")]
-    return f"{outside[-1].filename}:{outside[-1].lineno}: {outside[-1].line}" if outside else "while it was scheduled"
+    return f", in {outside[-1].filename}:{outside[-1].lineno}: {outside[-1].line}" if outside else ""
+
+
+def _callers_level() -> int:
+    """Return how many frames above the caller of this function the one is that called the compiled step."""
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("uniopt", "torch"):
+        level, frame = level + 1, frame.f_back
+    return level - 1
