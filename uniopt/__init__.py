@@ -16,7 +16,7 @@ from uniopt.chain import chain as chain
 from uniopt.chain import named_chain as named_chain
 from uniopt.compile import CompiledStep as CompiledStep
 from uniopt.compile import compile as compile
-from uniopt.leafwise import PerLeaf as PerLeaf
+from uniopt.hyperparameters import PerLeaf as PerLeaf
 from uniopt.leafwise import leafwise as leafwise
 from uniopt.optimizers import adabelief as adabelief
 from uniopt.optimizers import adadelta as adadelta

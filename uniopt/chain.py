@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
+from uniopt import leaf_by_leaf
 from uniopt.errors import HyperparameterError, StateError
+from uniopt.leafwise import Leafwise
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, stage_of, transformation
 
@@ -112,10 +115,17 @@ def _run(
     params: list[Any] | None,
     extra: dict[str, Any],
 ) -> tuple[list[Any], tuple[Any, ...]]:
-    after = []
-    for stage, state in zip(stages, states, strict=True):
-        updates, state = stage.update(step, updates, state, params, extra)  # noqa: PLW2901
-        after.append(state)
+    after: list[Any] = []
+    for together, group in groupby(stages, key=lambda stage: type(stage) is Leafwise):
+        part = list(group)
+        before = states[len(after) : len(after) + len(part)]
+        if together:
+            updates, reached = leaf_by_leaf.run(part, step, updates, before, params, extra)  # type: ignore[arg-type]  # by the key
+            after += reached
+            continue
+        for stage, state in zip(part, before, strict=True):
+            updates, state = stage.update(step, updates, state, params, extra)  # noqa: PLW2901
+            after.append(state)
     return updates, tuple(after)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from uniopt import tree
@@ -18,6 +19,22 @@ class DtypeName(str):
     """The name of a dtype; each library's own dtype is looked up when it is known."""
 
     __slots__ = ()
+
+
+@dataclass(frozen=True)
+class PerLeaf:
+    """A hyperparameter of `leafwise` that differs from leaf to leaf.
+
+    Attributes
+    ----------
+    values
+        A tree like the parameters, a prefix of one, or a function from the parameters to one.
+    """
+
+    values: Any
+
+    def __repr__(self) -> str:
+        return repr(self.values)
 
 
 def number(name: str, value: Any, *, at_least: float = -math.inf, below: float = math.inf) -> Scalar:

@@ -7,14 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from uniopt import tree
-from uniopt.backends.dtypes import compute_dtype, dtype_name
-from uniopt.backends.protocol import Backend
-from uniopt.clock import Clock, Time
-from uniopt.errors import HyperparameterError, MissingArgumentError, MissingParamsError, StateError, UnioptError
-from uniopt.hyperparameters import DtypeName
-from uniopt.step import Place, Step
-from uniopt.transformation import GradientTransformation, Stage, check_state, transformation
+from uniopt.leaf_by_leaf import resolved, run
+from uniopt.step import Step
+from uniopt.transformation import GradientTransformation, Stage, transformation
 
 
 def leafwise(
@@ -76,22 +71,6 @@ def leafwise(
     return transformation(Leafwise(state, init, rule, counter, hyper))
 
 
-@dataclass(frozen=True)
-class PerLeaf:
-    """A hyperparameter of `leafwise` that differs from leaf to leaf.
-
-    Attributes
-    ----------
-    values
-        A tree like the parameters, a prefix of one, or a function from the parameters to one.
-    """
-
-    values: Any
-
-    def __repr__(self) -> str:
-        return repr(self.values)
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class Leafwise(Stage):
     """The stage behind `leafwise`."""
@@ -127,7 +106,7 @@ class Leafwise(Stage):
 
     def init(self, step: Step, params: list[Any]) -> Any:
         backend = step.backend
-        hyper = {name: _resolved(backend, value) for name, value in self.init_hyper.items()}
+        hyper = {name: resolved(backend, value) for name, value in self.init_hyper.items()}
         made: list[dict[str, Any] | None] = [
             None if p is None or self.init_rule is None else self.init_rule(step.xp, p, **hyper) for p in params
         ]
@@ -140,126 +119,10 @@ class Leafwise(Stage):
     def update(
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
     ) -> tuple[list[Any], Any]:
-        self._check(state, params, extra)
-        names = self.state._fields
-        columns = [None if name == self.counter else step.slot(getattr(state, name), f"state.{name}") for name in names]
-        # Looked up among the fields, because every tuple has a method called count.
-        clock = Clock(step, getattr(state, self.counter) if self.counter in names else None)
-        varying = self._varying(step, updates if params is None else params)
-        known: dict[int, dict[str, Any]] = {}
-        results: list[Any] = []
-        for i, (g, place) in enumerate(zip(updates, step.places, strict=True)):
-            if g is None or place is None or 0 in g.shape:
-                results.append(g)
-                continue
-            hyper = known.get(id(place))
-            if hyper is None:
-                hyper = known[id(place)] = self._hyper_at(place, clock, extra)
-            for name, values in varying.items():
-                hyper[name] = values[i]
-            if "p" in self.wants:
-                hyper["p"] = params[i]  # type: ignore[index]  # _check has seen to it
-            before = self.state(*[None if column is None else _widen(place, column[i]) for column in columns])
-            try:
-                result, after = self.rule(step.xp, g, before, **hyper)
-            except HyperparameterError as error:  # the rule does not know which leaf it was given
-                raise HyperparameterError(f"At {step.path(i)}: {error}") from error
-            except Exception as error:
-                self._explain(step, i, g, before, error)
-                raise
-            if result.shape != g.shape or any(map(_reshaped, before, after)):
-                self._refuse_shapes(step, i, g, result, before, after)
-            results.append(result)
-            for column, x in zip(columns, after, strict=True):
-                if column is not None:
-                    column[i] = _store(place, x, column[i])
-        trees = [clock.next() if column is None else step.rebuild(column) for column in columns]
-        return results, self.state(*trees)
-
-    def _hyper_at(self, place: Place, clock: Clock, extra: dict[str, Any]) -> dict[str, Any]:
-        time = Time(clock, place)
-        hyper = {name: _resolved(place.backend, time.value(name, x)) for name, x in self.rule_hyper.items()}
-        if "t" in self.wants:
-            hyper["t"] = time
-        return hyper | {name: time.value(name, extra[name]) for name in self.wants if name in extra}
-
-    def _varying(self, step: Step, leaves: list[Any]) -> dict[str, list[Any]]:
-        """Return, for each hyperparameter that differs from leaf to leaf, its value for each of them."""
-        found = {}
-        for name, given in self.rule_hyper.items():
-            if isinstance(given, PerLeaf):
-                reference = step.rebuild(leaves)
-                values = given.values(reference) if callable(given.values) else given.values
-                found[name] = tree.broadcast(values, reference, what=name)
-        return found
-
-    def _check(self, state: Any, params: list[Any] | None, extra: dict[str, Any]) -> None:
-        check_state(self.name, state, self.state)
-        if "p" in self.wants and params is None:
-            raise MissingParamsError(
-                f"{self.name} needs the parameters, but update was called without them. "
-                "Call tx.update(grads, state, params)."
-            )
-        for name in self.wants - {"p", "t"}:
-            if extra.get(name) is not None:
-                continue
-            raise MissingArgumentError(
-                f"{self.name} needs the extra argument {name!r}, but update was called without it. "
-                f"Call tx.update(grads, state, params, {name}=...)."
-            )
-
-    def _explain(self, step: Step, i: int, g: Any, before: Any, error: Exception) -> None:
-        """Raise StateError if the rule may have failed because the slots belong to another tree."""
-        if isinstance(error, UnioptError):
-            return
-        for name, slot in zip(self.state._fields, before, strict=True):
-            if getattr(slot, "ndim", 0) > 0 and slot.shape != g.shape:
-                raise StateError(
-                    f"{step.path(i, f'state.{name}')} has shape {tuple(slot.shape)}, {step.path(i)} has shape "
-                    f"{tuple(g.shape)}, and {self.name} failed: {error}. The state may belong to other parameters; "
-                    "call init with these."
-                ) from error
-
-    def _refuse_shapes(self, step: Step, i: int, g: Any, result: Any, before: Any, after: Any) -> None:
-        for name, x, y in zip(self.state._fields, before, after, strict=True):
-            if _reshaped(x, y):
-                raise StateError(
-                    f"{step.path(i, f'state.{name}')} has shape {tuple(x.shape)}, but {self.name} needs shape "
-                    f"{tuple(y.shape)} for {step.path(i)}. The state belongs to other parameters; call init with these."
-                )
-        raise StateError(
-            f"{self.name} made an update of shape {tuple(result.shape)} for {step.path(i)} of shape {tuple(g.shape)}. "
-            "The state may belong to other parameters; call init with these."
-        )
-
-
-def _resolved(backend: Backend, value: Any) -> Any:
-    """Return a hyperparameter that names a dtype as the library's own dtype; others as they are."""
-    return backend.dtype(value) if isinstance(value, DtypeName) else value
-
-
-def _reshaped(before: Any, after: Any) -> bool:
-    return hasattr(before, "shape") and bool(before.shape != after.shape)
+        results, (after,) = run([self], step, updates, [state], params, extra)
+        return results, after
 
 
 def _each(f: Callable[[Any], Any], slot: Any) -> Any:
     """Apply `f` to a slot's array, or to each of its arrays where it is a list or tuple of them."""
     return type(slot)(f(x) for x in slot) if isinstance(slot, list | tuple) else f(slot)
-
-
-def _widen(place: Place, slot: Any) -> Any:
-    """Return a slot in the dtype that is computed in: float32 for the 16-bit floats."""
-    if isinstance(slot, list | tuple):
-        return type(slot)(_widen(place, x) for x in slot)
-    if slot.dtype == place.dtype:
-        return slot
-    name = dtype_name(slot.dtype)
-    wide = compute_dtype(name)
-    return slot if wide == name else place.backend.astype(slot, place.backend.dtype(wide))
-
-
-def _store(place: Place, new: Any, old: Any) -> Any:
-    """Return a slot's new value in the dtype of the old one."""
-    if isinstance(old, list | tuple):
-        return type(old)(_store(place, x, y) for x, y in zip(new, old, strict=True))
-    return place.backend.astype(new, old.dtype)
