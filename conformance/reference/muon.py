@@ -100,8 +100,8 @@ def muon(
             matrices = _positions(params[k].shape, *number)
             o = [0.0] * len(g)
             for matrix in matrices:
-                x = [[m_hat[i] for i in row] for row in matrix]
-                result = orthogonalized(x, coefficients, preconditioning, eps, clamp_norm, ns_dtype)
+                picked = [[m_hat[i] for i in row] for row in matrix]
+                result = orthogonalized(picked, coefficients, preconditioning, eps, clamp_norm, ns_dtype)
                 for row, result_row in zip(matrix, result, strict=True):
                     for i, x in zip(row, result_row, strict=True):
                         o[i] = x
