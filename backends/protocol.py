@@ -62,6 +62,10 @@ class Backend(Protocol):
         """Return whether `x` and `y` can meet in one operation without a transfer."""
         ...
 
+    def accepts(self, other: Backend) -> bool:
+        """Return whether arrays of another backend can meet those of this one: only of itself, as a rule."""
+        ...
+
     def place(self, x: Array, like: Array) -> Array:
         """Return `x` where `like` lives: on its device, with its sharding if the shapes agree, else replicated."""
         ...

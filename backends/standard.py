@@ -59,6 +59,9 @@ class StandardBackend:
     def colocated(self, x: Array, y: Array) -> bool:
         return bool(self.device(x) == self.device(y))
 
+    def accepts(self, other: Any) -> bool:
+        return other is self
+
     def place(self, x: Array, like: Array) -> Array:
         return x if self.colocated(x, like) else x.to_device(self.device(like))
 

@@ -54,6 +54,9 @@ class TorchMemory:
     pinned = False  # `parameter.data = other` moves a parameter
     sharded = False
 
+    def holds(self, x: Any) -> bool:
+        return isinstance(x, torch.Tensor)
+
     def out_of_reach(self, x: Any) -> str | None:
         if x.device.type != "cpu":
             return f"a tensor on {x.device}"

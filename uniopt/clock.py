@@ -101,7 +101,7 @@ class Time:
             return x
         if found.name == "numpy" and self._place.backend.name != "numpy":
             return float(x)
-        if found is not self._place.backend:
+        if not self._place.backend.accepts(found):
             raise MixedLibrariesError(
                 f"{name} is an array of {found.name}, the parameters are of {self._place.backend.name}. "
                 f"Pass {name} as a Python number or as a 0-d array of {self._place.backend.name}."

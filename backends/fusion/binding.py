@@ -38,6 +38,8 @@ class Binding:
         Which of `given` is the parameter of each gradient among `kept`.
     given
         The arrays to be written to. They are held, so that their addresses stay good.
+    captured
+        Arrays that the program holds, and reads like those of `kept`, which they follow.
 
     Attributes
     ----------
@@ -54,8 +56,17 @@ class Binding:
 
     program: Runs
 
-    def __init__(self, memory: Memory, kept: list[Any], given: list[Any], parameters: Mapping[int, int]) -> None:
+    def __init__(
+        self,
+        memory: Memory,
+        kept: list[Any],
+        given: list[Any],
+        parameters: Mapping[int, int],
+        captured: list[Any],
+    ) -> None:
         self._memory = memory
+        self._captured = captured
+        kept = kept + captured
         self._parameters = parameters
         self.missing = _missing(kept)
         self.given = given
@@ -76,7 +87,7 @@ class Binding:
 
     def run(self, kept: list[Any], given: list[Any]) -> bool:
         """Write the results into the targets; return False, with nothing done, if other arrays were given."""
-        memory = self._memory
+        memory, kept = self._memory, kept + self._captured
         if len(given) != len(self.given) or not all(map(operator.is_, given, self.given)):
             return False
         if not memory.pinned and (

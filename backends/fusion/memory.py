@@ -42,6 +42,10 @@ class Memory(Protocol):
     sharded: bool
     """Whether arrays are parts of larger ones, so that sums over them mean nothing."""
 
+    def holds(self, x: Any) -> bool:
+        """Return whether it is an array of the library."""
+        ...
+
     def out_of_reach(self, x: Any) -> str | None:
         """Return why programs cannot read the array's memory, or None if they can."""
         ...
@@ -100,6 +104,9 @@ class NumpyMemory:
 
     pinned = True
     sharded = False
+
+    def holds(self, x: Any) -> bool:
+        return isinstance(x, np.ndarray | np.generic)
 
     def out_of_reach(self, x: Any) -> str | None:
         return None

@@ -46,10 +46,12 @@ class Namespace:
         raise NotRecordable(f"{name} cannot be recorded")
 
     def where(self, condition: Any, x: Any, y: Any, /) -> Symbol:
+        condition, x, y = map(operand, (condition, x, y))
         dtype = _result_type(*(v for v in (x, y)))
         return _record("where", (condition, x, y), _shape(condition, x, y), dtype)
 
     def astype(self, x: Symbol, dtype: str, /, *, copy: bool = True, device: Any = None) -> Symbol:
+        x = operand(x)
         return x if x.dtype == dtype else _record("astype", (x,), x.shape, dtype)
 
     def clip(self, x: Symbol, /, min: Any = None, max: Any = None) -> Symbol:
@@ -83,12 +85,15 @@ class Namespace:
             return self.broadcast_to(self.astype(value, dtype or x.dtype), x.shape)
         return _record("constant", (value,), x.shape, dtype or x.dtype)
 
-    def arange(self, start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None) -> Symbol:
+    def arange(
+        self, start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None
+    ) -> Symbol:
         first, last = (0, start) if stop is None else (start, stop)
         length = len(range(int(first), int(last), int(step)))
         return _record("arange", (first, last, step), (length,), dtype or "int64")
 
     def asarray(self, x: Any, /, *, dtype: str | None = None, device: Any = None, copy: Any = None) -> Symbol:
+        x = operand(x) if hasattr(x, "dtype") else x
         if isinstance(x, Symbol):
             return x if dtype is None else self.astype(x, dtype)
         array = np.asarray(x, dtype=dtype)
@@ -122,6 +127,7 @@ class Namespace:
         return x if shape == x.shape else _record("broadcast_to", (x, shape), shape, x.dtype)
 
     def matmul(self, x: Symbol, y: Symbol, /) -> Symbol:
+        x, y = operand(x), operand(y)
         return _record("matmul", (x, y), _matmul_shape(x.shape, y.shape), _result_type(x, y))
 
     def concat(self, arrays: Sequence[Symbol], /, *, axis: int = 0) -> Symbol:
@@ -153,7 +159,18 @@ def _record(op: str, args: tuple[Any, ...], shape: tuple[int, ...], dtype: str, 
     return current().record(op, args, tuple(sorted(keywords.items())), tuple(int(n) for n in shape), dtype)
 
 
+def operand(x: Any) -> Any:
+    """Return what an operation is recorded with: a symbol, of an array that the program holds too, or a number."""
+    if isinstance(x, Symbol) or (isinstance(x, bool | int | float | complex) and not isinstance(x, np.generic)):
+        return x
+    captured = current().capture(x)
+    if captured is None and not isinstance(x, np.generic):
+        raise NotRecordable(f"an operation with {type(x).__name__}")
+    return x.item() if captured is None else captured
+
+
 def _elementwise(op: str, *args: Any) -> Symbol:
+    args = tuple(map(operand, args))
     dtype = _result_type(*args)
     if op in _TO_BOOL:
         result = "bool"
@@ -165,6 +182,7 @@ def _elementwise(op: str, *args: Any) -> Symbol:
 
 
 def _reduce(op: str, x: Symbol, /, *, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Symbol:
+    x = operand(x)
     if axis is None:
         axes = tuple(range(x.ndim))
     else:
@@ -222,5 +240,3 @@ def _matmul_shape(x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, ...]:
         raise ValueError(f"matmul: shapes {x} and {y} do not fit")
     rows, columns = (a[-2],) if len(x) > 1 else (), (b[-1],) if len(y) > 1 else ()
     return (*np.broadcast_shapes(a[:-2], b[:-2]), *rows, *columns)
-
-

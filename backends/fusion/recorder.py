@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from uniopt.backends.fusion.namespace import Namespace
+from uniopt.backends.fusion.namespace import Namespace, operand
 from uniopt.backends.fusion.recording import Symbol, current
 from uniopt.backends.standard import StandardBackend
 
@@ -29,13 +29,17 @@ class Recorder(StandardBackend):
     def colocated(self, x: Any, y: Any) -> bool:
         return True
 
+    def accepts(self, other: Any) -> bool:
+        return True  # the arrays of the library that is recorded
+
     def place(self, x: Any, like: Any) -> Any:
-        return x
+        return operand(x)
 
     def has_float64(self, like: Any) -> bool:
         return True
 
     def astype(self, x: Any, dtype: Any) -> Any:
+        x = operand(x)
         if x.shape == () and x.dtype == dtype and x.op not in ("input", "astype"):
             # NumPy's backend makes a 0-d array of a scalar here, and their powers differ.
             return current().record("astype", (x,), (), (), dtype)
@@ -53,4 +57,3 @@ class Recorder(StandardBackend):
 
 RECORDER = Recorder()
 Symbol.__uniopt_backend__ = RECORDER
-

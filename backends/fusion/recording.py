@@ -7,7 +7,7 @@ thing twice is recorded as computing it once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NoReturn
@@ -40,7 +40,6 @@ class Symbol:
     """
 
     __slots__ = ("args", "dtype", "index", "keywords", "op", "recording", "shape")
-    __array_ufunc__ = None  # NumPy's operators leave the work to the methods below
     __uniopt_backend__: Any = None  # set in uniopt.backends.fusion.recorder
 
     def __init__(
@@ -117,6 +116,12 @@ class Symbol:
     def __index__(self) -> int:
         self._values("an index")
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
+        name = _UFUNCS.get(ufunc.__name__) if method == "__call__" and not keywords else None
+        if name is None:
+            raise NotRecordable(f"numpy.{ufunc.__name__} is no function of the namespace that the rule was given")
+        return getattr(self._xp, name)(*inputs)  # an operator with a NumPy array on its left
+
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         self._values("a NumPy function")
 
@@ -156,6 +161,8 @@ _BINARY = {
 _COMPARISONS = {
     "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal",
 }  # fmt: skip
+_OTHER_NAMES = {"pow": "power", "bitwise_left_shift": "left_shift", "bitwise_right_shift": "right_shift"}
+_UFUNCS = {_OTHER_NAMES.get(name, name): name for name in (*_BINARY.values(), *_COMPARISONS.values())}
 for _method, _function in _BINARY.items():
     _forward, _reflected = _binary(_function)
     setattr(Symbol, f"__{_method}__", _forward)
@@ -178,14 +185,26 @@ class Recording:
         Arrays that the program found in its hyperparameters instead of among its inputs, and their symbols.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, outline: Callable[[Any], tuple[Shape, str] | None]) -> None:
         self.symbols: list[Symbol] = []
         self.captured: list[tuple[Any, Symbol]] = []
+        self._outline = outline
         self._known: dict[Any, Symbol] = {}
 
     def input(self, shape: Shape, dtype: str) -> Symbol:
         """Return the symbol of a further input."""
         return self.record("input", (len(self.symbols),), (), tuple(shape), dtype)
+
+    def capture(self, x: Any) -> Symbol | None:
+        """Return the symbol of an array that the program holds; None if it is no array of the recorded library."""
+        for known, symbol in self.captured:
+            if known is x:
+                return symbol
+        outline = self._outline(x)
+        if outline is None:
+            return None
+        self.captured.append((x, self.input(*outline)))
+        return self.captured[-1][1]
 
     def record(
         self, op: str, args: tuple[Any, ...], keywords: tuple[tuple[str, Any], ...], shape: Shape, dtype: str
@@ -217,12 +236,16 @@ def current() -> Recording:
 
 
 @contextmanager
-def recording() -> Iterator[Recording]:
-    """Make a recording; symbols are made inside the context."""
-    token = _current.set(Recording())
+def recording(outline: Callable[[Any], tuple[Shape, str] | None]) -> Iterator[Recording]:
+    """Make a recording; symbols are made inside the context.
+
+    Parameters
+    ----------
+    outline
+        Returns the shape and the dtype of an array of the library that is recorded, and None for what is none.
+    """
+    token = _current.set(Recording(outline))
     try:
         yield _current.get()
     finally:
         _current.reset(token)
-
-

@@ -7,7 +7,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 from uniopt.backends.errors import EagerStepWarning
 from uniopt.backends.fusion.binding import Binding, Runs
@@ -56,7 +56,7 @@ class FusedStep:
         self._program = program
         self._donate = donate
         self._eager: EagerStep | None = None
-        self._programs: dict[Any, Runs] = {}
+        self._programs: dict[Any, _Recorded] = {}
         self._bound: Binding | None = None
         self._lock = Lock()  # a program's tables are its own, so only one call can use them
 
@@ -79,27 +79,29 @@ class FusedStep:
         for x in (*kept, *given):
             if x is not None and (reason := self._memory.out_of_reach(x)) is not None:
                 return NotRecordable(reason)
-        bound = Binding(self._memory, kept, given, self._parameters)
+        bound = Binding(self._memory, kept, given, self._parameters, [])
         whole = self._programs.get((bound.signature, None))
-        key = bound.signature, None if whole is None or whole.separable or not bound.missing else bound.missing
-        program = self._programs.get(key)
+        key = bound.signature, None if whole is None or whole.program.separable or not bound.missing else bound.missing
+        found = self._programs.get(key)
         try:
-            if program is None:
-                program = self._programs[key] = self._record(bound, key[1] or frozenset())
-            if bound.missing and not program.separable and key[1] is None:
+            if found is None:
+                found = self._programs[key] = self._record(bound, key[1] or frozenset())
+            if bound.missing and not found.program.separable and key[1] is None:
                 key = bound.signature, bound.missing
-                program = self._programs[key] = self._record(bound, bound.missing)
+                found = self._programs[key] = self._record(bound, bound.missing)
         except NotRecordable as error:
             return error
         while len(self._programs) > _MOST_PROGRAMS:  # of patterns of missing gradients there is no end
             del self._programs[next(iter(self._programs))]
-        bound.program = program
+        if found.captured:
+            bound = Binding(self._memory, kept, given, self._parameters, found.captured)
+        bound.program = found.program
         self._bound = bound
         return bound
 
-    def _record(self, bound: Binding, missing: frozenset[int]) -> Runs:
+    def _record(self, bound: Binding, missing: frozenset[int]) -> _Recorded:
         arrays = [*bound.kept, *bound.targets]
-        with recording() as made:
+        with recording(self._outline) as made:
             inputs = [made.input(self._memory.shape(x), self._memory.dtype(x)) for x in arrays]
             targets = inputs[len(bound.kept) :]
             try:
@@ -115,7 +117,17 @@ class FusedStep:
                 raise _NeedsWhole("a reduction over shards")
             parameters = {inputs[i]: targets[k] for i, k in self._parameters.items()}
             parts = None if missing else separate(made.symbols, outputs, planned, parameters)
-            return self._program(planned, inputs, self._memory, parts)
+            captured = [symbol for _, symbol in made.captured]
+            program = self._program(planned, [*inputs[: len(bound.kept)], *captured, *targets], self._memory, parts)
+            return _Recorded(program, [x for x, _ in made.captured])
+
+    def _outline(self, x: Any) -> tuple[tuple[int, ...], str] | None:
+        memory = self._memory
+        if not memory.holds(x):
+            return None
+        if (reason := memory.out_of_reach(x)) is not None:
+            raise NotRecordable(reason)
+        return memory.shape(x), memory.dtype(x)
 
     def _give_up(self, why: NotRecordable, kept: list[Any], donated: list[Any]) -> list[Any]:
         """Run eagerly, now and from now on. If that works, say once why."""
@@ -124,12 +136,19 @@ class FusedStep:
         self._eager = eager
         if not isinstance(why, _NeedsWhole):
             warnings.warn(
-                f"A compiled step runs operation by operation, because of {why}{_line(why)}. Compiled are steps on the "
-                "CPU, of rules in the functions of the Array API standard, without Python branches on arrays.",
+                f"A compiled step runs operation by operation: {why}{_line(why)}. Steps are compiled that run on the CPU "
+                "and are written in the functions of the Array API standard, without Python branches on arrays.",
                 EagerStepWarning,
                 stacklevel=_callers_level(),
             )
         return results
+
+
+class _Recorded(NamedTuple):
+    """A program, and the arrays that it found in the hyperparameters."""
+
+    program: Runs
+    captured: list[Any]
 
 
 class _NeedsWhole(NotRecordable):
@@ -150,7 +169,7 @@ def _line(error: NotRecordable) -> str:
     """Return the line that could not be recorded: the innermost one outside the recorder."""
     frames: Sequence[traceback.FrameSummary] = traceback.extract_tb((error.__cause__ or error).__traceback__)
     outside = [frame for frame in frames if "/fusion/" not in frame.filename.replace("\\", "/")]
-    return f", in {outside[-1].filename}:{outside[-1].lineno}: {outside[-1].line}" if outside else ""
+    return f" ({outside[-1].filename}:{outside[-1].lineno}: {outside[-1].line})" if outside else ""
 
 
 def _callers_level() -> int:
