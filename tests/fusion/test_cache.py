@@ -70,6 +70,7 @@ def test_a_kernel_is_compiled_once(compiled: list[str]) -> None:
     assert works(machine)
     assert works()
     assert len(compiled) == 1
+    assert machine.load([KERNEL, KERNEL]) == 2 * machine.load([KERNEL])
 
 
 def test_each_processor_has_its_own(folder: Path, compiled: list[str]) -> None:
