@@ -19,6 +19,10 @@ class MlxNamespace:
     def __getattr__(self, name: str) -> Any:
         return getattr(mx, name)
 
+    def sign(self, x: Any) -> Any:
+        # MLX's is 0 for NaN.
+        return mx.sign(x) if x.dtype == mx.complex64 else mx.where(mx.isnan(x), x, mx.sign(x))
+
     # MLX computes cos, sin and exp of float64 to float32's accuracy; tan and expm1 are exact.
 
     def cos(self, x: Any) -> Any:
