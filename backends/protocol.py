@@ -120,8 +120,8 @@ class Backend(Protocol):
         """Return ``step(kept, donated)``, which returns new values of `donated`, compiled.
 
         `parameters` tells which of `donated` is the parameter of each gradient among `kept`; such a gradient may be
-        None. With `donate`, the memory of `donated` may be used again, and where arrays can be written to, the results are
-        the very arrays of `donated`.
+        None. With `donate`, the memory of `donated` may be used again, and where arrays can be written to, the
+        results are the very arrays of `donated`.
         """
         ...
 

@@ -222,7 +222,8 @@ class TorchBackend(StandardBackend):
             sharded = any(map(_is_dtensor, donated))
             kept = [x.resolve_conj().resolve_neg() if _is_lazy(x) else x for x in kept]
             if sharded not in fused:
-                fused[sharded] = FusedStep(step, ShardMemory() if sharded else TorchMemory(), donate=donate, parameters=parameters)
+                memory = ShardMemory() if sharded else TorchMemory()
+                fused[sharded] = FusedStep(step, memory, donate=donate, parameters=parameters)
             return fused[sharded](kept, donated)
 
         return run

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from uniopt import tree
 from uniopt.backends import registry
-from uniopt.errors import NotWritableError, StateError
+from uniopt.backends.dtypes import dtype_name
+from uniopt.errors import MissingParamsError, NotWritableError, StateError
 from uniopt.step import library_of, numbers_as_arrays
 from uniopt.transformation import GradientTransformation, stage_of
 from uniopt.typing import Array, Tree
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from optree import PyTreeSpec
 
 _NUMBERS = (int, float, complex)
+_MOST_PROGRAMS = 32
 _NoneType = type(None)
 
 
@@ -102,6 +104,7 @@ class CompiledStep:
             if program.fits(leaves, structure):
                 return program
         known.append(_Program(self._tx, leaves, structure, donate=self._donate))
+        del known[:-_MOST_PROGRAMS]  # a function made anew for each call is another program each time
         return known[-1]
 
 
@@ -115,7 +118,7 @@ class _Program:
     Attributes
     ----------
     has_numbers
-        Whether there are Python numbers among the leaves.
+        Whether there are Python numbers among the leaves, or what stands for one.
     run
         ``run(kept, donated)`` returns the new state's and parameters' arrays, those of `donated`; `kept` are the
         gradients' and the extra arguments'.
@@ -132,6 +135,12 @@ class _Program:
             library_of(None, params=params, updates=grads) or library_of(None, state=state) or registry.get("numpy")
         )
         children = structure.children()
+        if any(x is not None for x in grads) and all(x is None for x in params):
+            raise MissingParamsError(
+                "A compiled step adds the updates to the parameters, but it was called without them. "
+                "Call step(grads, state, params)."
+            )
+        self._check_library(state, children[2])
         paired = range(len(grads)) if children[0] == children[3] else ()
         # A gradient of None is only another call's; the parameter tells what it would be.
         own = [leaves[i + self._parts[3]] if x is None and i in paired else x for i, x in enumerate(leaves)]
@@ -139,7 +148,9 @@ class _Program:
         self._kept = [i for i in arrays if i < self._parts[2]]
         self._donated = [i for i in arrays if i >= self._parts[2]]
         self._gradients = {i for i in paired if i in self._kept}
-        self.has_numbers = any(map(_is_number, own))
+        self.has_numbers = any(map(_is_number, own)) or any(
+            registry.find(type(leaves[i])) is not self._backend for i in self._kept if i >= self._parts[1]
+        )
         self._all_arrays = len(arrays) == len(leaves) and not self.has_numbers
         # What is no array (None, a function among the extra arguments) belongs to the program.
         self._rest = {i: x for i, x in enumerate(leaves) if i not in set(arrays)}
@@ -155,7 +166,7 @@ class _Program:
         return (
             structure == self._structure
             and (list(map(type, leaves)) == self._types or self._differs_in_gradients(leaves))
-            and all(leaves[i] is x for i, x in self._static)
+            and all(leaves[i] is x or (isinstance(x, str) and leaves[i] == x) for i, x in self._static)
         )
 
     def _differs_in_gradients(self, leaves: list[Any]) -> bool:
@@ -175,6 +186,16 @@ class _Program:
         if self.has_numbers:
             leaves = self._converted(leaves)
         return [leaves[i] for i in self._kept], [leaves[i] for i in self._donated]
+
+    def _check_library(self, state: list[Any], structure: PyTreeSpec) -> None:
+        """Raise StateError if the state has arrays of another library."""
+        for i, x in enumerate(state):
+            found = None if _is_number(x) else registry.find(type(x))
+            if found not in (None, self._backend):
+                raise StateError(
+                    f"{tree.paths(structure, 'state')[i]} is an array of {found.name} ({type(x).__name__}), expected an "
+                    f"array of {self._backend.name} like the parameters. Call init with these parameters."
+                )
 
     def path(self, index: int) -> str:
         """Return the expression that reaches an array of `donated`."""
@@ -197,12 +218,22 @@ class _Program:
         grads, extra, state, params = (leaves[i:j] for i, j in itertools.pairwise(self._parts))
         convert = partial(numbers_as_arrays, self._backend)
         paired = len(grads) == len(params)
+        extra = [self._own(x) for x in extra]
+        # As exact as the leaves: torch makes float32 of a number by itself.
+        wide = next((x for x in (*params, *grads) if hasattr(x, "dtype") and dtype_name(x.dtype) == "float64"), None)
         return [
             *convert(grads, params if paired else grads),
-            *convert(extra, extra),
+            *convert(extra, [wide if type(x) in (int, float) else x for x in extra]),
             *convert(state, state),
             *convert(params, grads if paired else params),
         ]
+
+    def _own(self, x: Any) -> Any:
+        """Return an extra argument, and a number for a 0-d array of another library."""
+        found = registry.find(type(x))
+        if found in (None, self._backend) or tuple(x.shape) != ():
+            return x
+        return found.to_numpy(x).item()
 
     def _step(self, kept: list[Array], donated: list[Array]) -> list[Array]:
         held = {
@@ -219,7 +250,8 @@ class _Program:
         ):
             raise StateError(
                 f"{self._tx!r} returned a state of another structure than the one it was given: "
-                f"{structure.children()[0]}, expected {expected[0]}. A compiled step needs a state that keeps its structure."
+                f"{structure.children()[0]}, expected {expected[0]}. A compiled step needs a state that keeps its "
+                "structure."
             )
         return [found[i - self._parts[2]] for i in self._donated]
 

@@ -122,5 +122,3 @@ def _at(address: int, shape: tuple[int, ...], dtype: str, strides: tuple[int, ..
         strides = tuple(itemsize(dtype) * int(np.prod(shape[a + 1 :])) for a in range(len(shape)))
     interface = {"data": (address, False), "shape": shape, "strides": strides, "typestr": kind.str, "version": 3}
     return np.asarray(type("_Memory", (), {"__array_interface__": interface})())
-
-

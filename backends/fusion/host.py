@@ -20,7 +20,7 @@ _OPERATORS = {
     "equal": "==", "not_equal": "!=", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=",
     "bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^", "floor_divide": "//", "remainder": "%",
 }  # fmt: skip
-# Where NumPy has a 0-d array, and not a scalar. The power of a scalar is a function of its own, another in the last bit.
+# Where NumPy has a 0-d array, and no scalar. The power of a scalar is a function of its own, another in the last bit.
 _ARRAYS = {"input", "constant", "asarray", "astype", "where", "reshape", "permute_dims", "broadcast_to"}
 
 
@@ -78,7 +78,9 @@ def _expression(symbol: Symbol, name: Callable[[Any], str]) -> str:
         return f"{target}({text})" if symbol.shape == () else f"np.asarray({text}, dtype={target})"
     if op == "pow" and symbol.shape == ():
         arrays = (isinstance(x, Symbol) and x.op in _ARRAYS for x in args)
-        return " ** ".join(f"np.asarray({name(x)})" if known else name(x) for x, known in zip(args, arrays, strict=True))
+        return " ** ".join(
+            f"np.asarray({name(x)})" if known else name(x) for x, known in zip(args, arrays, strict=True)
+        )
     if op in _OPERATORS and len(args) == 2:
         return f"{name(args[0])} {_OPERATORS[op]} {name(args[1])}"
     if op == "negative":

@@ -102,11 +102,11 @@ class Kernel:
     text: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "text", repr((self.rank, self.operands, self.arguments, self.body, self.stores, self.reductions)))
+        object.__setattr__(
+            self, "text", repr((self.rank, self.operands, self.arguments, self.body, self.stores, self.reductions))
+        )
 
     @property
     def columns(self) -> int:
         """Return the length of a table row: the extents of the loops, then each operand's address and strides."""
         return self.rank + len(self.operands) * (1 + self.rank)
-
-

@@ -1,4 +1,4 @@
-"""A kernel over many leaves: tables of addresses and scalars, filled in at each step, and the threads that share them."""
+"""A kernel over many leaves: tables of addresses and scalars, filled in at each step, shared by threads."""
 
 from __future__ import annotations
 
@@ -156,11 +156,11 @@ class Launch:
         ]
 
 
-def blocks_of(layout: Layout, accumulators: Sequence[int], threads: int) -> int:
+def blocks_of(layout: Layout, adds_up: bool, threads: int) -> int:
     """Return into how many rows a leaf is cut: with sums by its shape alone, else by the number of threads."""
     outer = layout.extents[0]
     total = int(np.prod(layout.extents, dtype=np.int64))
-    if not accumulators:
+    if not adds_up:
         return max(1, min(outer, _PIECES * threads, total // _WORTH_A_THREAD)) if threads > 1 else 1
     if len(layout.extents) == 1:
         return -(-outer // BLOCK)

@@ -48,3 +48,17 @@ def layout(shape: Sequence[int], strides: Sequence[Strides]) -> Layout:
     if not loops:
         loops.append((1, (0,) * len(strides)))
     return Layout(tuple(n for n, _ in loops), tuple(zip(*(steps for _, steps in loops), strict=True)))
+
+
+def contiguous(shape: Sequence[int], itemsize: int) -> Strides:
+    """Return the strides of an array whose elements lie one behind the other, the last axis innermost."""
+    steps = [itemsize]
+    for n in reversed(shape[1:]):
+        steps.append(steps[-1] * n)
+    return tuple(reversed(steps[: len(shape)]))
+
+
+def spread(strides: Strides, shape: Sequence[int], target: Sequence[int]) -> Strides:
+    """Return the strides of an array that is broadcast to another shape."""
+    missing = len(target) - len(shape)
+    return (0,) * missing + tuple(0 if n == 1 else step for n, step in zip(shape, strides, strict=True))

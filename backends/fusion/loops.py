@@ -10,8 +10,8 @@ import numpy as np
 from uniopt.backends.dtypes import itemsize
 from uniopt.backends.fusion.kernel import Kernel, Operand
 from uniopt.backends.fusion.launch import Launch, blocks_of
-from uniopt.backends.fusion.layout import Layout, Strides, layout
-from uniopt.backends.fusion.lowering import Body, lower
+from uniopt.backends.fusion.layout import Layout, Strides, contiguous, layout, spread
+from uniopt.backends.fusion.lowering import Body, kept_shape, lower
 from uniopt.backends.fusion.memory import address
 from uniopt.backends.fusion.recording import Shape, Symbol
 from uniopt.backends.fusion.schedule import Group
@@ -92,13 +92,20 @@ class Pass:
         leaves: dict[Kernel, list[tuple[Layout, list[int], Body, list[Shape], int]]] = {}
         for group, body in self._bodies:
             slots = [place[symbol] for symbol in body.memories]
-            kept = [_kept_shape(symbol) for symbol in body.reduced]
-            sizes = [itemsize(symbol.dtype) for symbol in body.memories] + [8 if s.op == "sum" else itemsize(s.dtype) for s in body.reduced]
-            steps = [_spread(strides[i], x.shape, group.shape) for i, x in zip(slots, body.memories, strict=True)]
-            steps += [_spread(_contiguous(shape, size), shape, group.shape) for shape, size in zip(kept, sizes[len(slots) :], strict=True)]
+            kept = [kept_shape(symbol) for symbol in body.reduced]
+            sizes = [itemsize(symbol.dtype) for symbol in body.memories] + [
+                8 if s.op == "sum" else itemsize(s.dtype) for s in body.reduced
+            ]
+            steps = [spread(strides[i], x.shape, group.shape) for i, x in zip(slots, body.memories, strict=True)]
+            steps += [
+                spread(contiguous(shape, size), shape, group.shape)
+                for shape, size in zip(kept, sizes[len(slots) :], strict=True)
+            ]
             loops = layout(group.shape, steps)
             dtypes = [s.dtype for s in body.memories] + ["float64" if s.op == "sum" else s.dtype for s in body.reduced]
-            operands = tuple(Operand(dtype, loops.inner(i, size)) for i, (dtype, size) in enumerate(zip(dtypes, sizes, strict=True)))
+            operands = tuple(
+                Operand(dtype, loops.inner(i, size)) for i, (dtype, size) in enumerate(zip(dtypes, sizes, strict=True))
+            )
             kernel = Kernel(
                 len(loops.extents), operands, tuple(dtype for _, dtype in body.arguments),
                 tuple(body.instructions), tuple(body.stores), tuple(body.reductions),
@@ -137,22 +144,3 @@ def _load(kernels: list[Kernel]) -> list[Callable[[int, int, int], None]]:
     from uniopt.backends.fusion.machine import load
 
     return list(load(kernels))
-
-
-def _kept_shape(reduction: Symbol) -> Shape:
-    """Return the shape of a reduction with its axes kept, of length 1."""
-    axes = dict(reduction.keywords)["axis"]
-    return tuple(1 if a in axes else n for a, n in enumerate(reduction.args[0].shape))
-
-
-def _contiguous(shape: Shape, itemsize: int) -> Strides:
-    steps = [itemsize]
-    for n in reversed(shape[1:]):
-        steps.append(steps[-1] * n)
-    return tuple(reversed(steps[: len(shape)]))
-
-
-def _spread(strides: Strides, shape: Shape, target: Shape) -> Strides:
-    """Return the strides of an array that is broadcast to another shape."""
-    missing = len(target) - len(shape)
-    return (0,) * missing + tuple(0 if n == 1 else step for n, step in zip(shape, strides, strict=True))

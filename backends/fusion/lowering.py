@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from uniopt.backends.fusion.kernel import Argument, Constant, Instruction, Load, Reduction, Source, Value
 from uniopt.backends.fusion.operations import HALVES, INTEGERS
-from uniopt.backends.fusion.recording import Symbol
+from uniopt.backends.fusion.recording import Shape, Symbol
 from uniopt.backends.fusion.schedule import Group
+
 
 @dataclass
 class Body:
@@ -28,6 +29,12 @@ class Body:
     stores: list[tuple[int, Source]]
     reductions: list[Reduction]
     reduced: list[Symbol]  # what the reductions compute; their operands follow the memories
+
+
+def kept_shape(reduction: Symbol) -> Shape:
+    """Return the shape of a reduction with its axes kept, of length 1."""
+    axes = dict(reduction.keywords)["axis"]
+    return tuple(1 if a in axes else n for a, n in enumerate(reduction.args[0].shape))
 
 
 def lower(group: Group) -> Body:
@@ -76,10 +83,10 @@ class _Lowering:
             return self._argument(float(x), dtype)
         if x in self.values:
             found = self.values[x]
-        elif x.shape == ():
-            found = self._argument(x, x.dtype)
-        else:
+        elif x in self.group.stored_in:
             found = self.values[x] = Load(self._operand(self.group.stored_in[x]))
+        else:
+            found = self._argument(x, x.dtype)
         return found if x.dtype == dtype else self._emit("astype", dtype, (found,))
 
     def _argument(self, x: Symbol | float, dtype: str) -> Source:

@@ -56,7 +56,7 @@ class Namespace:
 
     def clip(self, x: Symbol, /, min: Any = None, max: Any = None) -> Symbol:
         low = x if min is None else self.maximum(x, min)
-        return low if max is None else self.minimum(low, max)  # type: ignore[no-any-return]  # a namespace has no types
+        return low if max is None else self.minimum(low, max)
 
     def pow(self, x: Any, y: Any, /) -> Symbol:
         # NumPy's operator ** does the same with these exponents, and multiplication is what kernels have.
@@ -64,7 +64,7 @@ class Namespace:
             if y == 2:
                 return self.multiply(x, x)  # type: ignore[no-any-return]
             if y in (0.5, 1):
-                return self.sqrt(x) if y == 0.5 else x  # type: ignore[no-any-return]
+                return self.sqrt(x) if y == 0.5 else x
         return _elementwise("pow", x, y)
 
     def square(self, x: Symbol, /) -> Symbol:

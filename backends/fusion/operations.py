@@ -27,7 +27,9 @@ def is_fusible(symbol: Symbol) -> bool:
             {source, symbol.dtype} <= {*FLOATS, *HALVES} and bool({source, symbol.dtype} & {"float32"})
         )
     if op == "where":
-        return symbol.args[0].dtype == "bool" and symbol.dtype in (*FLOATS, *INTEGERS) and dtypes <= {"bool", symbol.dtype}
+        return (
+            symbol.args[0].dtype == "bool" and symbol.dtype in (*FLOATS, *INTEGERS) and dtypes <= {"bool", symbol.dtype}
+        )
     if dtypes <= {*FLOATS}:
         return op in _ARITHMETIC | _COMPARISONS | _FLOAT_ONLY
     if dtypes <= {*INTEGERS}:

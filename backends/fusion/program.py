@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from uniopt.backends.fusion.host import compile_turn
-from uniopt.backends.fusion.loops import Pass
 from uniopt.backends.fusion.layout import Strides
+from uniopt.backends.fusion.loops import Pass
 from uniopt.backends.fusion.memory import Memory
 from uniopt.backends.fusion.recording import Symbol
 from uniopt.backends.fusion.schedule import Schedule
@@ -41,7 +41,9 @@ class Program:
         position |= {symbol: position[target] for symbol, target in schedule.aliases.items()}
         reduced = {symbol for groups in schedule.passes for group in groups for symbol in group.reductions}
         groups = {} if parts is None else {group: position[g] for group, g in parts.groups.items()}
-        self._written_by = {} if parts is None else {position[g]: [position[x] for x in xs] for g, xs in parts.targets.items()}
+        self._written_by = (
+            {} if parts is None else {position[g]: [position[x] for x in xs] for g, xs in parts.targets.items()}
+        )
         self._passes = [Pass(loops, position, groups) for loops in schedule.passes]
         # Before the first turn writes anything: a pass takes its scalars from the values.
         scalars = {x: None for one in self._passes for x in one.arguments if x in position}

@@ -91,9 +91,7 @@ class _Scheduler:
                 self.uses[x].append(symbol)
         # A loop's symbol gets memory of its own if anything but a loop of its shape reads it.
         self.materialized = {
-            x
-            for x in self.symbols
-            if self.in_loop(x) and any(not (self._in_loop_with(use, x)) for use in self.uses[x])
+            x for x in self.symbols if self.in_loop(x) and any(not (self._in_loop_with(use, x)) for use in self.uses[x])
         }
         self.outputs_of: dict[Symbol, list[Output]] = defaultdict(list)
         for out in outputs:
@@ -177,9 +175,7 @@ class _Scheduler:
             (out.symbol, out.target, out.symbol.shape) for out, at in self.written.items() if at == time
         ]
         wanted += [(x, x, x.shape) for x in self.materialized if self.times[x] == time and x not in stored]
-        wanted += [
-            (x, None, x.args[0].shape) for x in self.symbols if self.times[x] == time and self.reduces(x)
-        ]
+        wanted += [(x, None, x.args[0].shape) for x in self.symbols if self.times[x] == time and self.reduces(x)]
         wanted.sort(key=lambda want: (want[0].index, want[1] is None))
         for what, memory, shape in wanted:
             group = Group(shape)
@@ -250,6 +246,9 @@ class _Scheduler:
             for group in loops:
                 for x, memory in group.stored_in.items():
                     if memory is x:
+                        readers[_root(x)].append((time, group))
+                for x in _symbols(arg for symbol in (*group.computed, *group.reductions) for arg in symbol.args):
+                    if x.shape == ():
                         readers[_root(x)].append((time, group))
         for symbol in self.symbols:
             if symbol.op not in ("input", *VIEWS) and not self.in_loop(symbol) and not self.reduces(symbol):

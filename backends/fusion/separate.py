@@ -57,7 +57,9 @@ def separate(
         bits = needs[out.symbol]
         if not bits:
             # A counter goes on, and a leaf's own number does not; with one reader nothing tells them apart.
-            readers = _union(needs[other.symbol] for other in outputs if reads[other.symbol] & inputs.get(out.target, 0))
+            readers = _union(
+                needs[other.symbol] for other in outputs if reads[other.symbol] & inputs.get(out.target, 0)
+            )
             if out.symbol is not out.target and readers.bit_count() == 1:
                 return None
         elif bits.bit_count() > 1:
