@@ -207,8 +207,6 @@ class _Emission:
             steps.append(stride if operand.inner == "strided" else None)
 
         def load(i: int) -> str:
-            if k.operands[i].inner == "next" and lanes.width > 1:
-                self._prefetch(pointers[i], lanes.width * SIZES[k.operands[i].dtype])
             return lanes.load(k.operands[i].dtype, pointers[i], steps[i])
 
         def reduced(r: Reduction, before: str) -> str:
@@ -216,7 +214,11 @@ class _Emission:
             source = body.dtype(r.source) or dtype
             return _combine(lanes, r, dtype, before, convert(lanes, source, dtype, body.source(r.source, source)))
 
-        body.loads |= {i: load(i) for i in self.loaded if i not in body.loads}
+        moving = [i for i in self.loaded if i not in body.loads]
+        for i in moving:
+            if k.operands[i].inner == "next" and lanes.width > 1:
+                self._prefetch(pointers[i], lanes.width * SIZES[k.operands[i].dtype])
+        body.loads |= {i: load(i) for i in moving}
         for i, instruction in enumerate(k.body):
             if i not in body.values:
                 body.values[i] = body.compute(instruction)
