@@ -57,8 +57,7 @@ def _to_bfloat16(lanes: Lanes, x: str) -> str:
     even = lanes.binary("and", "int32", upper, lanes.constant("int32", 1))
     up = lanes.binary("add", "int32", even, lanes.constant("int32", 0x7FFF))
     rounded = lanes.binary("lshr", "int32", lanes.binary("add", "int32", bits, up), lanes.constant("int32", 16))
-    sign = lanes.binary("and", "int32", upper, lanes.constant("int32", 0x8000))
-    quiet = lanes.binary("or", "int32", sign, lanes.constant("int32", 0x7FC0))
+    quiet = lanes.binary("or", "int32", upper, lanes.constant("int32", 0x40))
     result = lanes.select(lanes.compare("uno", "float32", x, x), "int32", quiet, rounded)
     return lanes.cast("trunc", "i32", result, "i16")
 
