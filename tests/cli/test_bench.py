@@ -93,7 +93,9 @@ def test_the_record_is_complete(document: dict[str, Any]) -> None:
         for side in ("uniopt", "other"):
             assert len(row["measured"][side]["seconds"]) == 5
             assert row["measured"][side]["steps"] >= 1
+            assert len(row["measured"][side]["processor"]) == 5
             assert row["measured"][side]["cores"] > 0
+        assert row["measured"]["processor_ratio"]["median"] > 0
         if row["against"] != "bandwidth":
             assert row["measured"]["peer"]
             assert row["measured"]["agreement"]["strays"] == 0

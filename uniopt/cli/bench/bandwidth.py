@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -29,14 +28,10 @@ def measure(row: Row, settings: Settings) -> Outcome:
     with ThreadPoolExecutor(settings.threads) as pool:
         copy = Copy(_COPIED, pool, settings.threads)
         a, b = timing.alternate([side.step, copy], settings.rounds, settings.seconds)
-    floor = replace(b, seconds=[seconds * bytes_needed / copy.traffic for seconds in b.seconds])
-    measured = {
-        "uniopt": asdict(a),
-        "other": asdict(floor),
-        "bytes": bytes_needed,
-        "copy_bytes_per_s": copy.traffic / statistics.median(b.seconds),
-    }
-    return Outcome.of(Ratio.of(a, floor), row.target, measured, settings.doubt(a.cores, b.cores))
+    floor = b.scaled(bytes_needed / copy.traffic)
+    speed = copy.traffic / statistics.median(b.seconds)
+    measured = {"bytes": bytes_needed, "copy_bytes_per_s": speed, **timing.compared(a, floor)}
+    return Outcome.of(Ratio.of(a.seconds, floor.seconds), row.target, measured, settings.doubt(a.cores, b.cores))
 
 
 class Copy:

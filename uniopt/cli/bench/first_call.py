@@ -30,7 +30,7 @@ def measure(row: Row, settings: Settings) -> Outcome:
                 _in_fresh_process(folder, "uniopt", given)
             uniopt.append(_in_fresh_process(folder, "uniopt", given))
             other.append(_in_fresh_process(folder, "torch", given))
-    ratio = Ratio.of_pairs([a / b for a, b in zip(uniopt, other, strict=True)])
+    ratio = Ratio.of(uniopt, other)
     measured = {"uniopt": {"seconds": uniopt}, "other": {"seconds": other}, "rounds": rounds}
     return Outcome.of(ratio, row.target, measured, settings.doubt())
 

@@ -35,7 +35,7 @@ def measure(row: Row, settings: Settings) -> Outcome:
     held = 2 * row.size.nbytes + traffic.state_bytes(row.optimizer, row.size)
     allowed = max(_SHARE_ALLOWED * held, _LEAST_ALLOWED)
     measured = {"peak_bytes": peak, "held_bytes": held, "allowed_bytes": allowed}
-    return Outcome.of(Ratio.of_pairs([peak / allowed]), row.target, measured, settings.doubt())
+    return Outcome.of(Ratio.of([peak], [allowed]), row.target, measured, settings.doubt())
 
 
 def peak_bytes(backend: str, optimizer: str, size: str, threads: int) -> int:

@@ -39,9 +39,8 @@ def measure(row: Row, settings: Settings) -> Outcome:
     agreed = _walk(first, second, row)
     a, b = timing.alternate([first.step, second.step], settings.rounds, settings.seconds)
     _check_finite(first)
-    ratio = Ratio.of(a, b)
-    measured = {"peer": name, "agreement": asdict(agreed), "uniopt": asdict(a), "other": asdict(b)}
-    return Outcome.of(ratio, row.target, measured, settings.doubt(a.cores, b.cores))
+    measured = {"peer": name, "agreement": asdict(agreed), **timing.compared(a, b)}
+    return Outcome.of(Ratio.of(a.seconds, b.seconds), row.target, measured, settings.doubt(a.cores, b.cores))
 
 
 def _sides(row: Row) -> tuple[Make, dict[str, Make]]:

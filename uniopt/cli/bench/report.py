@@ -10,8 +10,8 @@ from uniopt.cli.bench.outcome import Verdict
 from uniopt.cli.bench.record import Record
 from uniopt.cli.bench.targets import AGAINST
 
-_HEAD = ("row", "uniopt", "other", "ratio", "quartiles", "target", "verdict")
-_WIDTHS = (46, 10, 10, 7, 13, 7, 0)
+_HEAD = ("row", "uniopt", "other", "ratio", "quartiles", "cpu", "target", "verdict")
+_WIDTHS = (48, 9, 9, 7, 13, 7, 6, 0)
 
 
 def opening(record: Record) -> str:
@@ -85,6 +85,7 @@ def _entries(row: dict[str, Any]) -> tuple[str, ...]:
         _time(row, "other"),
         f"{ratio['median']:.3g}" if ratio else "",
         f"{ratio['lower']:.3g}-{ratio['upper']:.3g}" if ratio else "",
+        f"{processor['median']:.3g}" if (processor := row["measured"].get("processor_ratio")) else "",
         "" if row["target"] is None else f"{row['target']:g}",
         row["verdict"],
     )

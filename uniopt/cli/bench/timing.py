@@ -6,8 +6,8 @@ import gc
 import math
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 
 _LEAST = 0.005  # seconds that one measurement lasts at least, by repeating the step
 
@@ -20,15 +20,24 @@ class Times:
     ----------
     seconds
         Seconds for one step, round by round.
+    processor
+        Seconds of processor time that went into it, of all threads together.
     steps
         Steps that each of them is the mean of.
-    cores
-        Processor time over wall time: how many cores were busy.
     """
 
     seconds: list[float]
+    processor: list[float]
     steps: int
-    cores: float
+
+    @property
+    def cores(self) -> float:
+        """Return how many cores were busy on average."""
+        return sum(self.processor) / sum(self.seconds)
+
+    def scaled(self, factor: float) -> Times:
+        """Return the times of so many steps."""
+        return Times([s * factor for s in self.seconds], [s * factor for s in self.processor], self.steps)
 
 
 @dataclass(frozen=True)
@@ -40,15 +49,9 @@ class Ratio:
     upper: float
 
     @classmethod
-    def of(cls, first: Times, second: Times) -> Ratio:
-        """Return the ratio of two sides that took turns."""
-        return cls.of_pairs(
-            [a / b for a, b in zip(first.seconds, second.seconds, strict=True)],
-        )
-
-    @classmethod
-    def of_pairs(cls, ratios: list[float]) -> Ratio:
-        """Return the median and quartiles of some ratios."""
+    def of(cls, first: Sequence[float], second: Sequence[float]) -> Ratio:
+        """Return the ratio of times that were measured in turn."""
+        ratios = [a / b for a, b in zip(first, second, strict=True)]
         if len(ratios) == 1:
             return cls(*ratios * 3)
         lower, median, upper = statistics.quantiles(ratios, n=4, method="inclusive")
@@ -63,7 +66,7 @@ def alternate(sides: list[Callable[[], object]], rounds: int, seconds: float = 0
     """
     steps = [_enough(side) for side in sides]
     taken: list[list[float]] = [[] for _ in sides]
-    busy = [0.0 for _ in sides]
+    worked: list[list[float]] = [[] for _ in sides]
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -72,11 +75,23 @@ def alternate(sides: list[Callable[[], object]], rounds: int, seconds: float = 0
             for i, (side, n) in enumerate(zip(sides, steps, strict=True)):
                 wall, work = _run(side, n)
                 taken[i].append(wall / n)
-                busy[i] += work
+                worked[i].append(work / n)
     finally:
         if collecting:
             gc.enable()
-    return [Times(took, n, work / (n * sum(took))) for took, n, work in zip(taken, steps, busy, strict=True)]
+    return [Times(*times) for times in zip(taken, worked, steps, strict=True)]
+
+
+def compared(first: Times, second: Times) -> dict[str, object]:
+    """Return what a record says of two sides that took turns.
+
+    The ratio of processor times is beside that of times because other work on the machine disturbs it less.
+    """
+    return {
+        "uniopt": {**asdict(first), "cores": first.cores},
+        "other": {**asdict(second), "cores": second.cores},
+        "processor_ratio": asdict(Ratio.of(first.processor, second.processor)),
+    }
 
 
 def _enough(side: Callable[[], object]) -> int:
