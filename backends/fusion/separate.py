@@ -68,7 +68,7 @@ def separate(
             targets[gradients[bits.bit_length() - 1]].append(out.target)
     # The host does its work whether a part is skipped or not, so that it must be next to none.
     if any(
-        symbol.shape != () and needs[symbol] and symbol.op not in (*REDUCTIONS, *VIEWS)
+        symbol.shape != () and 0 not in symbol.shape and needs[symbol] and symbol.op not in (*REDUCTIONS, *VIEWS)
         for turn in planned.turns
         for symbol in turn.symbols
     ):
