@@ -177,7 +177,8 @@ class TorchBackend(StandardBackend):
             from torch.distributed.tensor import distribute_tensor
 
             return distribute_tensor(x, like.device_mesh, like.placements)
-        # A plain 0-d tensor meets a DTensor as a replicated one, so scalars stay plain.
+        # A plain 0-d tensor meets a DTensor as a replicated one, so scalars are plain, for tensors of both kinds.
+        x = x.full_tensor() if x.ndim == 0 and _is_dtensor(x) else x
         return x if x.device == like.device else x.to(like.device)
 
     def astype(self, x: Any, dtype: Any) -> Any:

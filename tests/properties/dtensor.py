@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,63 +11,69 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
+from uniopt.conformance.settings import SETTINGS, Written
 
 import uniopt
 
-OPTIMIZERS = {
-    "sgd": lambda: uniopt.sgd(0.1, momentum=0.9),
-    "noisy_sgd": lambda: uniopt.noisy_sgd(0.1),
-    "adam": lambda: uniopt.adam(uniopt.linear_schedule(0.1, 0.0, 10)),
-    "adamw": lambda: uniopt.adamw(0.1),
-    "nadam": lambda: uniopt.nadam(0.1),
-    "nadamw": lambda: uniopt.nadamw(0.1),
-    "amsgrad": lambda: uniopt.amsgrad(0.1),
-    "rmsprop": lambda: uniopt.rmsprop(0.1, centered=True, momentum=0.9, eps=1e-3),
-}
+PLACEMENTS = {"rows": (Shard(0),), "columns": (Shard(1),), "whole": (Replicate(),), "plain": None}
+SHAPES = {"rows": (6, 3), "columns": (2, 5), "whole": (3,), "plain": (2,)}
 
 
 def main(rank: int, processes: int, folder: Path) -> None:
+    torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder / 'rendezvous'}", rank=rank, world_size=processes)
     mesh = init_device_mesh("cpu", (processes,))
-    placements = {"rows": (Shard(0),), "columns": (Shard(1),), "whole": (Replicate(),), "plain": None}
-    shapes = {"rows": (6, 3), "columns": (2, 5), "whole": (3,), "plain": (2,)}
-    for name, make in OPTIMIZERS.items():
-        check(name, make(), mesh, placements, shapes)
+    for name, settings in SETTINGS.items():
+        for setting, hyper in settings.items():
+            check(f"{name}/{setting}", build(name, hyper), mesh)
     dist.barrier()
     dist.destroy_process_group()
     print("placements kept")
 
 
-def check(name: str, tx: Any, mesh: Any, placements: Any, shapes: Any) -> None:
+def build(name: str, hyper: Any) -> Any:
+    """Return the transformation, without masks, which are written for another tree."""
+    made = {key: x.for_uniopt if isinstance(x, Written) else x for key, x in hyper.items()}
+    made |= {key: True for key in inspect.signature(getattr(uniopt, name)).parameters if key.endswith("mask")}
+    return getattr(uniopt, name)(**made)
+
+
+def check(name: str, tx: Any, mesh: Any) -> None:
     generator = torch.Generator().manual_seed(1)
 
     def draw() -> dict[str, torch.Tensor]:
-        return {key: torch.randn(shape, generator=generator) for key, shape in shapes.items()}
+        return {key: torch.randn(shape, generator=generator) for key, shape in SHAPES.items()}
 
     def distribute(tree: Any) -> Any:
-        return {k: x if placements[k] is None else distribute_tensor(x, mesh, placements[k]) for k, x in tree.items()}
+        return {k: x if PLACEMENTS[k] is None else distribute_tensor(x, mesh, PLACEMENTS[k]) for k, x in tree.items()}
 
     plain = draw()
     params = distribute(plain)
     state, plain_state = tx.init(params), tx.init(plain)
-    for _ in range(3):
-        grads = draw()
-        updates, state = tx.update(distribute(grads), state, params)
-        plain_updates, plain_state = tx.update(grads, plain_state, plain)
+    for step in range(3):
+        grads, value = draw(), torch.tensor(2.0)
+        updates, state = tx.update(distribute(grads), state, params, value=value)
+        plain_updates, plain_state = tx.update(grads, plain_state, plain, value=value)
         params, plain = uniopt.apply_updates(params, updates), uniopt.apply_updates(plain, plain_updates)
-        for tree in (updates, params, *slots(state)):
-            for key, x in tree.items():
-                assert (x.placements if isinstance(x, DTensor) else None) == placements[key], f"{name}: {key}"
-        for found, expected in ((params, plain), *zip(slots(state), slots(plain_state), strict=True)):
-            for key, x in found.items():
-                whole = x.full_tensor() if isinstance(x, DTensor) else x
-                worst = float(torch.max(torch.abs(whole - expected[key])))
-                assert worst <= 1e-6, f"{name}: {key} differs by {worst}"
+        found, expected = (
+            dict(uniopt.tree.leaves_with_paths(tree, f"{name}, step {step}: "))
+            for tree in ((updates, params, state), (plain_updates, plain, plain_state))
+        )
+        assert found.keys() == expected.keys()
+        for path, x in found.items():
+            compare(path, x, expected[path])
 
 
-def slots(state: Any) -> list[Any]:
-    """Return the trees in a state that are like the parameters."""
-    return [tree for part in state for tree in part if isinstance(tree, dict)]
+def compare(path: str, found: Any, expected: Any) -> None:
+    """Check the numbers, and the placement of what is shaped like a parameter."""
+    for key, shape in SHAPES.items():
+        if f"['{key}']" in path and found.shape == shape:
+            assert (found.placements if isinstance(found, DTensor) else None) == PLACEMENTS[key], path
+    whole = found.full_tensor() if isinstance(found, DTensor) else found
+    assert whole.dtype == expected.dtype, path
+    # Relative to what is large: the sums of squares are.
+    worst = torch.max(torch.abs(whole.double() - expected.double())) if whole.numel() else torch.zeros(())
+    assert worst <= 1e-6 * max(1.0, float(torch.max(torch.abs(expected.double())))), f"{path} differs by {worst}"
 
 
 if __name__ == "__main__":
