@@ -36,7 +36,7 @@ class Oracles:
 
     def speaks(self, name: str, cell: Cell) -> bool:
         """Return whether an oracle has anything to say about a cell."""
-        place = (cell.backend, cell.device_name, cell.dtype, cell.mode)
+        place = (cell.case.optimizer, cell.backend, cell.device_name, cell.dtype, cell.mode)
         if name in self.absent or tolerances.bound(name, *place) is None:
             return False
         if name == "reference":
