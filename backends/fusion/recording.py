@@ -7,7 +7,7 @@ thing twice is recorded as computing it once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NoReturn
@@ -225,6 +225,15 @@ def _identity(x: Any) -> Any:
     if isinstance(x, list | tuple):
         return tuple(map(_identity, x))
     return type(x), repr(x)
+
+
+def symbols_in(args: Iterable[object]) -> Iterator[Symbol]:
+    """Yield the symbols among the arguments of an operation, which may stand in tuples."""
+    for x in args:
+        if isinstance(x, Symbol):
+            yield x
+        elif isinstance(x, tuple):
+            yield from symbols_in(x)
 
 
 _current: ContextVar[Recording] = ContextVar("recording")

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from uniopt.backends.fusion.operations import STORED, is_fusible
-from uniopt.backends.fusion.recording import Recording, Symbol
+from uniopt.backends.fusion.recording import Recording, Symbol, symbols_in
 
 REDUCTIONS = ("sum", "max", "min")
 VIEWS = ("reshape", "permute_dims", "broadcast_to", "getitem")
@@ -87,7 +87,7 @@ class _Scheduler:
             self.times[symbol] = self._time(symbol)
         self.uses: dict[Symbol, list[Symbol]] = defaultdict(list)
         for symbol in self.symbols:
-            for x in _symbols(symbol.args):
+            for x in symbols_in(symbol.args):
                 self.uses[x].append(symbol)
         # A loop's symbol gets memory of its own if anything but a loop of its shape reads it.
         self.materialized = {
@@ -119,7 +119,7 @@ class _Scheduler:
     def _time(self, symbol: Symbol) -> int:
         if symbol.op in ("input", "constant"):
             return 0
-        args = list(_symbols(symbol.args))
+        args = list(symbols_in(symbol.args))
         looped = self.in_loop(symbol)
         if not looped and not self.reduces(symbol):
             return max((self.times[x] + self.times[x] % 2 for x in args), default=0)
@@ -209,7 +209,7 @@ class _Scheduler:
                 group.stored_in[x] = memory
                 continue
             group.computed.add(x)
-            todo += _symbols(x.args)
+            todo += symbols_in(x.args)
 
     def _memory(self, x: Symbol, time: int) -> Symbol | None:
         """Return the input or symbol whose memory holds the value of `x` before the pass at `time`."""
@@ -247,12 +247,12 @@ class _Scheduler:
                 for x, memory in group.stored_in.items():
                     if memory is x:
                         readers[_root(x)].append((time, group))
-                for x in _symbols(arg for symbol in (*group.computed, *group.reductions) for arg in symbol.args):
+                for x in symbols_in(arg for symbol in (*group.computed, *group.reductions) for arg in symbol.args):
                     if x.shape == ():
                         readers[_root(x)].append((time, group))
         for symbol in self.symbols:
             if symbol.op not in ("input", *VIEWS) and not self.in_loop(symbol) and not self.reduces(symbol):
-                for x in _symbols(symbol.args):
+                for x in symbols_in(symbol.args):
                     readers[_root(x)].append((self.times[symbol], None))
         for out, written in self.written.items():
             if written % 2 == 0:
@@ -274,16 +274,8 @@ def _needed(recording: Recording, outputs: Iterable[Output]) -> list[Symbol]:
         x = todo.pop()
         if x not in needed:
             needed.add(x)
-            todo += _symbols(x.args)
+            todo += symbols_in(x.args)
     return [x for x in recording.symbols if x in needed]
-
-
-def _symbols(args: Iterable[object]) -> Iterable[Symbol]:
-    for x in args:
-        if isinstance(x, Symbol):
-            yield x
-        elif isinstance(x, tuple):
-            yield from _symbols(x)
 
 
 def _root(x: Symbol) -> Symbol:

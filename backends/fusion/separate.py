@@ -6,10 +6,10 @@ depends on one gradient and its parameter at most.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from uniopt.backends.fusion.recording import Symbol
+from uniopt.backends.fusion.recording import Symbol, symbols_in
 from uniopt.backends.fusion.schedule import REDUCTIONS, VIEWS, Group, Output, Schedule
 
 
@@ -49,7 +49,7 @@ def separate(
     needs: dict[Symbol, int] = {}  # which gradients or parameters, as bits
     reads: dict[Symbol, int] = {}  # which other inputs, as bits
     for symbol in symbols:
-        args = [x for x in _flat(symbol.args) if x in needs]
+        args = [x for x in symbols_in(symbol.args) if x in needs]
         needs[symbol] = own.get(symbol, 0) | _union(needs[x] for x in args)
         reads[symbol] = inputs.get(symbol, 0) | _union(reads[x] for x in args)
     targets: dict[Symbol, list[Symbol]] = {g: [] for g in gradients}
@@ -88,11 +88,3 @@ def _union(bits: Iterable[int]) -> int:
     for x in bits:
         result |= x
     return result
-
-
-def _flat(args: Iterable[object]) -> Iterator[Symbol]:
-    for x in args:
-        if isinstance(x, Symbol):
-            yield x
-        elif isinstance(x, tuple):
-            yield from _flat(x)

@@ -1,0 +1,111 @@
+"""A turn between two passes, for a device: numbers are computed by kernels of one element, the rest by the library."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+
+from uniopt.backends.fusion.cuda_arithmetic import TRANSCENDENTAL
+from uniopt.backends.fusion.library import Calls
+from uniopt.backends.fusion.operations import FLOATS, STORED, is_fusible
+from uniopt.backends.fusion.recording import Symbol, symbols_in
+from uniopt.backends.fusion.schedule import Group, Turn
+from uniopt.backends.fusion.segment import Loop, Wave
+
+
+def cut(turn: Turn, reduced: Collection[Symbol], part_of: Mapping[Symbol, int]) -> list[Wave | Calls]:
+    """Return the turn as waves of loops over one element, and calls of the library between them.
+
+    Parameters
+    ----------
+    turn
+        What is to be computed.
+    reduced
+        The symbols that loops have computed as reductions.
+    part_of
+        For inputs that are written to, the position of the gradient without which they are not.
+    """
+    levels: dict[Symbol, int] = {}  # numbers at even ones, calls at odd ones
+    for x in turn.symbols:
+        if x not in reduced and not is_constant(x):
+            first = max((levels[y] for y in symbols_in(x.args) if y in levels), default=0)
+            levels[x] = first + (first % 2 if _is_number(x) else (first + 1) % 2)
+    found: list[Wave | Calls] = []
+    for level in range(max(levels.values(), default=-1) + 1):
+        symbols = [x for x, n in levels.items() if n == level]
+        if level % 2:
+            found.append(Calls(symbols, []))
+        elif symbols:
+            found.append([Loop(_numbers(component), -1) for component in _components(symbols)])
+    # Copies come last, in one loop for each part: it reads all that it needs before it writes.
+    copies = defaultdict(list)
+    calls = []
+    for out in turn.copies:
+        part = part_of.get(out.target, -1)
+        if out.symbol.shape == () and out.symbol.dtype in STORED:
+            copies[part].append(out)
+        elif 0 not in out.symbol.shape:
+            calls.append((out, part))
+    if copies:
+        wave = []
+        for part, outs in copies.items():
+            sources = {out.symbol: out.symbol for out in outs if not is_constant(out.symbol)}
+            stores = [(out.symbol, out.target) for out in outs]
+            wave.append(Loop(Group((), stores, stored_in=sources), part))
+        found.append(wave)
+    if calls:
+        found.append(Calls([], calls))
+    return found
+
+
+def keep_numbers(steps: Iterable[Wave | Calls]) -> None:
+    """Give those numbers memory that anything but their own loop reads."""
+    steps = list(steps)
+    read: set[Symbol] = set()
+    for step in steps:
+        if isinstance(step, Calls):
+            read.update(*(symbols_in(x.args) for x in step.symbols), (out.symbol for out, _ in step.copies))
+            continue
+        for loop in step:
+            read.update(loop.group.stored_in)
+            if loop.group.shape != ():
+                read.update(*(symbols_in(x.args) for x in (*loop.group.computed, *loop.group.reductions)))
+    for step in steps:
+        for loop in [] if isinstance(step, Calls) else step:
+            if loop.group.shape == ():
+                loop.group.stores += [(x, x) for x in sorted(loop.group.computed & read, key=lambda x: x.index)]
+
+
+def is_constant(x: Symbol) -> bool:
+    """Return whether a symbol is a number that is known already."""
+    return x.op == "constant" and x.shape == ()
+
+
+def _is_number(x: Symbol) -> bool:
+    """Return whether a kernel can compute a symbol as a number."""
+    args = list(symbols_in(x.args))
+    if x.shape != () or any(y.shape != () or y.dtype not in STORED for y in args):
+        return False
+    return is_fusible(x) or (x.op in TRANSCENDENTAL and {y.dtype for y in args} <= {*FLOATS})
+
+
+def _components(symbols: Iterable[Symbol]) -> list[list[Symbol]]:
+    """Return symbols in lists that do not depend on each other: the numbers of different leaves share a kernel."""
+    home: dict[Symbol, list[Symbol]] = {}
+    for x in symbols:
+        near = list({id(home[y]): home[y] for y in symbols_in(x.args) if y in home}.values())
+        largest = max(near, key=len, default=[])
+        for other in near:
+            if other is not largest:
+                largest += other
+                home |= dict.fromkeys(other, largest)
+        largest.append(x)
+        home[x] = largest
+    return list({id(component): component for component in home.values()}.values())
+
+
+def _numbers(component: list[Symbol]) -> Group:
+    """Return the loop over one element that computes numbers."""
+    computed = set(component)
+    read = {y for x in component for y in symbols_in(x.args) if y not in computed and not is_constant(y)}
+    return Group((), computed=computed, stored_in={y: y for y in read})
