@@ -51,6 +51,7 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "adabelief": {**_ADAM_LIKE, "nesterov": {**RATE, "nesterov": True, "eps": 0.125}},
     "adadelta": {
         "default": {"learning_rate": 8.0},
+        "without_rate": {},
         "decay": {"learning_rate": 1.0, "rho": 0.5, "eps": 0.125, "weight_decay": 0.25},
         "masked": {**FALLING, "weight_decay": 0.5, "weight_decay_mask": MASK},
     },
@@ -81,7 +82,7 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
         "schedule": {**FALLING, "initial_accumulator_value": 0.0},
         "bare": {**RATE, "initial_accumulator_value": 0.0, "eps": 0.0},
     },
-    "adam": {**_ADAM, "nesterov": {**RATE, "nesterov": True}},
+    "adam": {**_ADAM, "nesterov": {**RATE, "nesterov": True}, "no_momentum": {**RATE, "b1": 0.0, "nesterov": True}},
     "adamw": {**_DECAY, "nesterov": {**RATE, "nesterov": True, "weight_decay": 0.125}},
     "adamax": {"default": RATE, "momenta": {**RATE, "b1": 0.5, "b2": 0.75, "eps": 0.125}, "schedule": FALLING},
     "adamaxw": {
