@@ -99,10 +99,10 @@ def _expression(symbol: Symbol, name: Callable[[Any], str]) -> str:
 def _bfloat16(symbol: Symbol, name: Callable[[Any], str]) -> str:
     """Return the expression where bfloat16 occurs, which the host holds as its bits in uint16."""
     (x, *rest) = symbol.args
-    if symbol.op == "astype" and symbol.dtype == "float32":
-        return f"widen({name(x)})"
-    if symbol.op == "astype" and x.dtype == "float32":
+    if symbol.op == "astype" and symbol.dtype == "bfloat16":
         return f"narrow({name(x)})"
+    if symbol.op == "astype":
+        return f"np.asarray(widen({name(x)}), dtype={symbol.dtype!r}){'[()]' if symbol.shape == () else ''}"
     if symbol.op in ("reshape", "permute_dims", "broadcast_to"):
         return f"xp.{symbol.op}({name(x)}, {name(rest[0])})"
     raise NotRecordable(f"{symbol.op} of bfloat16")

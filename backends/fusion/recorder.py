@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from uniopt.backends.fusion.namespace import Namespace, operand
+from uniopt.backends.fusion.functions import operand
+from uniopt.backends.fusion.namespace import Namespace
 from uniopt.backends.fusion.recording import Symbol, current
 from uniopt.backends.standard import StandardBackend
 

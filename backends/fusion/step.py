@@ -67,9 +67,10 @@ class FusedStep:
         with self._lock:
             bound = self._bound
             if bound is None or not bound.run(kept, targets):
-                bound = self._bind(kept, targets)
-                if isinstance(bound, NotRecordable):
-                    return self._give_up(bound, kept, donated)
+                found = self._bind(kept, targets)
+                if isinstance(found, NotRecordable):
+                    return self._give_up(found, kept, donated)
+                bound = found
                 bound.run(kept, targets)
         self._memory.written(bound.targets)
         return targets if bound.targets is bound.given else bound.results()
@@ -136,8 +137,8 @@ class FusedStep:
         self._eager = eager
         if not isinstance(why, _NeedsWhole):
             warnings.warn(
-                f"A compiled step runs operation by operation: {why}{_line(why)}. Steps are compiled that run on the CPU "
-                "and are written in the functions of the Array API standard, without Python branches on arrays.",
+                f"A compiled step runs operation by operation: {why}{_line(why)}. Steps are compiled that run on the "
+                "CPU and are written in the functions of the Array API standard, without Python branches on arrays.",
                 EagerStepWarning,
                 stacklevel=_callers_level(),
             )

@@ -1,0 +1,219 @@
+"""Rules that nobody here wrote: by the rules of a rule they compile without a word, and have eager NumPy's results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from uniopt.backends import registry
+
+import uniopt
+from tests.fusion.walks import assert_same_bits, compiled, copied, eager, in_torch, normal, tensor
+
+
+class Slots(NamedTuple):
+    count: Any
+    m: Any
+    n: Any
+
+
+def init(xp: Any, p: Any) -> dict[str, Any]:
+    return {"m": 0.5 * p, "n": xp.astype(xp.zeros_like(p), xp.int32)}
+
+
+Rule = Callable[..., Any]
+
+# Every element by itself: the same bits.
+ELEMENTWISE: dict[str, Rule] = {
+    "powers": lambda xp, g, s: (xp.pow(xp.abs(g), 0.75) + g**3 - xp.abs(s.m) ** -0.5 + (g * g + 1) ** 0.5, s),
+    "a power of a number": lambda xp, g, s: (g + 0.5**s.m, s),
+    "exponentials": lambda xp, g, s: (xp.exp(g) - xp.expm1(g) + xp.log(xp.abs(g) + 1) * xp.log1p(xp.abs(s.m)), s),
+    "logarithms": lambda xp, g, s: (xp.log2(xp.abs(g) + 1) + xp.log10(xp.abs(g) + 2) + xp.logaddexp(g, s.m), s),
+    "trigonometry": lambda xp, g, s: (xp.sin(g) + xp.cos(s.m) * xp.tan(g) + xp.atan2(g, s.m) + xp.hypot(g, s.m), s),
+    "hyperbolas": lambda xp, g, s: (xp.tanh(g) + xp.sinh(s.m) - xp.asinh(g) + xp.acosh(xp.cosh(g)), s),
+    "inverses": lambda xp, g, s: (xp.atan(g) + xp.asin(xp.tanh(g)) + xp.acos(xp.tanh(g)) + xp.reciprocal(g + 9), s),
+    "clip": lambda xp, g, s: (xp.clip(g, -0.5, 0.25) + xp.clip(s.m, min=0.0) - xp.clip(g, max=0.5), s),
+    "clip by arrays": lambda xp, g, s: (xp.clip(g, -xp.abs(s.m), xp.abs(s.m)), s),
+    "where": lambda xp, g, s: (xp.where((g > 0) & (s.m <= 0.25) | xp.isnan(g), -g, xp.where(g == s.m, 0.5, s.m)), s),
+    "where of numbers": lambda xp, g, s: (xp.where(g < 0, xp.ones_like(g), 2.0) * g, s),
+    "logic": lambda xp, g, s: (
+        xp.astype(xp.logical_xor(g > 0, s.m >= 0) & ~(g != s.m) | xp.logical_not(xp.isfinite(g)), g.dtype),
+        s,
+    ),
+    "rounding": lambda xp, g, s: (xp.floor(4 * g) + xp.ceil(s.m) - xp.round(8 * g) + xp.trunc(3 * g) + xp.sign(g), s),
+    "signs": lambda xp, g, s: (xp.copysign(s.m, g) + xp.where(xp.signbit(g), 1.0, xp.positive(g)) - abs(g), s),
+    "divisions": lambda xp, g, s: (g % 0.375 + g // 0.25 + xp.remainder(s.m, xp.abs(g) + 0.1) + 1 / (g + 9), s),
+    "neighbours": lambda xp, g, s: (xp.nextafter(g, s.m) * xp.finfo(g.dtype).eps + xp.finfo(g.dtype).smallest_normal, s),
+    "counters": lambda xp, g, s: (
+        g / (1 + s.n),
+        s._replace(n=xp.where(g > 0, s.n + 1, s.n * 3 % 7 - (s.n << 1) // 5), m=s.m * xp.astype(s.n & 1, g.dtype)),
+    ),
+    "integers of 64 bits": lambda xp, g, s: (
+        g * xp.astype(xp.astype(s.n, xp.int64) + 2**40 > 2**40, g.dtype),
+        s._replace(n=xp.astype((xp.astype(s.n, xp.int64) + 2**31 + 5) % 1000, xp.int32)),
+    ),
+    "another precision": lambda xp, g, s: (xp.astype(xp.astype(g, xp.float64) / 3, g.dtype) * s.m, s),
+    "constants": lambda xp, g, s: (g * math.pi + xp.pi * s.m - xp.e + xp.full_like(g, 0.1) * xp.asarray(0.25), s),
+    "infinities": lambda xp, g, s: (xp.minimum(g, xp.inf) + xp.maximum(s.m, -xp.inf) + xp.where(g > 9, xp.nan, g), s),
+    "nothing": lambda xp, g, s: (xp.zeros_like(g), s),
+    "the state as it was": lambda xp, g, s: (s.m, s),
+    "the state exchanged": lambda xp, g, s: (s.m, s._replace(m=g)),
+    "the same thing twice": lambda xp, g, s: (g * g + g * g, s._replace(m=g * g)),
+    "views": lambda xp, g, s: (xp.reshape(xp.reshape(g, (-1,)), g.shape) + xp.permute_dims(g, tuple(range(g.ndim))), s),
+    "transposed": lambda xp, g, s: (g + (g.mT).mT if g.ndim > 1 else g, s),
+    "flipped": lambda xp, g, s: (g - xp.flip(s.m), s),
+    "slices": lambda xp, g, s: (g - g[..., :1] + s.m[..., -1:] if g.ndim else g, s),
+    "extrema": lambda xp, g, s: (g - xp.max(g) + xp.min(s.m), s),
+    "extrema of an axis": lambda xp, g, s: (g - xp.max(g, axis=-1, keepdims=True) if g.ndim else g, s),
+    "any and all": lambda xp, g, s: (xp.where(xp.any(g > 2) | xp.all(s.m > -1, axis=-1, keepdims=True), g, -g), s)
+    if g.ndim
+    else (g, s),
+    "counts of elements": lambda xp, g, s: (g * xp.astype(xp.sum(xp.astype(g > 0, xp.int32)), g.dtype), s),
+    "sorted": lambda xp, g, s: (xp.sort(g, axis=-1) + xp.astype(xp.argsort(s.m, axis=-1), g.dtype) if g.ndim else g, s),
+    "positions": lambda xp, g, s: (g + xp.astype(xp.argmax(g), g.dtype), s),
+    "moved elements": lambda xp, g, s: (xp.roll(g, 1) + xp.squeeze(xp.expand_dims(xp.tril(g) if g.ndim > 1 else g, axis=0), axis=0), s),
+    "joined": lambda xp, g, s: (xp.concat([g[..., 1:], g[..., :1]], axis=-1) if g.ndim else g, s),
+    "taken": lambda xp, g, s: (xp.take(g, xp.zeros_like(xp.arange(g.shape[-1])), axis=-1) if g.ndim else g, s),
+}  # fmt: skip
+
+# An element depends on others: within 2 ulp of the leaf's largest value.
+REDUCING: dict[str, Rule] = {
+    "a norm": lambda xp, g, s: (g / (1 + xp.sqrt(xp.sum(g * g))), s),
+    "sums over axes": lambda xp, g, s: (g - xp.mean(g, axis=-1, keepdims=True) * xp.sum(g, axis=0) if g.ndim else g, s),
+    "centred": lambda xp, g, s: ((g - xp.mean(g)) / xp.sqrt(xp.mean((g - xp.mean(g)) ** 2) + 1), s),
+    "a deviation": lambda xp, g, s: (g / (xp.std(g) + 1) + xp.var(g, axis=0), s) if g.ndim else (g, s),
+    "a product": lambda xp, g, s: (g * xp.prod(xp.tanh(s.m)), s),
+    "a norm of a norm": lambda xp, g, s: (g / (1 + xp.sum((g / (1 + xp.sum(g * g))) ** 2)), s._replace(m=g * xp.sum(s.m))),
+    "a running sum": lambda xp, g, s: (xp.cumulative_sum(g, axis=-1) if g.ndim else g, s),
+    "a matrix product": lambda xp, g, s: (g @ (g.mT @ s.m) if g.ndim == 2 else g, s),
+    "a dot product": lambda xp, g, s: (g * xp.vecdot(g, s.m)[..., None] if g.ndim else g, s),
+    "a softmax": lambda xp, g, s: (xp.exp(g - xp.max(g)) / xp.sum(xp.exp(g - xp.max(g))), s),
+}  # fmt: skip
+
+
+def tree_of(make: Any) -> Any:
+    return {"matrix": make(9, 7).T, "scalar": make(), "vector": [make(37), make(1)], "empty": make(0, 4)}
+
+
+def transformation(rule: Rule) -> uniopt.GradientTransformation:
+    def named(xp: Any, g: Any, s: Any) -> Any:
+        update, after = rule(xp, g, s)
+        return -0.125 * update, after
+
+    return uniopt.leafwise(Slots, init, named)
+
+
+def walks(tx: uniopt.GradientTransformation, seed: str, dtype: str, steps: int = 4) -> Any:
+    make = normal(seed, dtype)
+    params, stream = tree_of(make), [tree_of(make) for _ in range(steps)]
+    yield from zip(
+        eager(tx, copied(params), stream, steps),
+        compiled(tx, copied(params), stream, steps),
+        compiled(tx, in_torch(params), [in_torch(g) for g in stream], steps),
+        strict=True,
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_elementwise(name: str, dtype: str) -> None:
+    for k, (expected, by_numpy, by_torch) in enumerate(walks(transformation(ELEMENTWISE[name]), name, dtype)):
+        assert_same_bits(by_numpy, expected, f"NumPy, step {k}")
+        assert_same_bits(by_torch, expected, f"torch, step {k}")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", REDUCING)
+def test_reducing(name: str, dtype: str) -> None:
+    for k, (expected, by_numpy, by_torch) in enumerate(walks(transformation(REDUCING[name]), name, dtype, steps=1)):
+        assert_same_bits(by_torch, by_numpy, f"torch, step {k}")
+        for x, (path, y) in zip(uniopt.tree.leaves(by_numpy), uniopt.tree.leaves_with_paths(expected, ""), strict=True):
+            unit = np.spacing(np.max(np.abs(y), initial=1.0).astype(y.dtype))
+            assert np.max(np.abs(x - y), initial=0) <= 2 * unit, f"step {k}: {path}"
+
+
+def test_a_numpy_scalar_has_a_precision_of_its_own() -> None:
+    """NumPy computes with np.float64(0.1) in float64, and with 0.1 in the array's dtype."""
+    tx = transformation(lambda xp, g, s: (xp.astype(g * np.float64(0.1), g.dtype) + np.float32(0.1), s))
+    for k, (expected, found, _) in enumerate(walks(tx, "scalars", "float32")):
+        assert_same_bits(found, expected, f"step {k}")
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_an_array_that_the_rule_holds(library: str) -> None:
+    make = normal("held", "float32")
+    held, params, grads = make(37), [make(37)], [make(37)]
+
+    def rule(xp: Any, g: Any, s: Any) -> Any:
+        return g * (tensor(held) if library == "torch" else held), s
+
+    tx = uniopt.leafwise(uniopt.EmptyState, None, rule)
+    start = in_torch(params) if library == "torch" else copied(params)
+    found = uniopt.compile(tx)(in_torch(grads) if library == "torch" else grads, tx.init(start), start)
+    assert_same_bits(found[0], [params[0] + grads[0] * held], "the step")
+
+
+# More than one leaf at a time
+
+
+def _clip_by_global_norm(updates: Any, params: Any) -> Any:
+    leaves = [g for g in uniopt.tree.leaves(updates) if 0 not in g.shape]
+    xp = registry.backend_of(leaves[0]).xp
+    norm = xp.sqrt(sum(xp.sum(g * g) for g in leaves))
+    return uniopt.tree.map(lambda g: g / xp.maximum(norm, 1.0), updates)
+
+
+def _centralize(updates: Any, params: Any) -> Any:
+    def centre(g: Any) -> Any:
+        xp = registry.backend_of(g).xp
+        return g - xp.mean(g, axis=tuple(range(1, g.ndim)), keepdims=True) if g.ndim > 1 and g.size else g
+
+    return uniopt.tree.map(centre, updates)
+
+
+def _of_parameters(updates: Any, params: Any) -> Any:
+    return uniopt.tree.map(lambda g, p: g + 0.5 * p, updates, params)
+
+
+@pytest.mark.parametrize(("f", "units"), [(_clip_by_global_norm, 2), (_centralize, 2), (_of_parameters, 0)])
+def test_functions_of_trees(f: Any, units: int) -> None:
+    tx = uniopt.chain(uniopt.stateless(f), uniopt.sgd(0.5, momentum=0.75))
+    (expected, by_numpy, by_torch) = next(walks(tx, "trees", "float32", steps=1))
+    assert_same_bits(by_torch, by_numpy, "torch")
+    for x, y in zip(uniopt.tree.leaves(by_numpy), uniopt.tree.leaves(expected), strict=True):
+        assert np.max(np.abs(x - y), initial=0) <= units * np.spacing(np.max(np.abs(y), initial=1.0).astype(y.dtype))
+
+
+def test_a_pair_of_functions_with_a_state_of_its_own() -> None:
+    """Lookahead: slow weights, a counter, and two kinds of steps that `where` chooses from."""
+
+    def make_init(params: Any) -> Any:
+        return {"count": np.asarray(0, np.int32), "slow": uniopt.tree.map(np.array, params), "nested": [(np.ones(2),)]}
+
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+        xp = registry.backend_of(state["count"]).xp
+        count = state["count"] + 1
+        synchronize = count % 3 == 0
+
+        def slower(slow: Any, p: Any, g: Any) -> Any:
+            return xp.where(synchronize, slow + 0.5 * (p - 0.125 * g - slow), slow)
+
+        slow = uniopt.tree.map(slower, state["slow"], params, updates)
+
+        def step(g: Any, p: Any, s: Any) -> Any:
+            return xp.where(synchronize, s - p, -0.125 * g)
+
+        changes = uniopt.tree.map(step, updates, params, slow)
+        return changes, {"count": xp.astype(count, xp.int32), "slow": slow, "nested": state["nested"]}
+
+    tx = uniopt.GradientTransformation(make_init, update)
+    make = normal("lookahead", "float64")
+    params, stream = tree_of(make), [tree_of(make) for _ in range(7)]
+    for k, (expected, found) in enumerate(
+        zip(eager(tx, copied(params), stream, 7), compiled(tx, copied(params), stream, 7), strict=True)
+    ):
+        assert_same_bits(found, expected, f"step {k}")
+    assert found[1]["count"] == 7
