@@ -1,0 +1,93 @@
+"""Every optimizer and transformation that uniopt exports is recorded: a fallback to eager steps is a failure."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+from uniopt.conformance.settings import SETTINGS
+
+import uniopt
+from tests.fusion.walks import assert_same_bits, compiled, copied, eager, gradients, in_torch, normal, odd_tree
+
+SUMS = {"clip_by_block_rms", "scale_by_factored_rms", "scale_by_muon", "scale_by_novograd", "scale_by_param_block_rms"}
+SUMS |= {"scale_by_polyak", "scale_by_trust_ratio"}
+MATRIX = {"empty": False, "kernel": False, "matrix": True, "scalar": False, "vector": (False, False)}
+MADE_OF = {  # what a transformation is called with, where its defaults do not do
+    "chain": lambda: uniopt.chain(uniopt.trace(0.5), uniopt.scale(-0.5)),
+    "named_chain": lambda: uniopt.named_chain(("trace", uniopt.trace(0.5)), ("scale", uniopt.scale(-0.5))),
+    "leafwise": lambda: uniopt.leafwise(uniopt.EmptyState, None, lambda xp, g, s: (-g, s)),
+    "add_decayed_weights": lambda: uniopt.add_decayed_weights(uniopt.linear_schedule(0.5, 0.0, 5)),
+    "add_noise": lambda: uniopt.add_noise(0.25, 0.5, 3),
+    "clip_by_block_rms": lambda: uniopt.clip_by_block_rms(0.5),
+    "ema": lambda: uniopt.ema(0.5),
+    "masked": lambda: uniopt.masked(uniopt.adamw(0.125), {"empty": True, "kernel": False, "matrix": True, "scalar": False, "vector": (True, False)}),
+    "partition": lambda: uniopt.partition(
+        {"a": uniopt.adam(0.125), "b": uniopt.sgd(0.25, momentum=0.5)},
+        {"empty": "a", "kernel": "b", "matrix": "b", "scalar": "a", "vector": ("a", "b")},
+    ),
+    "scale": lambda: uniopt.scale(-0.125),
+    "scale_by_factored_rms": lambda: uniopt.scale_by_factored_rms(min_dim_size_to_factor=2),
+    "scale_by_learning_rate": lambda: uniopt.scale_by_learning_rate(uniopt.cosine_decay_schedule(0.5, 5)),
+    "scale_by_muon": lambda: uniopt.masked(uniopt.scale_by_muon(), MATRIX),
+    "scale_by_shape": lambda: uniopt.masked(uniopt.scale_by_shape(), MATRIX),
+    "scale_by_rprop": lambda: uniopt.scale_by_rprop(0.125),
+    "scale_by_schedule": lambda: uniopt.scale_by_schedule(uniopt.warmup_cosine_decay_schedule(0.0, -0.5, 2, 5)),
+    "stateless": lambda: uniopt.stateless(lambda updates, params: uniopt.tree.map(lambda g, p: g - p, updates, params)),
+    "trace": lambda: uniopt.trace(0.5, dampening=0.25),
+}  # fmt: skip
+VARIANTS = {
+    "adam, mu in bfloat16": lambda: uniopt.adam(0.125, mu_dtype="bfloat16"),
+    "adam, mu in float16": lambda: uniopt.adam(0.125, mu_dtype="float16"),
+    "adam, mu in float64": lambda: uniopt.adam(0.125, mu_dtype="float64"),
+    "lion, mu in bfloat16": lambda: uniopt.lion(0.125, mu_dtype="bfloat16"),
+    "trace in float16": lambda: uniopt.trace(0.5, accumulator_dtype="float16"),
+    "undampened trace": lambda: uniopt.trace(0.5, dampening=0.25, undampened_first_step=True),
+    "optimistic, nothing first": lambda: uniopt.scale_by_optimistic_gradient(zero_first_gradient=True),
+    "rprop, one step late": lambda: uniopt.scale_by_rprop(0.125, one_step_late=True),
+    "a mask from a function": lambda: uniopt.adamw(0.125, mask=lambda params: uniopt.tree.map(lambda p: p.ndim > 1, params)),
+    "joined schedules": lambda: uniopt.sgd(
+        uniopt.join_schedules([uniopt.linear_schedule(0.0, 0.5, 2), uniopt.constant_schedule(0.25)], [2])
+    ),
+    "a schedule of the user's own": lambda: uniopt.sgd(lambda count: 0.5 / (1 + count) ** 0.5),
+    "amsgrad in a chain": lambda: uniopt.chain(uniopt.scale_by_amsgrad(), uniopt.scale_by_learning_rate(0.125)),
+}  # fmt: skip
+
+
+def exported() -> dict[str, Any]:
+    """Return the functions that return transformations and are no optimizers of the conformance suite."""
+    found = {}
+    for name, f in list(vars(uniopt).items()):
+        if inspect.isfunction(f) and name not in SETTINGS:
+            returned = inspect.signature(f).return_annotation
+            if "GradientTransformation" in str(returned):
+                found[name] = MADE_OF.get(name, f)
+    return found
+
+
+def test_nothing_is_made_up() -> None:
+    assert MADE_OF.keys() <= exported().keys()
+    assert SUMS <= exported().keys()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", [*exported(), *VARIANTS])
+def test_transformations(name: str, dtype: str) -> None:
+    """Warnings are errors here, those of a fallback too."""
+    tx = (exported() | VARIANTS)[name]()
+    params, stream = odd_tree(normal(name, dtype)), gradients(name, dtype, 4)
+    walks = (
+        eager(tx, copied(params), stream, 4),
+        compiled(tx, copied(params), stream, 4),
+        compiled(tx, in_torch(params), [in_torch(g) for g in stream], 4),
+    )
+    for k, (expected, by_numpy, by_torch) in enumerate(zip(*walks, strict=True)):
+        assert_same_bits(by_torch, by_numpy, f"torch, step {k}")
+        if name not in SUMS:
+            assert_same_bits(by_numpy, expected, f"NumPy, step {k}")
+        else:
+            for x, y in zip(uniopt.tree.leaves(by_numpy), uniopt.tree.leaves(expected), strict=True):
+                tolerance = 1e-5 if y.dtype == np.float32 else 2**-7
+                np.testing.assert_allclose(x.astype(np.float64), y.astype(np.float64), rtol=tolerance, atol=tolerance)
