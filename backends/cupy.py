@@ -2,11 +2,171 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache, partial
 from typing import Any
 
+import array_api_compat.cupy as xp
 import cupy
+import numpy as np
+from cupy.cuda import nvrtc
 from uniopt.backends.dtypes import dtype_name
+from uniopt.backends.fusion import cache as disk
+from uniopt.backends.fusion.cuda import OPTIONS, THREADS
+from uniopt.backends.fusion.device import DeviceProgram
+from uniopt.backends.fusion.memory import extent, repeats
 from uniopt.backends.standard import StandardBackend
+
+
+class CupyMemory:
+    """Arrays in the memory of one device, as compiled steps see them."""
+
+    pinned = True
+    sharded = False
+
+    def __init__(self, device: Any) -> None:
+        self._device = device
+
+    def holds(self, x: Any) -> bool:
+        return isinstance(x, cupy.ndarray)
+
+    def out_of_reach(self, x: Any) -> str | None:
+        if not isinstance(x, cupy.ndarray):
+            return f"an array of type {type(x).__name__} among CuPy's"
+        return None if x.device == self._device else f"arrays on several devices, {self._device} and {x.device}"
+
+    def signatures(self, arrays: list[Any]) -> Any:
+        return tuple([(x.shape, x.strides, x.dtype) for x in arrays])
+
+    def shape(self, x: Any) -> tuple[int, ...]:
+        return tuple(x.shape)
+
+    def dtype(self, x: Any) -> str:
+        return dtype_name(x.dtype)
+
+    def strides(self, x: Any) -> tuple[int, ...]:
+        return tuple(x.strides)
+
+    def addresses(self, arrays: list[Any]) -> list[int]:
+        return [x.data.ptr for x in arrays]
+
+    def extent(self, x: Any) -> tuple[int, int]:
+        return extent(x.data.ptr, x.shape, x.strides, x.itemsize)
+
+    def view(self, x: Any) -> Any:
+        return x.view(cupy.uint16) if dtype_name(x.dtype) == "bfloat16" else x
+
+    def copy(self, x: Any) -> Any:
+        return x.copy(order="K")
+
+    def assign(self, x: Any, value: Any) -> None:
+        x[...] = value
+
+    def refusal(self, x: Any) -> str | None:
+        return "has elements that share memory (it was broadcast)" if repeats(x.shape, x.strides) else None
+
+    def written(self, arrays: Iterable[Any]) -> None:
+        pass
+
+    def threads(self) -> int:
+        return 1
+
+
+class CupyDevice:
+    """A CUDA device, for programs; the one that is current when they run."""
+
+    xp = xp
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Callable[[int, int, int], None]] = {}
+
+    def load(self, source: str) -> Callable[[int, int, int], None]:
+        if source not in self._loaded:
+            self._loaded[source] = _function(source)
+        return self._loaded[source]
+
+    def empty(self, size: int) -> Any:
+        return cupy.empty(size, dtype=cupy.uint8)
+
+    def upload(self, x: np.ndarray[Any, Any]) -> Any:
+        return cupy.array(x)  # by way of page-locked memory, without waiting
+
+    def address(self, x: Any) -> int:
+        return int(x.data.ptr)
+
+    def queue(self) -> int:
+        return int(cupy.cuda.get_current_stream().ptr)
+
+
+@cache
+def programs_on(index: int) -> partial[DeviceProgram]:
+    """Return what makes programs for the device of that number, which keep the kernels that are loaded on it."""
+    return partial(DeviceProgram, device=CupyDevice())
+
+
+def _function(source: str) -> Callable[[int, int, int], None]:
+    """Return a kernel, loaded on the current device."""
+    capability = cupy.cuda.Device().compute_capability
+    key = hashlib.sha256(repr((source, OPTIONS, nvrtc.getVersion(), capability)).encode()).hexdigest()
+    code = disk.read(key)
+    if code is None:
+        code, _ = translate(source, capability)
+        disk.write(key, code)
+    module = cupy.cuda.function.Module()
+    module.load(code)
+    function = module.get_function("kernel")
+
+    def launch(blocks: int, table: int, chunks: int) -> None:
+        function((blocks,), (THREADS,), (np.int64(table), np.int64(chunks)))
+
+    return launch
+
+
+def translate(source: str, capability: str) -> tuple[bytes, bytes]:
+    """Return a kernel's machine code for a compute capability such as ``"90"``, and the PTX it is made of.
+
+    For a capability that the compiler does not know yet both are PTX, for the last one that it knows. No device is
+    needed, and CuPy's own compilation is of no use: it has subnormal numbers flushed to zero.
+    """
+    known = max(arch for arch in nvrtc.getSupportedArchs() if arch <= int(capability))
+    exact = known == int(capability)
+    program = nvrtc.createProgram(source, "kernel.cu", (), ())
+    try:
+        nvrtc.compileProgram(program, (*OPTIONS, f"--gpu-architecture={'sm' if exact else 'compute'}_{known}"))
+        ptx = nvrtc.getPTX(program)
+        return nvrtc.getCUBIN(program) if exact else ptx, ptx
+    except nvrtc.NVRTCError as error:
+        raise RuntimeError(
+            f"A kernel does not compile for compute capability {capability}: {error}\n"
+            f"{nvrtc.getProgramLog(program)}\n{source}"
+        ) from error
+    finally:
+        nvrtc.destroyProgram(program)
+
+
+class _Stream:
+    """Another library's stream, in the form that CuPy takes."""
+
+    def __init__(self, pointer: int) -> None:
+        self._pointer = pointer
+
+    def __cuda_stream__(self) -> tuple[int, int]:
+        return 0, self._pointer
+
+
+@contextmanager
+def stream_of(index: int, pointer: int) -> Iterator[None]:
+    """Make a device and a stream of another library's the current ones."""
+    with cupy.cuda.Device(index), cupy.cuda.Stream.from_external(_Stream(pointer)):
+        yield
+
+
+def view_of(x: Any, dtype: str | None = None) -> Any:
+    """Return another library's array as one of CuPy's that shares its memory, its bits read as a dtype."""
+    found = cupy.from_dlpack(x)
+    return found if dtype is None else found.view(dtype)
 
 
 class CupyBackend(StandardBackend):
@@ -49,3 +209,21 @@ class CupyBackend(StandardBackend):
     def to_numpy(self, x: Any) -> Any:
         host = x.astype("float32") if dtype_name(x.dtype) == "bfloat16" else x
         return cupy.asnumpy(host)
+
+    def compile_step(
+        self, step: Callable[..., list[Any]], *, donate: bool, parameters: Mapping[int, int]
+    ) -> Callable[..., list[Any]]:
+        from uniopt.backends.fusion.step import FusedStep
+
+        fused: dict[int, FusedStep] = {}
+
+        def run(kept: list[Any], donated: list[Any]) -> list[Any]:
+            arrays = (x for x in (*donated, *kept) if isinstance(x, cupy.ndarray))
+            device = next((x.device for x in arrays), cupy.cuda.Device())
+            if device.id not in fused:
+                memory, program = CupyMemory(device), programs_on(device.id)
+                fused[device.id] = FusedStep(step, memory, donate=donate, parameters=parameters, program=program)
+            with device:
+                return fused[device.id](kept, donated)
+
+        return run

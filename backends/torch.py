@@ -10,6 +10,7 @@ import array_api_compat.torch as compat
 import torch
 from uniopt.backends.dtypes import dtype_name
 from uniopt.backends.fusion.memory import repeats
+from uniopt.backends.registry import why_unavailable
 from uniopt.backends.standard import StandardBackend
 
 
@@ -59,7 +60,8 @@ class TorchMemory:
 
     def out_of_reach(self, x: Any) -> str | None:
         if x.device.type != "cpu":
-            return f"a tensor on {x.device}"
+            reason = why_unavailable("cupy") if x.device.type == "cuda" else None
+            return f"a tensor on {x.device}" + (f" ({reason})" if reason else "")
         return None if x.layout == torch.strided else f"a tensor with layout {x.layout}"
 
     def signatures(self, arrays: list[Any]) -> Any:
@@ -133,6 +135,27 @@ class ShardMemory(TorchMemory):
 
     def written(self, arrays: Iterable[Any]) -> None:
         super().written(map(_local, arrays))
+
+
+class CudaMemory(TorchMemory):
+    """Tensors in the memory of a CUDA device, which CuPy's arrays may show."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def out_of_reach(self, x: Any) -> str | None:
+        if x.device != self._device:
+            return f"tensors on several devices, {self._device} and {x.device}"
+        return None if x.layout == torch.strided else f"a tensor with layout {x.layout}"
+
+    def view(self, x: Any) -> Any:
+        from uniopt.backends.cupy import view_of
+
+        return view_of(x.detach().view(torch.int16), "uint16") if x.dtype == torch.bfloat16 else view_of(x.detach())
+
+
+class CudaShardMemory(ShardMemory, CudaMemory):
+    """DTensors on CUDA devices."""
 
 
 def _is_lazy(x: Any) -> bool:
@@ -216,16 +239,33 @@ class TorchBackend(StandardBackend):
     ) -> Callable[..., list[Any]]:
         from uniopt.backends.fusion.step import FusedStep
 
-        fused: dict[bool, FusedStep] = {}
+        made: dict[Any, Callable[..., list[Any]]] = {}
+
+        def make(sharded: bool, device: Any) -> Callable[..., list[Any]]:
+            if device is None or device.type != "cuda" or why_unavailable("cupy") is not None:
+                memory = ShardMemory() if sharded else TorchMemory()
+                return FusedStep(step, memory, donate=donate, parameters=parameters)
+            from uniopt.backends.cupy import programs_on, stream_of
+
+            memory = (CudaShardMemory if sharded else CudaMemory)(device)
+            program = programs_on(device.index)
+            fused = FusedStep(step, memory, donate=donate, parameters=parameters, program=program)
+
+            def on_stream(kept: list[Any], donated: list[Any]) -> list[Any]:
+                with stream_of(device.index, torch.cuda.current_stream(device).cuda_stream):
+                    return fused(kept, donated)
+
+            return on_stream
 
         @torch.no_grad()
         def run(kept: list[Any], donated: list[Any]) -> list[Any]:
             sharded = any(map(_is_dtensor, donated))
             kept = [x.resolve_conj().resolve_neg() if _is_lazy(x) else x for x in kept]
-            if sharded not in fused:
-                memory = ShardMemory() if sharded else TorchMemory()
-                fused[sharded] = FusedStep(step, memory, donate=donate, parameters=parameters)
-            return fused[sharded](kept, donated)
+            first = donated[0] if donated else None
+            key = sharded, _local(first).device if isinstance(first, torch.Tensor) else None
+            if key not in made:
+                made[key] = make(*key)
+            return made[key](kept, donated)
 
         return run
 
