@@ -131,6 +131,8 @@ class Symbol:
         return (self[i] for i in range(self.shape[0]))
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # a protocol that is asked for and may be missing
+            raise AttributeError(name)
         raise NotRecordable(f"the attribute .{name} of an array is outside the standard, or needs values")
 
     def item(self) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import linecache
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -167,10 +168,15 @@ def _output(result: Any, target: Symbol) -> Output:
 
 
 def _line(error: NotRecordable) -> str:
-    """Return the line that could not be recorded: the innermost one outside the recorder."""
-    frames: Sequence[traceback.FrameSummary] = traceback.extract_tb((error.__cause__ or error).__traceback__)
-    outside = [frame for frame in frames if "/fusion/" not in frame.filename.replace("\\", "/")]
-    return f" ({outside[-1].filename}:{outside[-1].lineno}: {outside[-1].line})" if outside else ""
+    """Return the line that could not be recorded: the innermost one outside the recorder and the libraries."""
+    frames = traceback.walk_tb((error.__cause__ or error).__traceback__)
+    modules = [(frame.f_globals.get("__name__", ""), frame, line) for frame, line in frames]
+    skipped = ("uniopt.backends.fusion.", "numpy.", "torch.", "array_api_compat.")
+    outside = [(frame.f_code.co_filename, line) for name, frame, line in modules if not name.startswith(skipped)]
+    if not outside:
+        return ""
+    file, line = outside[-1]
+    return f" ({file}:{line}: {linecache.getline(file, line).strip()})"
 
 
 def _callers_level() -> int:
