@@ -101,3 +101,18 @@ def test_the_dialect_of_optimistic_gradient_descent() -> None:
         ours = uniopt.dialects.optax.optimistic_gradient_descent(0.1, 0.5, 0.25)
         theirs = optax.optimistic_gradient_descent(0.1, 0.5, 0.25)
         assert trajectories(ours, theirs, scale=1.0, scalar_leaf=True) <= 1e-12
+
+
+# optax passes no extra arguments to transformations of others, and makes an array of the seed.
+@pytest.mark.parametrize("name", sorted(SETTINGS.keys() - {"polyak_sgd", "noisy_sgd"}))
+def test_optax_may_inject_the_hyperparameters(name: str) -> None:
+    constructor, params = getattr(uniopt, name), {"w": jax.numpy.ones((2, 3)), "b": jax.numpy.ones(2)}
+    static = {"adafactor": ("min_dim_size_to_factor",), "muon": ("ns_steps",)}.get(name, ())
+    injected = optax.inject_hyperparams(constructor, static_args=static)(learning_rate=0.125)
+    direct = constructor(learning_rate=0.125)
+    state, plain_state = jax.jit(injected.init)(params), direct.init(params)
+    for _ in range(2):
+        updates, state = jax.jit(injected.update)(params, state, params)
+        expected, plain_state = direct.update(params, plain_state, params)
+        for x, y in zip(jax.tree.leaves(updates), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-7)

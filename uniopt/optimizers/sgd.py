@@ -85,7 +85,8 @@ def sgd(
         raise HyperparameterError(
             "nesterov is True without momentum; expected momentum=... with it, or nesterov=False."
         )
-    if momentum is None and not (isinstance(dampening, int | float) and dampening == 0):
+    dampening = hyperparameters.decay_rate("dampening", dampening)
+    if momentum is None and isinstance(dampening, float) and dampening != 0.0:  # the value of an array is not known yet
         raise HyperparameterError(f"dampening is {dampening!r} without momentum; expected momentum=... with it, or 0.")
     dtype = hyperparameters.dtype("accumulator_dtype", accumulator_dtype)
     if momentum is None:
