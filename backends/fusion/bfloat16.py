@@ -1,4 +1,4 @@
-"""bfloat16 as its bits in uint16, for NumPy, which does not have it."""
+"""bfloat16 as its bits in uint16, for NumPy, which does not have it, and for libraries with NumPy's interface."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 
-def widen(bits: Any) -> Any:
+def widen(bits: Any, xp: Any = np) -> Any:
     """Return bfloat16 bits as float32."""
-    return (np.asarray(bits, dtype=np.uint32) << 16).view(np.float32)
+    return (xp.asarray(bits, dtype=xp.uint32) << 16).view(xp.float32)
 
 
-def narrow(x: Any) -> Any:
+def narrow(x: Any, xp: Any = np) -> Any:
     """Return float32 rounded to bfloat16, to nearest and ties to even, as bits; others go through float32."""
-    bits = np.asarray(x, dtype=np.float32).view(np.uint32)
-    rounded = ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype(np.uint16)
-    return np.where(np.isnan(x), ((bits >> 16) | 0x40).astype(np.uint16), rounded)
+    bits = xp.asarray(x, dtype=xp.float32).view(xp.uint32)
+    rounded = ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype(xp.uint16)
+    return xp.where(xp.isnan(x), ((bits >> 16) | 0x40).astype(xp.uint16), rounded)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from uniopt.backends.dtypes import itemsize
 from uniopt.backends.fusion.layout import Strides, contiguous
-from uniopt.backends.fusion.library import Calls, evaluate, number
+from uniopt.backends.fusion.library import Calls, check, evaluate, memory_dtype, number
 from uniopt.backends.fusion.memory import Memory
 from uniopt.backends.fusion.recording import Symbol
 from uniopt.backends.fusion.schedule import Schedule
@@ -52,6 +52,8 @@ class DeviceProgram:
         self._position |= {symbol: self._position[target] for symbol, target in schedule.aliases.items()}
         steps = _steps(schedule, parts, self._position)
         calls = [symbol for step in steps if isinstance(step, Calls) for symbol in step.symbols]
+        for symbol in calls:
+            check(device.xp, symbol)
         self._slots = {symbol: FIRST_SLOT + i for symbol, i in self._position.items()}
         self._strides: dict[Symbol, Strides] = {}  # of the inputs, from the first call on
         self._scratch: dict[Symbol, int] = {}
@@ -109,8 +111,7 @@ class DeviceProgram:
             return self._memory.view(arrays[self._position[symbol]])
         start = self._scratch[symbol]
         size = symbol.size * itemsize(symbol.dtype)
-        dtype = "uint16" if symbol.dtype == "bfloat16" else symbol.dtype
-        return scratch[start : start + size].view(getattr(self._device.xp, dtype)).reshape(symbol.shape)
+        return scratch[start : start + size].view(memory_dtype(self._device.xp, symbol)).reshape(symbol.shape)
 
 
 def _steps(schedule: Schedule, parts: Parts | None, position: Mapping[Symbol, int]) -> list[list[Wave] | Calls]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from uniopt.backends.fusion.bfloat16 import narrow, widen
 from uniopt.backends.fusion.recording import NotRecordable, Symbol
 from uniopt.backends.fusion.schedule import VIEWS, Output
 
@@ -26,34 +27,44 @@ class Calls:
     symbols: list[Symbol]
     copies: list[tuple[Output, int]]
 
-    def __post_init__(self) -> None:
-        for symbol in self.symbols:
-            dtypes = {symbol.dtype, *(x.dtype for x in symbol.args if isinstance(x, Symbol))}
-            if "bfloat16" in dtypes and symbol.op not in VIEWS and 0 not in symbol.shape:
-                raise NotRecordable(f"{symbol.op} of bfloat16")
+
+def check(xp: Any, symbol: Symbol) -> None:
+    """Raise NotRecordable if the library cannot compute a symbol."""
+    dtypes = {symbol.dtype, *(x.dtype for x in symbol.args if isinstance(x, Symbol))}
+    if "bfloat16" in dtypes and symbol.op not in ("constant", "astype", *VIEWS):
+        raise NotRecordable(f"{symbol.op} of bfloat16")
+    if symbol.op not in ("constant", "getitem") and not hasattr(xp, symbol.op):
+        raise NotRecordable(f"{symbol.op}, which the library does not have,")
 
 
 def evaluate(xp: Any, symbol: Symbol, value: Callable[[Any], Any]) -> Any:
     """Return the array of a symbol; `value` gives those of its arguments, bfloat16 as its bits in uint16."""
-    dtype = getattr(xp, "uint16" if symbol.dtype == "bfloat16" else symbol.dtype)
     if 0 in symbol.shape:
-        return xp.empty(symbol.shape, dtype=dtype)
+        return xp.empty(symbol.shape, dtype=memory_dtype(xp, symbol))
     args = [value(x) for x in symbol.args]
     match symbol.op:
         case "constant":
-            found = xp.full(symbol.shape, *args, dtype=dtype)
-        case "arange":
-            found = xp.arange(*args, dtype=dtype)
+            found = xp.full(symbol.shape, *args, dtype="float32" if symbol.dtype == "bfloat16" else symbol.dtype)
         case "astype":
-            found = xp.astype(*args, dtype)
+            found = widen(*args, xp) if symbol.args[0].dtype == "bfloat16" else args[0]
+        case "arange":
+            found = xp.arange(*args, dtype=symbol.dtype)
         case "getitem":
             x, key = args
             found = x[tuple(slice(*part[1:]) if isinstance(part, tuple) else part for part in key)]
         case _:
             found = getattr(xp, symbol.op)(*args, **dict(symbol.keywords))
-    return xp.asarray(found, dtype=dtype)
+    if symbol.dtype == "bfloat16" and symbol.op in ("constant", "astype"):
+        found = narrow(found, xp)
+    return xp.asarray(found, dtype=memory_dtype(xp, symbol))
 
 
 def number(constant: Symbol) -> Any:
     """Return a 0-d constant as a NumPy scalar, which keeps its dtype wherever it goes."""
-    return np.dtype(constant.dtype).type(constant.args[0])
+    (value,) = constant.args
+    return narrow(value)[()] if constant.dtype == "bfloat16" else np.dtype(constant.dtype).type(value)
+
+
+def memory_dtype(xp: Any, symbol: Symbol) -> Any:
+    """Return the library's dtype in which it holds a symbol's elements."""
+    return getattr(xp, "uint16" if symbol.dtype == "bfloat16" else symbol.dtype)

@@ -86,6 +86,8 @@ def _is_number(x: Symbol) -> bool:
     args = list(symbols_in(x.args))
     if x.shape != () or any(y.shape != () or y.dtype not in STORED for y in args):
         return False
+    if x.op == "astype":
+        return x.dtype in STORED
     return is_fusible(x) or (x.op in TRANSCENDENTAL and {y.dtype for y in args} <= {*FLOATS})
 
 
