@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import array_api_compat.cupy as xp
 import cupy
@@ -40,8 +40,13 @@ class CupyMemory:
     def signatures(self, arrays: list[Any]) -> Any:
         return tuple([(x.shape, x.strides, x.dtype) for x in arrays])
 
+    def congruent(self, kept: list[Any], given: list[Any], parameters: Mapping[int, int]) -> bool:
+        return True
+
     def shape(self, x: Any) -> tuple[int, ...]:
         return tuple(x.shape)
+
+    whole_shape = shape
 
     def dtype(self, x: Any) -> str:
         return dtype_name(x.dtype)
@@ -77,9 +82,8 @@ class CupyMemory:
 class CupyDevice:
     """A CUDA device, for programs; the one that is current when they run."""
 
-    xp = xp
-
     def __init__(self) -> None:
+        self.xp: Any = xp
         self._loaded: dict[str, Callable[[int, int, int], None]] = {}
 
     def load(self, source: str) -> Callable[[int, int, int], None]:
@@ -112,7 +116,7 @@ def _function(source: str) -> Callable[[int, int, int], None]:
     key = hashlib.sha256(repr((source, OPTIONS, nvrtc.getVersion(), capability)).encode()).hexdigest()
     code = disk.read(key)
     if code is None:
-        code, _ = translate(source, capability)
+        code = translate(source, capability).code
         disk.write(key, code)
     module = cupy.cuda.function.Module()
     module.load(code)
@@ -124,11 +128,19 @@ def _function(source: str) -> Callable[[int, int, int], None]:
     return launch
 
 
-def translate(source: str, capability: str) -> tuple[bytes, bytes]:
-    """Return a kernel's machine code for a compute capability such as ``"90"``, and the PTX it is made of.
+class Translation(NamedTuple):
+    """What the compiler makes of a kernel: code that can be loaded, the PTX that it is made of, and its remarks."""
 
-    For a capability that the compiler does not know yet both are PTX, for the last one that it knows. No device is
-    needed, and CuPy's own compilation is of no use: it has subnormal numbers flushed to zero.
+    code: bytes
+    ptx: str
+    log: str
+
+
+def translate(source: str, capability: str) -> Translation:
+    """Return a kernel compiled for a compute capability such as ``"90"``. No device is needed.
+
+    For a capability that the compiler does not know yet the code is PTX, for the last one that it knows. CuPy's own
+    compilation is of no use here: it has subnormal numbers flushed to zero.
     """
     known = max(arch for arch in nvrtc.getSupportedArchs() if arch <= int(capability))
     exact = known == int(capability)
@@ -136,7 +148,9 @@ def translate(source: str, capability: str) -> tuple[bytes, bytes]:
     try:
         nvrtc.compileProgram(program, (*OPTIONS, f"--gpu-architecture={'sm' if exact else 'compute'}_{known}"))
         ptx = nvrtc.getPTX(program)
-        return nvrtc.getCUBIN(program) if exact else ptx, ptx
+        return Translation(
+            nvrtc.getCUBIN(program) if exact else ptx, ptx.decode(), nvrtc.getProgramLog(program).strip("\0\n")
+        )
     except nvrtc.NVRTCError as error:
         raise RuntimeError(
             f"A kernel does not compile for compute capability {capability}: {error}\n"

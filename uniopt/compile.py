@@ -193,8 +193,8 @@ class _Program:
             found = None if _is_number(x) else registry.find(type(x))
             if found not in (None, self._backend):
                 raise StateError(
-                    f"{tree.paths(structure, 'state')[i]} is an array of {found.name} ({type(x).__name__}), expected an "
-                    f"array of {self._backend.name} like the parameters. Call init with these parameters."
+                    f"{tree.paths(structure, 'state')[i]} is an array of {found.name} ({type(x).__name__}), expected "
+                    f"an array of {self._backend.name} like the parameters. Call init with these parameters."
                 )
 
     def path(self, index: int) -> str:

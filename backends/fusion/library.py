@@ -46,7 +46,7 @@ def evaluate(xp: Any, symbol: Symbol, value: Callable[[Any], Any]) -> Any:
         case "constant":
             found = xp.full(symbol.shape, *args, dtype="float32" if symbol.dtype == "bfloat16" else symbol.dtype)
         case "astype":
-            found = widen(*args, xp) if symbol.args[0].dtype == "bfloat16" else args[0]
+            found = widen(args[0], xp) if symbol.args[0].dtype == "bfloat16" else args[0]
         case "arange":
             found = xp.arange(*args, dtype=symbol.dtype)
         case "getitem":

@@ -101,7 +101,7 @@ class Symbol:
     def _values(self, what: str) -> NoReturn:
         raise NotRecordable(f"{what} needs the values of an array")
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> bool:  # noqa: PLE0304  # it only raises
         self._values("a Python branch (bool)")
 
     def __float__(self) -> float:
@@ -113,7 +113,7 @@ class Symbol:
     def __complex__(self) -> complex:
         self._values("complex()")
 
-    def __index__(self) -> int:
+    def __index__(self) -> int:  # noqa: PLE0305  # it only raises
         self._values("an index")
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:

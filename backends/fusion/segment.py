@@ -132,7 +132,7 @@ class Segment:
         if queue != self._queue or missing != self._missing:  # what another queue has uploaded may not be there yet
             self._queue, self._missing = queue, missing
             self._fixed = self._upload_fixed(self._launches, missing)
-            self._host = np.empty(0)
+            self._host: np.ndarray[Any, Any] = np.empty(0)
         partials = device.empty(self._size)
         fixed = device.address(self._fixed)
         where[_CONSTANTS], where[_PARTIALS] = fixed, device.address(partials)
@@ -173,7 +173,8 @@ class Segment:
                     else:
                         self._store(group, loop.part, elements)
             kernels += [partial, total, elements]
-        launches, cells = [], []
+        launches: list[Any] = []
+        cells: list[Any] = []
         for found in kernels:
             for kernel, rows in found.items():
                 chunks = np.array([row.chunks for row in rows])

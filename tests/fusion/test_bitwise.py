@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import uniopt
 from tests.fusion.walks import (
     DTYPES,
     ELEMENTWISE,

@@ -92,7 +92,10 @@ def test_other_shapes_dtypes_and_structures_later(library: str) -> None:
         [],
     ]
     states = [tx.init(params) for params in trees]
-    mine = [(in_torch(p), in_torch(s)) if library == "torch" else (copied(p), copied(s)) for p, s in zip(trees, states, strict=True)]
+    mine = [
+        (in_torch(p), in_torch(s)) if library == "torch" else (copied(p), copied(s))
+        for p, s in zip(trees, states, strict=True)
+    ]
     for round_ in range(3):
         for i, params in enumerate(trees):
             grads = uniopt.tree.map(lambda p, k=round_: (p * (k - 1)).astype(p.dtype), params)
@@ -152,7 +155,7 @@ def test_copies(again: Any, donate: bool) -> None:
 
 
 def test_a_transformation_that_is_none() -> None:
-    with pytest.raises(uniopt.errors.HyperparameterError, match="uniopt.adam"):
+    with pytest.raises(uniopt.errors.HyperparameterError, match=r"uniopt\.adam"):
         uniopt.compile(uniopt.adam)  # type: ignore[arg-type]  # the mistake
 
 

@@ -151,7 +151,7 @@ def test_a_schedule_with_a_branch() -> None:
 
 
 def exchanged(xp: Any, g: Any, s: Any, *, p: Any) -> Any:
-    bool(xp.all(g == g))
+    bool(xp.all(g == g))  # noqa: PLR0124  # true but for NaN
     return s.m - p, s._replace(m=p)
 
 
@@ -165,7 +165,7 @@ def test_a_parameter_and_a_slot_that_change_places() -> None:
 
 def test_views_of_parameters_in_the_state() -> None:
     def rule(xp: Any, g: Any, s: Any, *, p: Any) -> Any:
-        bool(xp.all(g == g))
+        bool(xp.all(g == g))  # noqa: PLR0124  # true but for NaN
         return -g, s._replace(m=p[::-1])
 
     (params, state), _ = run(uniopt.leafwise(Slots, init, rule), [np.asarray([1.0, 2.0])], [[np.ones(2)]])
@@ -174,7 +174,7 @@ def test_views_of_parameters_in_the_state() -> None:
 
 
 def test_numpy_scalars() -> None:
-    (params, state), _ = run(uniopt.leafwise(Slots, init, number), {"a": np.float32(2.0)}, [{"a": np.float32(3.0)}] * 2)
+    (params, _), _ = run(uniopt.leafwise(Slots, init, number), {"a": np.float32(2.0)}, [{"a": np.float32(3.0)}] * 2)
     assert isinstance(params["a"], np.float32)
     assert params["a"] == 2.0 - 9.0 - 9.0
 
@@ -235,7 +235,11 @@ def test_errors_of_the_trees() -> None:
     wrong: list[tuple[Any, type[Exception], str]] = [
         (({"w": np.ones(3)}, state, params), ShapeError, r"updates\['w'\] has shape \(3,\)"),
         (({"v": np.ones(2)}, state, params), uniopt.errors.TreeStructureError, "different leaves"),
-        (({"w": np.ones(2)}, uniopt.sgd(0.1).init(params), params), uniopt.errors.StateError, "scale_by_adam was given"),
+        (
+            ({"w": np.ones(2)}, uniopt.sgd(0.1).init(params), params),
+            uniopt.errors.StateError,
+            "scale_by_adam was given",
+        ),
         (({"w": np.ones(2)}, tx.init({"w": torch.ones(2)}), params), uniopt.errors.StateError, r"state\[0\].*torch"),
         (({"w": torch.ones(2)}, state, params), uniopt.errors.MixedLibrariesError, "torch"),
         (({"w": np.ones(2)}, state, None), uniopt.errors.MissingParamsError, r"step\(grads, state, params\)"),

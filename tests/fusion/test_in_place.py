@@ -47,7 +47,9 @@ def test_the_very_arrays_are_returned(library: str, name: str) -> None:
     where = addresses((params, state))
     for _ in range(2):
         after, next_state = step(grads, state, params)
-        for found, given in zip(uniopt.tree.leaves((after, next_state)), uniopt.tree.leaves((params, state)), strict=True):
+        for found, given in zip(
+            uniopt.tree.leaves((after, next_state)), uniopt.tree.leaves((params, state)), strict=True
+        ):
             assert found is given
         params, state = after, next_state
     assert addresses((params, state)) == where
@@ -170,7 +172,7 @@ def test_tensors_made_in_inference_mode() -> None:
 @pytest.mark.filterwarnings("ignore::uniopt.errors.EagerStepWarning")
 def test_a_read_only_array_is_named_and_nothing_is_written(eager: bool) -> None:
     def rule(xp: Any, g: Any, s: Any) -> Any:
-        momentum = s.trace + (g if not eager or xp.all(g == g) else -g)
+        momentum = s.trace + (g if not eager or xp.all(g == g) else -g)  # noqa: PLR0124  # true but for NaN
         return -0.5 * momentum, s._replace(trace=momentum)
 
     tx = uniopt.leafwise(uniopt.TraceState, lambda xp, p: {"trace": xp.zeros_like(p)}, rule)
@@ -196,7 +198,7 @@ def test_an_array_whose_elements_share_memory_is_named(library: str) -> None:
     else:
         w, grads = torch.ones(3).expand(4, 3), torch.ones(4, 3)
     tx = uniopt.sgd(0.5)
-    with pytest.raises(NotWritableError, match="^params has elements that share memory"):
+    with pytest.raises(NotWritableError, match=r"^params has elements that share memory"):
         uniopt.compile(tx)(grads, tx.init(w), w)
     assert np.array_equal(in_numpy(w), np.ones((4, 3)))
 
@@ -204,7 +206,7 @@ def test_an_array_whose_elements_share_memory_is_named(library: str) -> None:
 def test_a_view_of_conjugates_is_named() -> None:
     w = torch.tensor([1 + 1j, 2 - 1j]).conj()
     tx = uniopt.sgd(0.5)
-    with pytest.raises(NotWritableError, match="^params shows the memory of another tensor, conjugated"):
+    with pytest.raises(NotWritableError, match=r"^params shows the memory of another tensor, conjugated"):
         uniopt.compile(tx)(torch.ones_like(w), tx.init(w), w)
 
 

@@ -114,10 +114,19 @@ def test_state_that_is_the_parameters(library: str) -> None:
 
 def test_float64_and_float32_leaves_in_one_buffer() -> None:
     buffer = np.zeros(1024, np.uint8)
-    params = {"a": buffer[:256].view(np.float32), "b": buffer[256:512].view(np.float64), "c": buffer[512:].view(np.float16)}
+    params = {
+        "a": buffer[:256].view(np.float32),
+        "b": buffer[256:512].view(np.float64),
+        "c": buffer[512:].view(np.float16),
+    }
     for p in params.values():
         p[...] = np.linspace(-1, 1, p.size)
-    check("numpy", "adamw", params, lambda params: {"a": params["c"][:64].astype(np.float32), "b": params["b"], "c": params["c"][::-1]})
+    check(
+        "numpy",
+        "adamw",
+        params,
+        lambda params: {"a": params["c"][:64].astype(np.float32), "b": params["b"], "c": params["c"][::-1]},
+    )
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -129,7 +138,9 @@ def test_halves_that_overlap(library: str) -> None:
     params = {"a": buffer[100:]}
 
     def array(x: Any) -> Any:
-        return in_numpy(x).view(numpy_dtype("bfloat16")).copy() if in_numpy(x).dtype == np.uint16 else in_numpy(x).copy()
+        return (
+            in_numpy(x).view(numpy_dtype("bfloat16")).copy() if in_numpy(x).dtype == np.uint16 else in_numpy(x).copy()
+        )
 
     tx = build("adamw")
     state, step = tx.init(params), uniopt.compile(tx)

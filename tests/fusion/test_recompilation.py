@@ -181,7 +181,9 @@ def test_any_pattern_of_missing_gradients(name: str, library: str) -> None:
     tx = build(name)
     stream = patterns(gradients(name, "float64", 8), 3)
     params = odd_tree(normal(name, "float64"))
-    mine, streamed = (copied(params), stream) if library == "numpy" else (in_torch(params), [in_torch(g) for g in stream])
+    mine, streamed = (
+        (copied(params), stream) if library == "numpy" else (in_torch(params), [in_torch(g) for g in stream])
+    )
     state, step = tx.init(mine), uniopt.compile(tx)
     for k, (expected, expected_state) in enumerate(eager(tx, params, stream, len(stream))):
         mine, state = step(streamed[k], state, mine, value=2.0 + (-0.75) ** k)

@@ -98,7 +98,9 @@ def exact(op: str, x: Any, axis: Any) -> Any:
     axes = tuple(range(x.ndim)) if axis is None else (axis,) if isinstance(axis, int) else axis
     moved = np.moveaxis(x, axes, range(-len(axes), 0))
     flat = moved.reshape(*moved.shape[: x.ndim - len(axes)], -1)
-    return np.broadcast_to(np.expand_dims(np.apply_along_axis(over, -1, flat), tuple(a % x.ndim for a in axes)), x.shape)
+    return np.broadcast_to(
+        np.expand_dims(np.apply_along_axis(over, -1, flat), tuple(a % x.ndim for a in axes)), x.shape
+    )
 
 
 def assert_near(op: str, x: Any, axis: Any, found: Any) -> None:

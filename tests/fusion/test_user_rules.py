@@ -46,7 +46,10 @@ ELEMENTWISE: dict[str, Rule] = {
     "rounding": lambda xp, g, s: (xp.floor(4 * g) + xp.ceil(s.m) - xp.round(8 * g) + xp.trunc(3 * g) + xp.sign(g), s),
     "signs": lambda xp, g, s: (xp.copysign(s.m, g) + xp.where(xp.signbit(g), 1.0, xp.positive(g)) - abs(g), s),
     "divisions": lambda xp, g, s: (g % 0.375 + g // 0.25 + xp.remainder(s.m, xp.abs(g) + 0.1) + 1 / (g + 9), s),
-    "neighbours": lambda xp, g, s: (xp.nextafter(g, s.m) * xp.finfo(g.dtype).eps + xp.finfo(g.dtype).smallest_normal, s),
+    "neighbours": lambda xp, g, s: (
+        xp.nextafter(g, s.m) * xp.finfo(g.dtype).eps + xp.finfo(g.dtype).smallest_normal,
+        s,
+    ),
     "counters": lambda xp, g, s: (
         g / (1 + s.n),
         s._replace(n=xp.where(g > 0, s.n + 1, s.n * 3 % 7 - (s.n << 1) // 5), m=s.m * xp.astype(s.n & 1, g.dtype)),
@@ -74,7 +77,10 @@ ELEMENTWISE: dict[str, Rule] = {
     "counts of elements": lambda xp, g, s: (g * xp.astype(xp.sum(xp.astype(g > 0, xp.int32)), g.dtype), s),
     "sorted": lambda xp, g, s: (xp.sort(g, axis=-1) + xp.astype(xp.argsort(s.m, axis=-1), g.dtype) if g.ndim else g, s),
     "positions": lambda xp, g, s: (g + xp.astype(xp.argmax(g), g.dtype), s),
-    "moved elements": lambda xp, g, s: (xp.roll(g, 1) + xp.squeeze(xp.expand_dims(xp.tril(g) if g.ndim > 1 else g, axis=0), axis=0), s),
+    "moved elements": lambda xp, g, s: (
+        xp.roll(g, 1) + xp.squeeze(xp.expand_dims(xp.tril(g) if g.ndim > 1 else g, axis=0), axis=0),
+        s,
+    ),
     "joined": lambda xp, g, s: (xp.concat([g[..., 1:], g[..., :1]], axis=-1) if g.ndim else g, s),
     "taken": lambda xp, g, s: (xp.take(g, xp.zeros_like(xp.arange(g.shape[-1])), axis=-1) if g.ndim else g, s),
 }  # fmt: skip
@@ -86,7 +92,10 @@ REDUCING: dict[str, Rule] = {
     "centred": lambda xp, g, s: ((g - xp.mean(g)) / xp.sqrt(xp.mean((g - xp.mean(g)) ** 2) + 1), s),
     "a deviation": lambda xp, g, s: (g / (xp.std(g) + 1) + xp.var(g, axis=0), s) if g.ndim else (g, s),
     "a product": lambda xp, g, s: (g * xp.prod(xp.tanh(s.m)), s),
-    "a norm of a norm": lambda xp, g, s: (g / (1 + xp.sum((g / (1 + xp.sum(g * g))) ** 2)), s._replace(m=g * xp.sum(s.m))),
+    "a norm of a norm": lambda xp, g, s: (
+        g / (1 + xp.sum((g / (1 + xp.sum(g * g))) ** 2)),
+        s._replace(m=g * xp.sum(s.m)),
+    ),
     "a running sum": lambda xp, g, s: (xp.cumulative_sum(g, axis=-1) if g.ndim else g, s),
     "a matrix product": lambda xp, g, s: (g @ (g.mT @ s.m) if g.ndim == 2 else g, s),
     "a dot product": lambda xp, g, s: (g * xp.vecdot(g, s.m)[..., None] if g.ndim else g, s),
