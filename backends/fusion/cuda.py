@@ -93,22 +93,22 @@ class _Emission:
         for part in (self._loads(), self._stores()) if loads else (self._stores(),):
             yield "  #pragma unroll"
             yield f"  for (int u = 0; u < {count}; ++u) {{"
-            yield f"    const Index i = first + u * {THREADS};"
-            yield "    if (i < stop) {"
+            yield f"    const Index element = first + u * {THREADS};"
+            yield "    if (element < stop) {"
             yield from _indented(part, 6)
             yield "    }"
             yield "  }"
         yield "}"
 
     def _loads(self) -> Iterator[str]:
-        yield from self._position(self.loaded)
+        yield from self._position(self.loaded, "element")
         for i in self.loaded:
             yield f"l{i}[u] = {self._element(i)};"
 
     def _stores(self) -> Iterator[str]:
         k = self.kernel
         loads = {i: f"l{i}[u]" for i in self.loaded}
-        yield from self._position(i for i, _ in k.stores)
+        yield from self._position((i for i, _ in k.stores), "element")
         yield from self._values(loads)
         for i, x in k.stores:
             yield f"{self._element(i)} = {self._source(x, k.operands[i].dtype, loads)};"
@@ -127,8 +127,7 @@ class _Emission:
         yield "if (result < results) {"
         yield "  #pragma unroll 4"
         yield "  for (Index m = part * piece + lane; m < stop; m += lanes) {"
-        yield "    const Index i = result * each + m;"
-        yield from _indented(self._position(self.loaded), 4)
+        yield from _indented(self._position(self.loaded, "result * each + m"), 4)
         loads = {i: f"l{i}" for i in self.loaded}
         yield from _indented((f"const {TYPES[k.operands[i].dtype]} l{i} = {self._element(i)};" for i in self.loaded), 4)
         yield from _indented(self._values(loads), 4)
@@ -149,8 +148,7 @@ class _Emission:
         yield "  }"
         yield "}"
         yield "if (lane == 0 && result < results) {"
-        yield "  const Index i = result * each;"
-        yield from _indented(self._position(r.operand for r in k.reductions))
+        yield from _indented(self._position((r.operand for r in k.reductions), "result * each"))
         for j, r in enumerate(k.reductions):
             t = TYPES[k.operands[r.operand].dtype]
             at = f"*({t} *)(p{r.operand} + part * results * sizeof({t}){self._offset(r.operand)})"
@@ -165,11 +163,12 @@ class _Emission:
 
     # Elements
 
-    def _position(self, operands: Iterable[int]) -> Iterator[str]:
-        """Write the indices of the element `i` in the loops, as far as the operands need them."""
+    def _position(self, operands: Iterable[int], element: str) -> Iterator[str]:
+        """Write the indices of an element in the loops, as far as the operands need them."""
         needed = "".join(map(self._offset, operands))
         if not needed:
             return
+        yield f"const Index i = {element};"
         flat = "i"
         for d in reversed(range(1, self.kernel.rank)):
             yield f"const Index q{d} = quotient({flat}, n{d});"
