@@ -140,7 +140,13 @@ def host(tree: Any, backend: Backend) -> Any:
 def settled(tree: Any, backend: Backend) -> Any:
     """Return the tree computed: a lazy library would otherwise carry every step so far in its graph."""
     if backend.name == "dask":
-        return uniopt.tree.map(lambda x: x.persist(), tree)
+        import dask
+
+        leaves, structure = uniopt.tree.flatten(tree)
+        present = [x for x in leaves if x is not None]
+        # Fusing the graph of one step takes far longer than computing it.
+        computed = iter(dask.persist(*present, optimize_graph=False))
+        return uniopt.tree.unflatten(structure, [None if x is None else next(computed) for x in leaves])
     if backend.name == "mlx":
         import mlx.core as mx
 
@@ -155,8 +161,7 @@ def walk(
     state = settled(tx.init(params), backend)
     for grads in stream:
         updates, state = tx.update(grads, state, params)
-        params = settled(uniopt.apply_updates(params, updates), backend)
-        state = settled(state, backend)
+        updates, state, params = settled((updates, state, uniopt.apply_updates(params, updates)), backend)
         yield updates, state, params
 
 
