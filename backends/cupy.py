@@ -16,7 +16,7 @@ from uniopt.backends.dtypes import dtype_name
 from uniopt.backends.fusion import cache as disk
 from uniopt.backends.fusion.cuda import OPTIONS, THREADS
 from uniopt.backends.fusion.device import DeviceProgram
-from uniopt.backends.fusion.memory import extent, repeats
+from uniopt.backends.fusion.memory import extent, fits, repeats
 from uniopt.backends.standard import StandardBackend
 
 
@@ -65,6 +65,9 @@ class CupyMemory:
 
     def copy(self, x: Any) -> Any:
         return x.copy(order="K")
+
+    def replaces(self, value: Any, x: Any) -> bool:
+        return fits(value, x)
 
     def assign(self, x: Any, value: Any) -> None:
         x[...] = value

@@ -9,7 +9,7 @@ from typing import Any
 import array_api_compat.torch as compat
 import torch
 from uniopt.backends.dtypes import dtype_name
-from uniopt.backends.fusion.memory import repeats
+from uniopt.backends.fusion.memory import fits, repeats
 from uniopt.backends.registry import why_unavailable
 from uniopt.backends.standard import StandardBackend
 
@@ -67,8 +67,13 @@ class TorchMemory:
     def signatures(self, arrays: list[Any]) -> Any:
         return tuple([(x.shape, x.stride(), x.dtype, x.device) for x in arrays])
 
+    def congruent(self, kept: list[Any], given: list[Any], parameters: Mapping[int, int]) -> bool:
+        return True
+
     def shape(self, x: Any) -> tuple[int, ...]:
         return tuple(x.shape)
+
+    whole_shape = shape
 
     def dtype(self, x: Any) -> str:
         return dtype_name(x.dtype)
@@ -90,6 +95,9 @@ class TorchMemory:
 
     def copy(self, x: Any) -> Any:
         return x.detach().clone()
+
+    def replaces(self, value: Any, x: Any) -> bool:
+        return fits(value, x)
 
     def assign(self, x: Any, value: Any) -> None:
         x.copy_(value)
@@ -115,8 +123,29 @@ class ShardMemory(TorchMemory):
     def out_of_reach(self, x: Any) -> str | None:
         return super().out_of_reach(_local(x))
 
+    def replaces(self, value: Any, x: Any) -> bool:
+        # Nothing is redistributed to partial sums; a slot with them gets another tensor.
+        partial = _is_dtensor(x) and any(p.is_partial() for p in x.placements)
+        return super().replaces(value, x) and _is_dtensor(value) == _is_dtensor(x) and not partial
+
+    def congruent(self, kept: list[Any], given: list[Any], parameters: Mapping[int, int]) -> bool:
+        if any(p.is_partial() for x in (*kept, *given) if _is_dtensor(x) for p in x.placements):
+            return False
+        if any(x is not None and x.ndim > 0 and i not in parameters for i, x in enumerate(kept)):
+            return False
+        if any(kept[i] is not None and _placed(kept[i]) != _placed(given[k]) for i, k in parameters.items()):
+            return False
+        # A slot that is shaped like parameters lies as one of them does.
+        places: dict[Any, list[Any]] = {}
+        for k in parameters.values():
+            places.setdefault(given[k].shape, []).append(_placed(given[k]))
+        return all(_placed(x) in places.get(x.shape, [_placed(x)]) for x in given)
+
     def signatures(self, arrays: list[Any]) -> Any:
-        return super().signatures(list(map(_local, arrays)))
+        return super().signatures(list(map(_local, arrays))), tuple(map(_placed, arrays))
+
+    def whole_shape(self, x: Any) -> tuple[int, ...]:
+        return super().shape(x)
 
     def shape(self, x: Any) -> tuple[int, ...]:
         return super().shape(_local(x))
@@ -133,8 +162,18 @@ class ShardMemory(TorchMemory):
     def view(self, x: Any) -> Any:
         return super().view(_local(x))
 
+    def assign(self, x: Any, value: Any) -> None:
+        # copy_ itself does not redistribute whatever cannot be sharded evenly.
+        super().assign(x, value.redistribute(x.device_mesh, x.placements) if _is_dtensor(value) else value)
+
     def written(self, arrays: Iterable[Any]) -> None:
-        super().written(map(_local, arrays))
+        both = [y for x in arrays for y in ((x, x.to_local()) if _is_dtensor(x) else (x,))]
+        super().written(both)
+
+
+def _placed(x: Any) -> Any:
+    """Return which parts of a DTensor each process has; None for a tensor."""
+    return (x.device_mesh, x.placements) if _is_dtensor(x) else None
 
 
 class CudaMemory(TorchMemory):
@@ -259,7 +298,7 @@ class TorchBackend(StandardBackend):
 
         @torch.no_grad()
         def run(kept: list[Any], donated: list[Any]) -> list[Any]:
-            sharded = any(map(_is_dtensor, donated))
+            sharded = any(map(_is_dtensor, donated)) or any(map(_is_dtensor, kept))
             kept = [x.resolve_conj().resolve_neg() if _is_lazy(x) else x for x in kept]
             first = donated[0] if donated else None
             key = sharded, _local(first).device if isinstance(first, torch.Tensor) else None

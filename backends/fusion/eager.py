@@ -32,7 +32,7 @@ class EagerStep:
         results = self._step(kept, donated)
         if not self._donate:
             return results
-        written = [not isinstance(x, np.generic) and _fits(y, x) for x, y in zip(donated, results, strict=True)]
+        written = [self._memory.replaces(y, x) for x, y in zip(donated, results, strict=True)]
         for i, x in enumerate(donated):
             if written[i] and (reason := self._memory.refusal(x)) is not None:
                 raise NotWritableError(i, reason)
@@ -53,8 +53,3 @@ class EagerStep:
             return bool(((extents[:, 0] < stop) & (start < extents[:, 1])).any())
 
         return [self._memory.copy(y) if hasattr(y, "shape") and meets(y) else y for y in results]
-
-
-def _fits(result: Any, target: Any) -> bool:
-    """Return whether a result can take the place of an array; a step may return anything."""
-    return hasattr(result, "shape") and result.shape == target.shape and result.dtype == target.dtype

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Protocol
 
@@ -50,6 +50,14 @@ class Memory(Protocol):
         """Return why programs cannot read the array's memory, or None if they can."""
         ...
 
+    def congruent(self, kept: list[Any], given: list[Any], parameters: Mapping[int, int]) -> bool:
+        """Return whether parts of arrays belong together: each gradient's to its parameter's, and so on."""
+        ...
+
+    def whole_shape(self, x: Any) -> tuple[int, ...]:
+        """Return the shape of the array that `x` is a part of."""
+        ...
+
     def signatures(self, arrays: list[Any]) -> Any:
         """Return what of arrays decides about the program: shapes, strides and dtypes; hashable."""
         ...
@@ -82,6 +90,10 @@ class Memory(Protocol):
         """Return a copy, an array of its own."""
         ...
 
+    def replaces(self, value: Any, x: Any) -> bool:
+        """Return whether `x` can hold the elements of `value`, which may be anything, as they are."""
+        ...
+
     def assign(self, x: Any, value: Any) -> None:
         """Write the elements of another array into an array."""
         ...
@@ -111,9 +123,14 @@ class NumpyMemory:
     def out_of_reach(self, x: Any) -> str | None:
         return None
 
+    def congruent(self, kept: list[Any], given: list[Any], parameters: Mapping[int, int]) -> bool:
+        return True
+
     def shape(self, x: Any) -> tuple[int, ...]:
         shape: tuple[int, ...] = x.shape
         return shape
+
+    whole_shape = shape
 
     def signatures(self, arrays: list[Any]) -> Any:
         return tuple([(x.shape, x.strides, x.dtype) for x in arrays])
@@ -136,6 +153,9 @@ class NumpyMemory:
 
     def copy(self, x: Any) -> Any:
         return np.array(x)
+
+    def replaces(self, value: Any, x: Any) -> bool:
+        return not isinstance(x, np.generic) and fits(value, x)
 
     def assign(self, x: Any, value: Any) -> None:
         np.copyto(x, value)
@@ -176,3 +196,8 @@ def extent(start: int, shape: tuple[int, ...], strides: tuple[int, ...], itemsiz
 def repeats(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     """Return whether several elements of an array lie in the same place, because it has been broadcast."""
     return 0 not in shape and any(n > 1 and step == 0 for n, step in zip(shape, strides, strict=True))
+
+
+def fits(value: Any, x: Any) -> bool:
+    """Return whether something is an array of the same shape and dtype as another one."""
+    return hasattr(value, "shape") and bool(value.shape == x.shape and value.dtype == x.dtype)

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from uniopt.backends.fusion.functions import ELEMENTWISE
 from uniopt.backends.fusion.operations import STORED, is_fusible
 from uniopt.backends.fusion.recording import Recording, Symbol, symbols_in
 
@@ -62,7 +63,13 @@ class Schedule:
     def elementwise(self) -> bool:
         """Return whether no element of a result depends on another position's elements."""
         reduces = any(group.reductions for groups in self.passes for group in groups)
-        return not reduces and all(symbol.shape == () for turn in self.turns for symbol in turn.symbols)
+        return not reduces and all(
+            symbol.op in ELEMENTWISE
+            or symbol.op == "constant"
+            or all(x.shape == () or 0 in x.shape for x in (symbol, *symbols_in(symbol.args)))
+            for turn in self.turns
+            for symbol in turn.symbols
+        )
 
     def symbols(self) -> list[Symbol]:
         """Return all symbols that are computed or read, some of them several times."""

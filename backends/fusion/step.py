@@ -16,7 +16,7 @@ from uniopt.backends.fusion.eager import EagerStep
 from uniopt.backends.fusion.memory import Memory
 from uniopt.backends.fusion.program import Program
 from uniopt.backends.fusion.recorder import RECORDER
-from uniopt.backends.fusion.recording import NotRecordable, Symbol, recording
+from uniopt.backends.fusion.recording import NotRecordable, Recording, Shape, Symbol, recording
 from uniopt.backends.fusion.schedule import Output, Schedule, schedule
 from uniopt.backends.fusion.separate import Parts, separate
 
@@ -81,6 +81,8 @@ class FusedStep:
         for x in (*kept, *given):
             if x is not None and (reason := self._memory.out_of_reach(x)) is not None:
                 return NotRecordable(reason)
+        if not self._memory.congruent(kept, given, self._parameters):
+            return _NeedsWhole("parts that do not belong together")
         bound = Binding(self._memory, kept, given, self._parameters, [])
         whole = self._programs.get((bound.signature, None))
         key = bound.signature, None if whole is None or whole.program.separable or not bound.missing else bound.missing
@@ -102,9 +104,25 @@ class FusedStep:
         return bound
 
     def _record(self, bound: Binding, missing: frozenset[int]) -> _Recorded:
-        arrays = [*bound.kept, *bound.targets]
+        memory = self._memory
+        if memory.sharded:  # whether sums are needed is to be the same in every process, whatever its shards
+            whole = self._plan(bound, missing, memory.whole_shape)
+            if not whole.planned.elementwise():
+                raise _NeedsWhole("an operation on whole arrays")
+        made, inputs, outputs, planned = self._plan(bound, missing, memory.shape)
+        if memory.sharded and _new_numbers(whole.outputs) != _new_numbers(outputs):
+            raise _NeedsWhole("a number that belongs to a leaf without a shard here")
+        kept, targets = inputs[: len(bound.kept)], inputs[len(bound.kept) :]
+        parameters = {kept[i]: targets[k] for i, k in self._parameters.items()}
+        parts = None if missing else separate(made.symbols, outputs, planned, parameters)
+        captured = [symbol for _, symbol in made.captured]
+        program = self._program(planned, [*kept, *captured, *targets], memory, parts)
+        return _Recorded(program, [x for x, _ in made.captured])
+
+    def _plan(self, bound: Binding, missing: frozenset[int], shape: Callable[[Any], Shape]) -> _Plan:
+        """Return a recording of the step on arrays of these shapes, and how to run it."""
         with recording(self._outline) as made:
-            inputs = [made.input(self._memory.shape(x), self._memory.dtype(x)) for x in arrays]
+            inputs = [made.input(shape(x), self._memory.dtype(x)) for x in (*bound.kept, *bound.targets)]
             targets = inputs[len(bound.kept) :]
             try:
                 kept = [None if i in missing else x for i, x in enumerate(inputs[: len(bound.kept)])]
@@ -114,14 +132,7 @@ class FusedStep:
             except Exception as error:  # whatever the user's code makes of a symbol: it may run on arrays
                 raise NotRecordable(str(error)) from error
             outputs = [_output(result, target) for result, target in zip(results, targets, strict=True)]
-            planned = schedule(made, outputs)
-            if self._memory.sharded and not planned.elementwise():
-                raise _NeedsWhole("a reduction over shards")
-            parameters = {inputs[i]: targets[k] for i, k in self._parameters.items()}
-            parts = None if missing else separate(made.symbols, outputs, planned, parameters)
-            captured = [symbol for _, symbol in made.captured]
-            program = self._program(planned, [*inputs[: len(bound.kept)], *captured, *targets], self._memory, parts)
-            return _Recorded(program, [x for x, _ in made.captured])
+            return _Plan(made, inputs, outputs, schedule(made, outputs))
 
     def _outline(self, x: Any) -> tuple[tuple[int, ...], str] | None:
         memory = self._memory
@@ -129,6 +140,8 @@ class FusedStep:
             return None
         if (reason := memory.out_of_reach(x)) is not None:
             raise NotRecordable(reason)
+        if memory.sharded and memory.shape(x):
+            raise _NeedsWhole("an array that the program holds")
         return memory.shape(x), memory.dtype(x)
 
     def _give_up(self, why: NotRecordable, kept: list[Any], donated: list[Any]) -> list[Any]:
@@ -144,6 +157,15 @@ class FusedStep:
                 stacklevel=_callers_level(),
             )
         return results
+
+
+class _Plan(NamedTuple):
+    """A recording, its inputs and outputs, and its schedule."""
+
+    made: Recording
+    inputs: list[Symbol]
+    outputs: list[Output]
+    planned: Schedule
 
 
 class _Recorded(NamedTuple):
@@ -165,6 +187,11 @@ def _output(result: Any, target: Symbol) -> Output:
             f"{found.dtype}"
         )
     return Output(found, target)
+
+
+def _new_numbers(outputs: list[Output]) -> list[bool]:
+    """Return which of the outputs are 0-d, and change."""
+    return [out.target.shape == () and out.symbol is not out.target for out in outputs]
 
 
 def _line(error: NotRecordable) -> str:
