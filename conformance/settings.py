@@ -175,6 +175,7 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
         **_ADAM,
         "rectified": {**RATE, "b2": 0.75, "threshold": 4.5, "eps": 0.125},
         "nesterov": {**RATE, "b2": 0.5, "threshold": 2.5, "nesterov": True},
+        "forgetful": {**RATE, "b2": 0.0, "threshold": 0.5, "eps": 0.125},
     },
     "rmsprop": {
         "default": RATE,

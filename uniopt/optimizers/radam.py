@@ -16,6 +16,8 @@ from uniopt.transformation import GradientTransformation
 from uniopt.transforms.scale import scale_by_learning_rate
 from uniopt.typing import Array, Scalar, ScalarOrSchedule
 
+_AS_GOOD_AS_0 = 1e-37  # a decay rate, but its logarithm is finite, in float32 too
+
 
 def scale_by_radam(
     b1: Scalar = 0.9,
@@ -144,7 +146,8 @@ def _length(xp: Any, t: Array, b2: Scalar) -> Array:
     With :math:`z = -\frac12 \log\beta_2` and Langevin's function :math:`\Lambda(x) = \coth x - 1/x`, the formula is
     :math:`\Lambda(z) + t - t\,\Lambda(t z)`.
     """
-    z = -0.5 * (math.log(b2) if isinstance(b2, float) else xp.log(b2)) * xp.ones_like(t)
+    log = math.log(max(b2, _AS_GOOD_AS_0)) if isinstance(b2, float) else xp.log(xp.maximum(b2, _AS_GOOD_AS_0))
+    z = -0.5 * log * xp.ones_like(t)
     return _langevin(xp, z) + t - t * _langevin(xp, t * z)
 
 
