@@ -152,7 +152,8 @@ class FusedStep:
         if not isinstance(why, _NeedsWhole):
             warnings.warn(
                 f"A compiled step runs operation by operation: {why}{_line(why)}. Steps are compiled that run on the "
-                "CPU and are written in the functions of the Array API standard, without Python branches on arrays.",
+                "CPU or, with CuPy, on a CUDA device, and are written in the functions of the Array API standard, "
+                "without Python branches on arrays.",
                 EagerStepWarning,
                 stacklevel=_callers_level(),
             )
