@@ -106,9 +106,29 @@ class JaxBackend(StandardBackend):
     def compile_step(
         self, step: Callable[..., list[Any]], *, donate: bool, parameters: Mapping[int, int]
     ) -> Callable[..., list[Any]]:
-        return jax.jit(step, donate_argnums=(1,) if donate else ())
+        if not donate:
+            return jax.jit(step)
+        compiled = jax.jit(step, donate_argnums=1)
+
+        def run(kept: list[Any], donated: list[Any]) -> list[Any]:
+            return compiled(*_apart(kept, donated))
+
+        return run
 
     value_and_grad = staticmethod(jax.value_and_grad)
+
+
+def _apart(kept: list[Any], donated: list[Any]) -> tuple[list[Any], list[Any]]:
+    """Return the arguments of a step with each donated array in one place: XLA takes the memory of no other."""
+    known = {id(x) for x in donated}
+    if len(known) == len(donated) and known.isdisjoint(map(id, kept)):
+        return kept, donated
+    first: set[int] = set()
+    own = []
+    for x in donated:
+        own.append(jnp.array(x, copy=True) if id(x) in first else x)
+        first.add(id(x))
+    return [jnp.array(x, copy=True) if id(x) in known else x for x in kept], own
 
 
 def _has_wide_scalars(x: Any) -> bool:

@@ -69,6 +69,19 @@ def test_jax_deletes_what_is_donated(donate: bool) -> None:
     step(grads, next_state, after)  # what was returned can be donated in its turn
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_one_array_in_several_places(library: str) -> None:
+    """As a parameter under two names, as its own gradient, and in the state, where JAX donates its memory."""
+    backend, tx = require(library), uniopt.sgd(0.5, momentum=0.5)
+    w = backend.from_numpy(np.asarray([1.0, 2.0], np.float32))
+    params = {"a": w, "b": w}
+    state, step = uniopt.tree.map(lambda x: w, tx.init(params)), uniopt.compile(tx)
+    params, state = step(params, state, params)
+    assert [x.tolist() for x in host((params, state), backend)] == [[0.25, 0.5]] * 2 + [[1.5, 3.0]] * 2
+    params, state = step({"a": params["a"], "b": state[0].trace["b"]}, state, params)
+    assert [x.tolist() for x in host(params, backend)] == [[-0.25, -0.5], [-0.875, -1.75]]
+
+
 def test_jax_compiles_once() -> None:
     traces = []
 
