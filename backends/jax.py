@@ -111,7 +111,8 @@ class JaxBackend(StandardBackend):
         compiled = jax.jit(step, donate_argnums=1)
 
         def run(kept: list[Any], donated: list[Any]) -> list[Any]:
-            return compiled(*_apart(kept, donated))
+            results: list[Any] = compiled(*_apart(kept, donated))
+            return results
 
         return run
 
