@@ -10,6 +10,7 @@ from uniopt import tree
 from uniopt.backends import registry
 from uniopt.backends.dtypes import dtype_name
 from uniopt.errors import MissingParamsError, NotWritableError, StateError
+from uniopt.reader import reader
 from uniopt.step import library_of, numbers_as_arrays
 from uniopt.transformation import GradientTransformation, stage_of
 from uniopt.typing import Array, Tree
@@ -79,9 +80,10 @@ class CompiledStep:
 
     def __call__(self, grads: Tree, state: Tree, params: Tree, **extra: Any) -> tuple[Tree, Tree]:
         """Return the next parameters and the next state."""
-        leaves, structure = tree.flatten((grads, extra, state, params))
         program = self._last
-        if program is None or not program.fits(leaves, structure):
+        leaves = None if program is None else program.read((grads, extra, state, params))
+        if program is None or leaves is None:
+            leaves, structure = tree.flatten((grads, extra, state, params))
             program = self._last = self._find(leaves, structure)
         kept, donated = program.arrays(leaves)
         try:
@@ -101,7 +103,7 @@ class CompiledStep:
     def _find(self, leaves: list[Any], structure: PyTreeSpec) -> _Program:
         known = self._programs.setdefault(structure, [])
         for program in known:
-            if program.fits(leaves, structure):
+            if program.fits(leaves):
                 return program
         known.append(_Program(self._tx, leaves, structure, donate=self._donate))
         del known[:-_MOST_PROGRAMS]  # a function made anew for each call is another program each time
@@ -127,6 +129,7 @@ class _Program:
     def __init__(self, tx: GradientTransformation, leaves: list[Any], structure: PyTreeSpec, *, donate: bool) -> None:
         self._tx = tx
         self._structure = structure
+        self._read = reader(structure)
         self._types = list(map(type, leaves))
         counts = [child.num_leaves for child in structure.children()]
         self._parts = [sum(counts[:k]) for k in range(5)]  # where gradients, extra, state and parameters begin
@@ -161,12 +164,15 @@ class _Program:
         }
         self.run = self._backend.compile_step(self._step, donate=donate, parameters=parameters)
 
-    def fits(self, leaves: list[Any], structure: PyTreeSpec) -> bool:
-        """Return whether the program is one for these trees."""
-        return (
-            structure == self._structure
-            and (list(map(type, leaves)) == self._types or self._differs_in_gradients(leaves))
-            and all(leaves[i] is x or (isinstance(x, str) and leaves[i] == x) for i, x in self._static)
+    def read(self, trees: tuple[Tree, Any, Tree, Tree]) -> list[Any] | None:
+        """Return the leaves of trees that the program is for, and None for others; some others are not recognized."""
+        leaves = self._read(trees)
+        return leaves if leaves is not None and self.fits(leaves) else None
+
+    def fits(self, leaves: list[Any]) -> bool:
+        """Return whether the program is for trees of its structure with these leaves."""
+        return (list(map(type, leaves)) == self._types or self._differs_in_gradients(leaves)) and (
+            not self._static or all(leaves[i] is x or (isinstance(x, str) and leaves[i] == x) for i, x in self._static)
         )
 
     def _differs_in_gradients(self, leaves: list[Any]) -> bool:

@@ -34,8 +34,8 @@ class Pass:
 
     Attributes
     ----------
-    arguments
-        The 0-d symbols whose values the loops are given.
+    arguments, memories
+        The 0-d symbols whose values the loops are given, and the symbols whose arrays they read or write.
     """
 
     def __init__(self, groups: Sequence[Group], inputs: dict[Symbol, int], parts: Mapping[Group, int]) -> None:
@@ -43,8 +43,8 @@ class Pass:
         self._inputs = inputs
         self._parts = parts
         self.arguments = [x for _, body in self._bodies for x, _ in body.arguments if isinstance(x, Symbol)]
-        memories = dict.fromkeys(symbol for _, body in self._bodies for symbol in body.memories)
-        self._computed = [symbol for symbol in memories if symbol not in inputs]
+        self.memories = list(dict.fromkeys(symbol for _, body in self._bodies for symbol in body.memories))
+        self._computed = [symbol for symbol in self.memories if symbol not in inputs]
         self._temporaries = [memory for group in groups for what, memory in group.stores if memory is what]
         self._strides: list[Strides] | None = None  # of what has been computed
         self._partial: dict[int, tuple[Symbol, np.ndarray[Any, Any]]] = {}
@@ -56,8 +56,12 @@ class Pass:
         values: list[Any],
         threads: int,
         missing: frozenset[int],
+        moved: bool,
     ) -> None:
-        """Run the loops over inputs with those strides and addresses, and over the values that have been computed."""
+        """Run the loops over inputs with those strides and addresses, and over the values that have been computed.
+
+        Unless the inputs have `moved` since the latest call, their addresses are known.
+        """
         for symbol in self._temporaries:
             dtype = "uint16" if symbol.dtype == "bfloat16" else symbol.dtype
             values[symbol.index] = np.empty(symbol.shape, dtype=dtype)
@@ -66,12 +70,14 @@ class Pass:
         if computed != self._strides:
             self._bind(strides, computed, threads)
             self._strides = computed
+            moved = True
         for symbol, partial in self._partial.values():
             partial.fill(_START[symbol.op])
-        if self._fixed or found:
+        moved = moved or bool(found)
+        if moved and (self._fixed or found):
             addresses = np.concatenate([addresses, np.array([address(x) for x in found] + self._fixed, dtype=np.int64)])
         for launch in self._launches:
-            launch(addresses, values, threads, missing)
+            launch(addresses if moved else None, values, threads, missing)
 
     def reduced(self, index: int) -> Any:
         """Return the result of a reduction that has been run; None if it belongs to another pass."""
