@@ -27,25 +27,25 @@ _ARRAYS = {"input", "constant", "asarray", "astype", "where", "reshape", "permut
 
 def compile_turn(
     turn: Turn,
-    is_reduced: Callable[[Symbol], bool],
+    reduced: Container[Symbol],
     inputs: Mapping[Symbol, int],
     wanted: Container[Symbol],
     scalars: Iterable[Symbol] = (),
 ) -> tuple[Callable[..., None] | None, list[int]]:
     """Return the function of a turn, and the positions of the inputs whose arrays it reads or writes.
 
-    The function is called with the list of values by symbol, the input arrays by position, and a function that returns
-    the result of a kernel's reduction. It leaves the values of the `wanted` symbols in the list. `scalars` are inputs
-    whose values are wanted besides.
+    The function is called with the list of values by symbol, which has those of the `reduced` symbols already, and the
+    input arrays by position. It leaves the values of the `wanted` symbols in the list. `scalars` are inputs whose
+    values are wanted besides.
     """
-    return _Turn(is_reduced, inputs).compiled(turn, wanted, scalars)
+    return _Turn(reduced, inputs).compiled(turn, wanted, scalars)
 
 
 class _Turn:
     """The text of a turn under way."""
 
-    def __init__(self, is_reduced: Callable[[Symbol], bool], inputs: Mapping[Symbol, int]) -> None:
-        self._is_reduced = is_reduced
+    def __init__(self, reduced: Container[Symbol], inputs: Mapping[Symbol, int]) -> None:
+        self._reduced = reduced
         self._inputs = inputs
         self._lines: list[str] = []
         self._objects: dict[str, Any] = {"xp": xp, "np": np, "widen": widen, "narrow": narrow}
@@ -59,6 +59,8 @@ class _Turn:
         for symbol in scalars:
             self._lines.append(f"v[{symbol.index}] = {self.name(symbol)}")
         for symbol in turn.symbols:
+            if symbol in self._reduced:
+                continue
             self._compute(symbol)
             if symbol in wanted:
                 self._lines.append(f"v[{symbol.index}] = {self._names[symbol]}")
@@ -69,7 +71,7 @@ class _Turn:
         if not self._lines:
             return None, []
         body = "\n    ".join(self._lines)
-        exec(compile(f"def run(v, a, reduced):\n    {body}", "<turn>", "exec"), self._objects)
+        exec(compile(f"def run(v, a):\n    {body}", "<turn>", "exec"), self._objects)
         return self._objects["run"], self._used
 
     def name(self, x: Any) -> str:
@@ -80,7 +82,7 @@ class _Turn:
             return self.object(x)
         if x not in self._names:
             if x not in self._inputs:
-                return f"v[{x.index}]"  # of an earlier turn or pass
+                return f"v[{x.index}]"  # an earlier turn or pass has left it there
             self._names[x] = f"x{x.index}"
             self._used.append(self._inputs[x])
             self._lines.append(f"x{x.index} = a[{self._inputs[x]}]{'[()]' if x.shape == () else ''}")
@@ -92,14 +94,11 @@ class _Turn:
         return f"c{len(self._objects) - 1}"
 
     def _compute(self, symbol: Symbol) -> None:
-        if self._is_reduced(symbol):
-            text = f"reduced({symbol.index})"
-        else:
-            text = _expression(symbol, self)
-            if symbol.shape == () and all(x in self._fixed for x in symbols_in(symbol.args)):
-                self._fixed.add(symbol)
-                self._names[symbol] = self.object(eval(text, self._objects))
-                return
+        text = _expression(symbol, self)
+        if symbol.shape == () and all(x in self._fixed for x in symbols_in(symbol.args)):
+            self._fixed.add(symbol)
+            self._names[symbol] = self.object(eval(text, self._objects))
+            return
         self._names[symbol] = f"x{symbol.index}"
         self._lines.append(f"x{symbol.index} = {text}")
 
