@@ -121,7 +121,7 @@ class JaxBackend(StandardBackend):
 
 def _apart(kept: list[Any], donated: list[Any]) -> tuple[list[Any], list[Any]]:
     """Return the arguments of a step with each donated array in one place: XLA takes the memory of no other."""
-    known = {id(x) for x in donated}
+    known = set(map(id, donated))
     if len(known) == len(donated) and known.isdisjoint(map(id, kept)):
         return kept, donated
     first: set[int] = set()

@@ -138,6 +138,7 @@ class _Program:
             library_of(None, params=params, updates=grads) or library_of(None, state=state) or registry.get("numpy")
         )
         children = structure.children()
+        self._results = children[2:]
         if any(x is not None for x in grads) and all(x is None for x in params):
             raise MissingParamsError(
                 "A compiled step adds the updates to the parameters, but it was called without them. "
@@ -211,14 +212,12 @@ class _Program:
 
     def rebuild(self, results: list[Array]) -> tuple[Tree, Tree]:
         """Return the parameters and the state that a list of results stands for."""
-        held = {**self._rest, **dict(zip(self._donated, results, strict=True))}
-        _, _, state, params = (
-            tree.unflatten(child, [held[k] for k in range(i, j)] if number >= 2 else [None] * (j - i))
-            for number, (child, (i, j)) in enumerate(
-                zip(self._structure.children(), itertools.pairwise(self._parts), strict=True)
-            )
-        )
-        return params, state
+        if len(self._donated) < self._parts[4] - self._parts[2]:
+            held = {**self._rest, **dict(zip(self._donated, results, strict=True))}
+            results = [held[i] for i in range(self._parts[2], self._parts[4])]
+        state, params = self._results
+        count = self._parts[3] - self._parts[2]
+        return tree.unflatten(params, results[count:]), tree.unflatten(state, results[:count])
 
     def _converted(self, leaves: list[Any]) -> list[Any]:
         grads, extra, state, params = (leaves[i:j] for i, j in itertools.pairwise(self._parts))
@@ -250,7 +249,7 @@ class _Program:
         grads, extra, state, params = tree.unflatten(self._structure, [held[i] for i in range(self._parts[4])])
         updates, after = self._tx.update(grads, state, params, **extra)
         found, structure = tree.flatten((after, apply_updates(params, updates)))
-        expected = self._structure.children()[2:]
+        expected = self._results
         if structure.children() != expected or any(
             (x is None) != (i in self._rest) for i, x in enumerate(found, self._parts[2])
         ):
