@@ -109,8 +109,7 @@ def cosine_restarts_schedule(
     Notes
     -----
     It is torch's ``CosineAnnealingWarmRestarts``, and keras' ``CosineDecayRestarts``, whose `t_mul` is 2 by default.
-    keras finds the cycle by a logarithm that may come out too low, so that a restart is a step late; here it is not.
-    optax's `sgdr_schedule` is given every cycle by itself.
+    `sgdr_schedule` is given every cycle by itself.
 
     References
     ----------
@@ -167,7 +166,7 @@ def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> Schedule:
             schedules.append(warmup_cosine_decay_schedule(**arguments))
         except TypeError as error:
             raise HyperparameterError(
-                f"cosine_kwargs[{i}] is {arguments!r}, expected the arguments of warmup_cosine_decay_schedule as a dict: "
+                f"cosine_kwargs[{i}] is {arguments!r}, expected arguments of warmup_cosine_decay_schedule as a dict: "
                 f"{error}."
             ) from None
         boundaries.append(boundaries[-1] + arguments["decay_steps"])
@@ -209,11 +208,10 @@ def _cycle(xp: Any, n: Scalar, length: float, growth: float) -> tuple[Scalar, Sc
     if growth == 1.0:
         cycle = whole(xp, n, length)
         return cycle, n / length - cycle
-    # The logarithm only tells which beginning of a cycle is near; that one is exact where it is a whole number.
-    near = xp.floor(xp.log(1.0 + n * (growth - 1.0) / length) / math.log(growth) + 0.5)
-    begin = length * (growth**near - 1.0) / (growth - 1.0)
-    if growth.is_integer() and length.is_integer():
-        begin = xp.floor(begin + 0.5)
+    # The logarithm only tells which cycle begins near; where that is, whole numbers say exactly.
+    near = xp.round(xp.log(1.0 + n * (growth - 1.0) / length) / math.log(growth))
+    lengths = (growth**near - 1.0) / (growth - 1.0)
+    begin = length * (xp.round(lengths) if growth.is_integer() else lengths)
     cycle = xp.where(n < begin, near - 1.0, near)
     size = length * growth**cycle
     return cycle, xp.where(n < begin, n - begin + size, n - begin) / size

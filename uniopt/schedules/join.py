@@ -11,9 +11,6 @@ from uniopt.schedules.time import as_time
 from uniopt.transformation import Bound
 from uniopt.typing import Scalar, Schedule
 
-_COUNTS = 2**31
-"""A count is an int32: a boundary from here on is only met by one that is a floating-point number."""
-
 
 def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[float]) -> Schedule:
     """Return the schedule that follows several others one after another.
@@ -53,16 +50,18 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[float]) -
                 f"schedules[{i}] is {schedule!r}, expected a schedule. "
                 "A number becomes one with uniopt.constant_schedule."
             )
-    limits = tuple(hyperparameters.steps(f"boundaries[{i}]", n) for i, n in enumerate(boundaries))
-    if list(limits) != sorted(limits):
-        raise HyperparameterError(f"boundaries is {list(limits)}, expected numbers of steps in ascending order.")
-    return Bound(_join_schedules, schedules=tuple(schedules), boundaries=limits)
+    # One that an int32, as which counts come, cannot be compared with is compared as a floating-point number.
+    limits = [hyperparameters.steps(f"boundaries[{i}]", n) for i, n in enumerate(boundaries)]
+    limits = [n if n < 2**31 else float(n) for n in limits]
+    if limits != sorted(limits):
+        raise HyperparameterError(f"boundaries is {limits}, expected numbers of steps in ascending order.")
+    return Bound(_join_schedules, schedules=tuple(schedules), boundaries=tuple(limits))
 
 
 def _join_schedules(count: Scalar, /, *, schedules: Sequence[Schedule], boundaries: Sequence[float]) -> Scalar:
     xp, n = as_time(count)
     value: Any = schedules[0](count) + 0.0 * n  # an array, if the schedule returned a number
     for boundary, schedule in zip(boundaries, schedules[1:], strict=True):
-        now = count if isinstance(boundary, int) and boundary < _COUNTS else n
+        now = count if isinstance(boundary, int) else n
         value = xp.where(now < boundary, value, schedule(xp.maximum(now, boundary) - boundary))
     return value

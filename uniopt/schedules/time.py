@@ -18,8 +18,8 @@ class PythonMath:
     log = staticmethod(math.log)
 
     @staticmethod
-    def floor(x: float) -> float:
-        return float(math.floor(x))
+    def round(x: float) -> float:
+        return float(round(x))
 
     @staticmethod
     def minimum(x: float, y: float) -> float:
@@ -67,7 +67,7 @@ def whole(xp: Any, n: Scalar, length: float) -> Scalar:
     Under ``jax.jit`` a division by a constant becomes a multiplication, after which 41 / 41 is below 1 in float32. So
     the quotient only tells which multiple of the length is near.
     """
-    near = xp.floor(n / float(length) + 0.5)
+    near = xp.round(n / float(length))
     return xp.where(n < near * float(length), near - 1.0, near)
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from uniopt import hyperparameters
 from uniopt.errors import HyperparameterError
-from uniopt.schedules.cosine import cosine_decay_schedule
+from uniopt.schedules.cosine import cosine_decay_schedule, half_wave
 from uniopt.schedules.decay import exponential_decay, inverse_sqrt_schedule
 from uniopt.schedules.join import join_schedules
-from uniopt.schedules.polynomial import constant_schedule, linear_schedule
-from uniopt.schedules.time import of_time
+from uniopt.schedules.polynomial import linear_schedule
+from uniopt.schedules.time import of_time, since
 from uniopt.transformation import Bound
 from uniopt.typing import Scalar, Schedule
 
@@ -34,7 +34,7 @@ def warmup_constant_schedule(init_value: Scalar, peak_value: Scalar, warmup_step
     >>> schedule(5), schedule(10), schedule(100)
     (0.5, 1.0, 1.0)
     """
-    return linear_schedule(init_value, peak_value, warmup_steps)
+    return linear_schedule(init_value, peak_value, hyperparameters.steps("warmup_steps", warmup_steps))
 
 
 def warmup_cosine_decay_schedule(
@@ -74,13 +74,16 @@ def warmup_cosine_decay_schedule(
     >>> schedule(5), schedule(10), schedule(60), schedule(110)
     (0.5, 1.0, 0.5, 0.0)
     """
-    warmup = hyperparameters.steps("warmup_steps", warmup_steps)
+    peak = hyperparameters.number("peak_value", peak_value)
+    end = hyperparameters.number("end_value", end_value)
+    warmup = _not_negative("warmup_steps", warmup_steps)
     total = hyperparameters.steps("decay_steps", decay_steps)
     if not total > warmup:
         raise HyperparameterError(
             f"decay_steps is {total}, expected more than the {warmup} of warmup_steps, which it includes."
         )
-    return _after_warmup(init_value, peak_value, warmup, _cosine(peak_value, end_value, total - warmup, exponent))
+    alpha = 0.0 if isinstance(peak, float) and peak == 0.0 else end / peak
+    return _after_warmup(init_value, peak, warmup, cosine_decay_schedule(peak, total - warmup, alpha, exponent))
 
 
 def warmup_exponential_decay_schedule(
@@ -159,8 +162,9 @@ def warmup_inverse_sqrt_schedule(
     >>> schedule(5), schedule(10), schedule(40)
     (0.5, 1.0, 0.5)
     """
-    decay = inverse_sqrt_schedule(peak_value, warmup_steps if transition_steps is None else transition_steps)
-    return _after_warmup(init_value, peak_value, warmup_steps, decay)
+    if transition_steps is None:
+        transition_steps = hyperparameters.positive_steps("warmup_steps", warmup_steps)
+    return _after_warmup(init_value, peak_value, warmup_steps, inverse_sqrt_schedule(peak_value, transition_steps))
 
 
 def warmup_stable_decay_schedule(
@@ -206,44 +210,47 @@ def warmup_stable_decay_schedule(
     >>> [schedule(n) for n in (5, 10, 80, 90, 100)]
     [0.5, 1.0, 1.0, 0.5, 0.0]
     """
-    stable = hyperparameters.steps("stable_steps", stable_steps)
-    if stable < 0:
-        raise HyperparameterError(f"stable_steps is {stable}, expected a number of steps not below 0.")
-    steps = hyperparameters.positive_steps("decay_steps", decay_steps)
-    kind = hyperparameters.one_of("decay_type", decay_type, ("linear", "cosine", "1-sqrt"))
-    if kind == "cosine":
-        decay = _cosine(peak_value, end_value, steps)
-    elif kind == "linear":
-        decay = linear_schedule(peak_value, end_value, steps)
-    else:
-        decay = Bound(
-            _one_minus_sqrt_schedule,
-            init_value=hyperparameters.number("peak_value", peak_value),
-            end_value=hyperparameters.number("end_value", end_value),
-            decay_steps=steps,
-        )
-    return _after_warmup(
-        init_value, peak_value, warmup_steps, join_schedules([constant_schedule(peak_value), decay], [stable])
+    return Bound(
+        _warmup_stable_decay_schedule,
+        init_value=hyperparameters.number("init_value", init_value),
+        peak_value=hyperparameters.number("peak_value", peak_value),
+        warmup_steps=_not_negative("warmup_steps", warmup_steps),
+        stable_steps=_not_negative("stable_steps", stable_steps),
+        decay_steps=hyperparameters.positive_steps("decay_steps", decay_steps),
+        end_value=hyperparameters.number("end_value", end_value),
+        decay_type=hyperparameters.one_of("decay_type", decay_type, ("linear", "cosine", "1-sqrt")),
     )
 
 
 def _after_warmup(init_value: Scalar, peak_value: Scalar, warmup_steps: float, after: Schedule) -> Schedule:
-    steps = hyperparameters.steps("warmup_steps", warmup_steps)
-    if steps < 0:
-        raise HyperparameterError(f"warmup_steps is {steps}, expected a number of steps not below 0.")
+    steps = _not_negative("warmup_steps", warmup_steps)
     return join_schedules([linear_schedule(init_value, peak_value, steps), after], [steps])
 
 
-def _cosine(peak_value: Scalar, end_value: Scalar, decay_steps: float, exponent: Scalar = 1.0) -> Schedule:
-    peak = hyperparameters.number("peak_value", peak_value)
-    end = hyperparameters.number("end_value", end_value)
-    alpha = 0.0 if isinstance(peak, float) and peak == 0.0 else end / peak
-    return cosine_decay_schedule(peak, decay_steps, alpha, exponent)
+def _not_negative(name: str, value: float) -> float:
+    found = hyperparameters.steps(name, value)
+    if found < 0:
+        raise HyperparameterError(f"{name} is {value!r}, expected a number of steps not below 0.")
+    return found
 
 
 @of_time
-def _one_minus_sqrt_schedule(
-    xp: Any, n: Scalar, *, init_value: Scalar, end_value: Scalar, decay_steps: float
+def _warmup_stable_decay_schedule(
+    xp: Any,
+    n: Scalar,
+    *,
+    init_value: Scalar,
+    peak_value: Scalar,
+    warmup_steps: float,
+    stable_steps: float,
+    decay_steps: float,
+    end_value: Scalar,
+    decay_type: str,
 ) -> Scalar:
-    done = xp.minimum(n / float(decay_steps), 1.0)
-    return init_value + (end_value - init_value) * done**0.5
+    done = xp.minimum(since(xp, n, warmup_steps + stable_steps) / float(decay_steps), 1.0)
+    left = half_wave(xp, done) if decay_type == "cosine" else 1.0 - (done if decay_type == "linear" else done**0.5)
+    value = (peak_value - end_value) * left + end_value
+    if warmup_steps == 0:
+        return value
+    rise = (peak_value - init_value) * (n / float(warmup_steps)) + init_value
+    return xp.where(n < float(warmup_steps), rise, value)
