@@ -136,7 +136,7 @@ def test_as_a_value(call: str) -> None:
 
 
 DIFFERENTIABLE = {
-    "constant_schedule": lambda x: uniopt.constant_schedule(x),
+    "constant_schedule": uniopt.constant_schedule,
     "linear_schedule": lambda x: uniopt.linear_schedule(x, 2 * x, 20),
     "polynomial_schedule": lambda x: uniopt.polynomial_schedule(x, 2 * x, x, 20),
     "polynomial_restarts_schedule": lambda x: uniopt.polynomial_restarts_schedule(x, 2 * x, x, 20),

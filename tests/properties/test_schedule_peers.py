@@ -70,7 +70,10 @@ OPTAX = {  # name: the calls, with optax's parameters
     ],
     "linear_onecycle_schedule": [
         {"transition_steps": 100, "peak_value": 0.5},
-        {"transition_steps": 99, "peak_value": 0.5, "pct_start": 0.2, "pct_final": 0.7, "div_factor": 4.0, "final_div_factor": 8.0},
+        {
+            "transition_steps": 99, "peak_value": 0.5, "pct_start": 0.2, "pct_final": 0.7, "div_factor": 4.0,
+            "final_div_factor": 8.0,
+        },
         {"transition_steps": 3, "peak_value": 0.5},
     ],
     "cosine_onecycle_schedule": [
@@ -81,7 +84,7 @@ OPTAX = {  # name: the calls, with optax's parameters
     "warmup_constant_schedule": [{"init_value": 0.1, "peak_value": 0.5, "warmup_steps": 20}],
     "warmup_cosine_decay_schedule": [
         {"init_value": 0.1, "peak_value": 0.5, "warmup_steps": 20, "decay_steps": 90},
-        {"init_value": 0.1, "peak_value": 0.5, "warmup_steps": 20, "decay_steps": 90, "end_value": 0.2, "exponent": 2.0},
+        {"init_value": 0.1, "peak_value": 0.5, "warmup_steps": 20, "decay_steps": 90, "end_value": 0.2, "exponent": 2},
         {"init_value": 0.1, "peak_value": 0.0, "warmup_steps": 20, "decay_steps": 90, "end_value": 0.2},
         {"init_value": 0.1, "peak_value": 0.5, "warmup_steps": 0, "decay_steps": 90},
         {"init_value": 0.1, "peak_value": 0.5, "warmup_steps": 20.5, "decay_steps": 90.25},
@@ -207,7 +210,7 @@ RESTARTS = [(1, 41), (2, 1), (2, 10), (3, 1), (3, 7), (5, 2), (7, 3), (10, 10)]
 @pytest.mark.parametrize(("growth", "first"), RESTARTS)
 @pytest.mark.parametrize("jitted", [False, True])
 def test_restarts_are_where_integers_have_them(growth: int, first: int, jitted: bool) -> None:
-    """The last step of each cycle and the first one of the next: to the end of int32, in float32 as far as it counts."""
+    """The last step of a cycle and the first one of the next: to the end of int32, in float32 as far as that counts."""
     import jax
     import numpy as np
 
