@@ -60,8 +60,8 @@ def linear_onecycle_schedule(
         raise HyperparameterError(
             f"pct_start is {pct_start!r} and pct_final {pct_final!r}, expected 0 <= pct_start <= pct_final <= 1."
         )
-    parts = [(int(pct_start * steps), up), (int(pct_final * steps), 1.0 / up), (steps, 1.0 / last)]
-    return piecewise_interpolate_schedule("linear", peak / up, _merged(parts))
+    parts = _merged((int(pct_start * steps), up), (int(pct_final * steps), 1.0 / up), (steps, 1.0 / last))
+    return piecewise_interpolate_schedule("linear", peak / up, parts)
 
 
 def cosine_onecycle_schedule(
@@ -111,8 +111,8 @@ def cosine_onecycle_schedule(
     steps, peak, up, last = _checked(transition_steps, peak_value, div_factor, final_div_factor)
     if not 0.0 <= pct_start <= 1.0:
         raise HyperparameterError(f"pct_start is {pct_start!r}, expected a number between 0 and 1.")
-    parts = [(int(pct_start * steps), up), (int(steps), 1.0 / (up * last))]
-    return piecewise_interpolate_schedule("cosine", peak / up, _merged(parts))
+    parts = _merged((int(pct_start * steps), up), (int(steps), 1.0 / (up * last)))
+    return piecewise_interpolate_schedule("cosine", peak / up, parts)
 
 
 def _checked(
@@ -126,7 +126,7 @@ def _checked(
     )
 
 
-def _merged(parts: list[tuple[float, Scalar]]) -> dict[float, Scalar]:
+def _merged(*parts: tuple[float, Scalar]) -> dict[float, Scalar]:
     """Return the factors by boundary, those of one boundary multiplied."""
     scales: dict[float, Scalar] = {}
     for boundary, scale in parts:
