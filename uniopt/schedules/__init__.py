@@ -17,8 +17,8 @@ from uniopt.schedules.polynomial import constant_schedule as constant_schedule
 from uniopt.schedules.polynomial import linear_schedule as linear_schedule
 from uniopt.schedules.polynomial import polynomial_restarts_schedule as polynomial_restarts_schedule
 from uniopt.schedules.polynomial import polynomial_schedule as polynomial_schedule
+from uniopt.schedules.stable import warmup_stable_decay_schedule as warmup_stable_decay_schedule
 from uniopt.schedules.warmup import warmup_constant_schedule as warmup_constant_schedule
 from uniopt.schedules.warmup import warmup_cosine_decay_schedule as warmup_cosine_decay_schedule
 from uniopt.schedules.warmup import warmup_exponential_decay_schedule as warmup_exponential_decay_schedule
 from uniopt.schedules.warmup import warmup_inverse_sqrt_schedule as warmup_inverse_sqrt_schedule
-from uniopt.schedules.warmup import warmup_stable_decay_schedule as warmup_stable_decay_schedule
