@@ -111,7 +111,7 @@ def _cosine_decay_schedule(
     xp: Any, n: Scalar, *, init_value: Scalar, decay_steps: float, alpha: Scalar, exponent: Scalar
 ) -> Scalar:
     wave = half_wave(xp, xp.minimum(n / float(decay_steps), 1.0))
-    return init_value * ((1.0 - alpha) * wave**exponent + alpha)
+    return init_value * ((1.0 - alpha) * xp.pow(wave, exponent) + alpha)
 
 
 @of_time

@@ -210,8 +210,8 @@ def _cycle(xp: Any, n: Scalar, length: float, growth: float) -> tuple[Scalar, Sc
         return cycle, n / length - cycle
     # The logarithm only tells which cycle begins near; where that is, whole numbers say exactly.
     near = xp.round(xp.log(1.0 + n * (growth - 1.0) / length) / math.log(growth))
-    lengths = (growth**near - 1.0) / (growth - 1.0)
+    lengths = (xp.pow(growth, near) - 1.0) / (growth - 1.0)
     begin = length * (xp.round(lengths) if growth.is_integer() else lengths)
     cycle = xp.where(n < begin, near - 1.0, near)
-    size = length * growth**cycle
+    size = length * xp.pow(growth, cycle)
     return cycle, xp.where(n < begin, n - begin + size, n - begin) / size

@@ -192,7 +192,7 @@ def _exponential_decay(
 def _inverse_time_decay(
     xp: Any, n: Scalar, *, init_value: Scalar, decay_rate: Scalar, power: Scalar, **times: Any
 ) -> Scalar:
-    return init_value / (1.0 + decay_rate * _transitions(xp, n, **times)) ** power
+    return init_value / xp.pow(1.0 + decay_rate * _transitions(xp, n, **times), power)
 
 
 def _transitions(xp: Any, n: Scalar, *, transition_steps: float, transition_begin: float, staircase: bool) -> Scalar:

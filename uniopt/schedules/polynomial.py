@@ -162,7 +162,7 @@ def _linear_schedule(xp: Any, n: Scalar, *, init_value: Scalar, end_value: Scala
 def _polynomial_schedule(
     xp: Any, n: Scalar, *, init_value: Scalar, end_value: Scalar, power: Scalar, **transition: float
 ) -> Scalar:
-    return (init_value - end_value) * _left(xp, n, **transition) ** power + end_value
+    return (init_value - end_value) * xp.pow(_left(xp, n, **transition), power) + end_value
 
 
 @of_time
@@ -171,7 +171,7 @@ def _polynomial_restarts_schedule(
 ) -> Scalar:
     rounds = xp.maximum(-whole(xp, -n, transition_steps), 1.0)
     left = xp.maximum(1.0 - n / (rounds * float(transition_steps)), 0.0)
-    return (init_value - end_value) * left**power + end_value
+    return (init_value - end_value) * xp.pow(left, power) + end_value
 
 
 def _left(xp: Any, n: Scalar, *, transition_steps: float, transition_begin: float) -> Scalar:

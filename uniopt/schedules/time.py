@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ class PythonMath:
 
     cos = staticmethod(math.cos)
     log = staticmethod(math.log)
+    pow = staticmethod(operator.pow)
 
     @staticmethod
     def round(x: float) -> float:
@@ -75,4 +77,4 @@ def power(xp: Any, base: Scalar, exponent: Scalar) -> Scalar:
     """Return ``base**exponent``, or where it nears infinity, of which Python and NumPy complain, what it was before."""
     if isinstance(base, float) and base > 1.0:
         exponent = xp.minimum(exponent, 700.0 / math.log(base))
-    return base**exponent
+    return xp.pow(base, exponent)  # NumPy's operator ** computes the power of a scalar otherwise
