@@ -34,32 +34,43 @@ def require_compiler() -> None:
 
 
 class Noting:
-    """A device whose kernels do nothing; it keeps their sources."""
+    """A device whose kernels do nothing; it keeps their sources, and counts launches and uploads."""
 
     xp: Any = xp
 
     def __init__(self) -> None:
         self.sources: dict[str, None] = {}
+        self.launches = self.uploads = 0
+        self.number = 0  # of the queue
 
     def load(self, source: str) -> Callable[[int, int, int], None]:
         self.sources[source] = None
-        return lambda blocks, table, chunks: None
+
+        def launch(blocks: int, table: int, chunks: int) -> None:
+            self.launches += 1
+            self.run(source, blocks, table, chunks)
+
+        return launch
+
+    def run(self, source: str, blocks: int, table: int, chunks: int) -> None:
+        """Run a kernel."""
 
     def empty(self, size: int) -> Any:
         return np.full(size, 0xAB, dtype=np.uint8)  # what nobody has written is wrong
 
     def upload(self, x: Any) -> Any:
+        self.uploads += 1
         return x.copy()
 
     def address(self, x: Any) -> int:
         return address(x)
 
     def queue(self) -> int:
-        return 0
+        return self.number
 
 
 class Host(Noting):
-    """A device whose kernels run on the host; it counts launches and uploads.
+    """A device whose kernels run on the host.
 
     Parameters
     ----------
@@ -70,28 +81,13 @@ class Host(Noting):
     def __init__(self, *, backwards: bool = False) -> None:
         super().__init__()
         self.backwards = backwards
-        self.launches = self.uploads = 0
-        self.number = 0  # of the queue
 
-    def load(self, source: str) -> Callable[[int, int, int], None]:
-        self.sources[source] = None
-
-        def launch(blocks: int, table: int, chunks: int) -> None:
-            if source not in _compiled:
-                compile_for_host(self.sources)
-            run, kernel = _compiled[source]
-            self.launches += 1
-            failed = run(kernel, "__syncthreads()" in source, blocks, THREADS, table, chunks, self.backwards)
-            assert not failed, f"threads of one block do not meet at the same barriers:\n{source}"
-
-        return launch
-
-    def upload(self, x: Any) -> Any:
-        self.uploads += 1
-        return super().upload(x)
-
-    def queue(self) -> int:
-        return self.number
+    def run(self, source: str, blocks: int, table: int, chunks: int) -> None:
+        if source not in _compiled:
+            compile_for_host(self.sources)
+        run, kernel = _compiled[source]
+        failed = run(kernel, "__syncthreads()" in source, blocks, THREADS, table, chunks, self.backwards)
+        assert not failed, f"threads of one block do not meet at the same barriers:\n{source}"
 
 
 _compiled: dict[str, tuple[Any, Any]] = {}
