@@ -50,8 +50,8 @@ def compile(tx: GradientTransformation, *, donate: bool = True) -> CompiledStep:
 
     Notes
     -----
-    JAX compiles the step by ``jax.jit``, MLX by ``mx.compile``. NumPy and torch on the CPU run kernels made for this
-    step; see the documentation's page on compiled steps. Dask stays lazy, and array-api-strict runs as it is.
+    JAX compiles the step by ``jax.jit``, MLX by ``mx.compile``. NumPy, CuPy and torch run kernels made for this step;
+    see the documentation's page on compiled steps. Dask stays lazy, and array-api-strict runs as it is.
 
     Examples
     --------
