@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -88,11 +89,13 @@ def assert_near(library: str, tx: uniopt.GradientTransformation, params: Any, st
 # Results
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+@pytest.mark.parametrize(
+    ("library", "dtype"),
+    [*product(("cupy", "torch"), ("float32", "float64", "float16")), ("torch", "bfloat16")],
+    indirect=["library"],
+)
 @pytest.mark.parametrize(("name", "setting"), ELEMENTWISE)
 def test_elementwise_optimizers(library: str, name: str, setting: str, dtype: str) -> None:
-    if library == "cupy" and dtype == "bfloat16":
-        pytest.skip("CuPy's backend has no bfloat16")
     tx, params = build(name, setting), odd_tree(normal((name, setting), dtype))
     stream = gradients((name, setting), dtype, 5)
     if dtype == "float64" or (name in POWERS and dtype == "float32"):
