@@ -237,6 +237,13 @@ def test_any_pattern_of_missing_gradients(name: str) -> None:
     (assert_near if name in POWERS else assert_equal)(build(name), *with_missing(name))
 
 
+def test_a_missing_gradient_of_a_complex_number() -> None:
+    """Results of the library are left out like those of kernels."""
+    make = normal("complex", "complex64")
+    stream = [[None if i in none else make() for i in range(3)] for none in ((0,), (), (1, 2), (0, 1, 2))]
+    assert_equal(uniopt.sgd(0.125, momentum=0.5), [make() for _ in range(3)], stream)
+
+
 def special(dtype: str) -> tuple[Any, list[Any]]:
     """Return parameters and gradients with each pair of infinities, NaN, zeros of both signs, subnormal numbers ..."""
     tiny = float(np.finfo("float16" if dtype == "float16" else "float32").smallest_normal)
