@@ -309,7 +309,9 @@ class TorchBackend(StandardBackend):
             fused = FusedStep(step, memory, donate=donate, parameters=parameters, program=program)
 
             def on_stream(kept: list[Any], donated: list[Any]) -> list[Any]:
-                with stream_of(device.index, torch.cuda.current_stream(device).cuda_stream):
+                # torch hands over tensors of its current device only.
+                stream = torch.cuda.current_stream(device).cuda_stream
+                with torch.cuda.device(device), stream_of(device.index, stream):
                     return fused(kept, donated)
 
             return on_stream

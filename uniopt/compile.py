@@ -51,8 +51,8 @@ def compile(tx: GradientTransformation, *, donate: bool = True) -> CompiledStep:
 
     Notes
     -----
-    JAX compiles the step by ``jax.jit``, MLX by ``mx.compile``. NumPy and torch on the CPU run kernels made for this
-    step; see the documentation's page on compiled steps. Dask stays lazy, and array-api-strict runs as it is.
+    JAX compiles the step by ``jax.jit``, MLX by ``mx.compile``. NumPy, CuPy and torch run kernels made for this step;
+    see the documentation's page on compiled steps. Dask stays lazy, and array-api-strict runs as it is.
 
     Examples
     --------
@@ -224,11 +224,12 @@ class _Program:
         convert = partial(numbers_as_arrays, self._backend)
         paired = len(grads) == len(params)
         extra = [self._own(x) for x in extra]
-        # As exact as the leaves: torch makes float32 of a number by itself.
-        wide = next((x for x in (*params, *grads) if hasattr(x, "dtype") and dtype_name(x.dtype) == "float64"), None)
+        arrays = [x for x in (*params, *grads) if hasattr(x, "dtype")]
+        # As exact as the leaves: torch makes float32 of a number by itself. And on their device.
+        wide = next((x for x in arrays if dtype_name(x.dtype) == "float64"), None)
         return [
             *convert(grads, params if paired else grads),
-            *convert(extra, [wide if type(x) in (int, float) else x for x in extra]),
+            *convert(extra, [wide if type(x) in (int, float) else x for x in extra], next(iter(arrays), None)),
             *convert(state, state),
             *convert(params, grads if paired else params),
         ]

@@ -275,11 +275,14 @@ def _not_an_array(leaf: Any, path: str) -> Exception:
     return UnknownArrayTypeError(f"At {path}: {registry.unknown_type_message(type(leaf))}")
 
 
-def numbers_as_arrays(backend: Backend, leaves: Sequence[Any], others: Sequence[Any]) -> list[Any]:
-    """Return the leaves with each Python number as a 0-d array of the dtype that its counterpart has."""
+def numbers_as_arrays(backend: Backend, leaves: Sequence[Any], others: Sequence[Any], like: Any = None) -> list[Any]:
+    """Return the leaves with each Python number as a 0-d array of the dtype that its counterpart has.
+
+    The arrays are where `like` is; if that is None, where the first array among the leaves and their counterparts is.
+    """
     if not any(isinstance(leaf, _NUMBERS) and not hasattr(leaf, "dtype") for leaf in leaves):
         return list(leaves)
-    neighbour = next((x for x in (*leaves, *others) if hasattr(x, "dtype")), None)
+    neighbour = next((x for x in (*leaves, *others) if hasattr(x, "dtype")), None) if like is None else like
     arrays = []
     for leaf, other in zip(leaves, others, strict=True):
         if not isinstance(leaf, _NUMBERS) or hasattr(leaf, "dtype"):
