@@ -80,7 +80,10 @@ def _warmup_stable_decay_schedule(
     decay_type: str,
 ) -> Scalar:
     done = xp.minimum(since(xp, n, warmup_steps + stable_steps) / float(decay_steps), 1.0)
-    left = half_wave(xp, done) if decay_type == "cosine" else 1.0 - (done if decay_type == "linear" else xp.pow(done, 0.5))
+    if decay_type == "cosine":
+        left = half_wave(xp, done)
+    else:
+        left = 1.0 - (done if decay_type == "linear" else xp.pow(done, 0.5))
     value = (peak_value - end_value) * left + end_value
     if warmup_steps == 0:
         return value
