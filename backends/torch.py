@@ -43,6 +43,19 @@ def _sign(x: Any) -> Any:
     return torch.where(torch.isnan(x), x, torch.sign(x))
 
 
+# torch.compile takes out a cast to fewer bits and back, unless it cannot look inside.
+
+
+@torch.library.custom_op("uniopt::rounded", mutates_args=(), schema="(Tensor x, ScalarType dtype) -> Tensor")
+def _rounded(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return x.to(dtype).to(x.dtype)
+
+
+@_rounded.register_fake
+def _(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return torch.empty_like(x)
+
+
 # All names now: under torch.compile, filling the cache at first use would change what the graph was traced with.
 for _value in list(vars(torch).values()):
     if isinstance(_value, torch.dtype):
@@ -245,6 +258,9 @@ class TorchBackend(StandardBackend):
 
     def astype(self, x: Any, dtype: Any) -> Any:
         return x if x.dtype == dtype else x.to(dtype)
+
+    def rounded(self, x: Any, dtype: Any) -> Any:
+        return _rounded(x, dtype) if torch.compiler.is_compiling() else x.to(dtype).to(x.dtype)
 
     def restore(self, x: Any, like: Any, dtype: Any) -> Any:
         result = self.astype(x, dtype)

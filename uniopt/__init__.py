@@ -103,10 +103,13 @@ from uniopt.transformation import GradientTransformation as GradientTransformati
 from uniopt.transforms import AddNoiseState as AddNoiseState
 from uniopt.transforms import EmaState as EmaState
 from uniopt.transforms import EmptyState as EmptyState
+from uniopt.transforms import KahanSummationState as KahanSummationState
 from uniopt.transforms import MaskedNode as MaskedNode
 from uniopt.transforms import MaskedState as MaskedState
+from uniopt.transforms import MasterWeightsState as MasterWeightsState
 from uniopt.transforms import PartitionState as PartitionState
 from uniopt.transforms import ScaleByScheduleState as ScaleByScheduleState
+from uniopt.transforms import StochasticRoundingState as StochasticRoundingState
 from uniopt.transforms import TraceState as TraceState
 from uniopt.transforms import UndampenedTraceState as UndampenedTraceState
 from uniopt.transforms import WeightDecaySchedule as WeightDecaySchedule
@@ -115,7 +118,9 @@ from uniopt.transforms import add_noise as add_noise
 from uniopt.transforms import clip_by_block_rms as clip_by_block_rms
 from uniopt.transforms import ema as ema
 from uniopt.transforms import identity as identity
+from uniopt.transforms import kahan_summation as kahan_summation
 from uniopt.transforms import masked as masked
+from uniopt.transforms import master_weights as master_weights
 from uniopt.transforms import partition as partition
 from uniopt.transforms import scale as scale
 from uniopt.transforms import scale_by_learning_rate as scale_by_learning_rate
@@ -123,6 +128,7 @@ from uniopt.transforms import scale_by_param_block_rms as scale_by_param_block_r
 from uniopt.transforms import scale_by_schedule as scale_by_schedule
 from uniopt.transforms import scale_by_trust_ratio as scale_by_trust_ratio
 from uniopt.transforms import stateless as stateless
+from uniopt.transforms import stochastic_rounding as stochastic_rounding
 from uniopt.transforms import trace as trace
 from uniopt.typing import Array as Array
 from uniopt.typing import Mask as Mask

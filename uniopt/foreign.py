@@ -29,7 +29,7 @@ class Foreign(Stage):
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
     ) -> tuple[list[Any], Any]:
         values = None if params is None else step.rebuild(step.narrow(params))
-        given = step.rebuild(step.narrow(updates))
+        given = step.rebuild(step.finish(updates))
         accepted = extra if _takes_any_keyword(self.update_fn) else {}
         results, state = self.update_fn(given, state, values, **accepted)
         return step.widen(tree.align(step.structure, results, given, names=("updates", "results"))), state

@@ -71,7 +71,7 @@ class Step:
         For each leaf its `Place`; None where the gradient is ``None``.
     """
 
-    __slots__ = ("_dtypes", "_name", "backend", "leaves", "places", "structure", "xp")
+    __slots__ = ("_dtypes", "_exact", "_name", "_whole", "backend", "leaves", "places", "structure", "xp")
 
     def __init__(
         self,
@@ -81,6 +81,7 @@ class Step:
         leaves: list[Any],
         places: list[Place | None],
         dtypes: list[Any],
+        whole: tuple[Step, list[int]] | None = None,
     ) -> None:
         self.backend = backend
         self.xp = backend.xp
@@ -89,6 +90,8 @@ class Step:
         self.places = places
         self._name = name
         self._dtypes = dtypes
+        self._whole = whole
+        self._exact: set[int] = set()
 
     @classmethod
     def of_params(cls, params: Tree) -> tuple[Step, list[Any]]:
@@ -146,6 +149,14 @@ class Step:
             None if x is None else restore(x, like, dtype)
             for x, like, dtype in zip(results, self.leaves, self._dtypes, strict=True)
         ]
+
+    def finish(self, updates: Sequence[Any]) -> list[Any]:
+        """Return updates as the user gets them: narrow, but for those that `reach` has made."""
+        results = self.narrow(updates)
+        for i in self._exact:
+            if updates[i] is not None:
+                results[i] = self.backend.restore(updates[i], self.leaves[i], self.places[i].dtype)  # type: ignore[union-attr]  # it has a gradient
+        return results
 
     def replace(self, params: Tree, results: Sequence[Any]) -> Tree:
         """Return `params` with the results in place of its leaves, and unchanged where there is none."""
@@ -213,7 +224,32 @@ class Step:
         marked = self.rebuild([i if keep else rest for i, keep in enumerate(chosen)])
         positions, structure = tree.flatten(marked)
         leaves, places, dtypes = ([column[i] for i in positions] for column in (self.leaves, self.places, self._dtypes))
-        return Step(self.backend, structure, self._name, leaves, places, dtypes), positions
+        return Step(self.backend, structure, self._name, leaves, places, dtypes, (self, positions)), positions
+
+    def wide(self, leaves: Sequence[Any]) -> Step:
+        """Return this step as that of leaves which came in the dtypes that are computed in."""
+        dtypes = [None if place is None else place.dtype for place in self.places]
+        return Step(self.backend, self.structure, self._name, list(leaves), self.places, dtypes)
+
+    def dtype(self, i: int) -> Any:
+        """Return the dtype that parameter `i` came in; that of its place is the one it is computed in."""
+        return self._dtypes[i]
+
+    def reach(self, i: int, target: Any, p: Any) -> tuple[Any, Any]:
+        """Return what a parameter `p` becomes that shall become `target`, and the update that takes it there.
+
+        The first is `target` rounded to the parameter's dtype. The update is their difference, which need not be a
+        number of that dtype: it is handed out as it is, so that nothing but the sum is rounded when it is added.
+        """
+        self._keep(i)
+        reached = self.backend.rounded(target, self._dtypes[i])
+        return reached, reached - p
+
+    def _keep(self, i: int) -> None:
+        self._exact.add(i)
+        if self._whole is not None:
+            whole, positions = self._whole
+            whole._keep(positions[i])
 
     def _check_pair(self, g: Array, p: Array, i: int) -> None:
         if p is None:
