@@ -17,6 +17,7 @@ from uniopt.chain import named_chain as named_chain
 from uniopt.compile import CompiledStep as CompiledStep
 from uniopt.compile import compile as compile
 from uniopt.hyperparameters import PerLeaf as PerLeaf
+from uniopt.keys import NamedTupleKey as NamedTupleKey
 from uniopt.leafwise import leafwise as leafwise
 from uniopt.optimizers import adabelief as adabelief
 from uniopt.optimizers import adadelta as adadelta
@@ -99,6 +100,13 @@ from uniopt.schedules import cosine_decay_schedule as cosine_decay_schedule
 from uniopt.schedules import join_schedules as join_schedules
 from uniopt.schedules import linear_schedule as linear_schedule
 from uniopt.schedules import warmup_cosine_decay_schedule as warmup_cosine_decay_schedule
+from uniopt.states import tree_get as tree_get
+from uniopt.states import tree_get_all_with_path as tree_get_all_with_path
+from uniopt.states import tree_map_params as tree_map_params
+from uniopt.states import tree_set as tree_set
+from uniopt.summary import LeafSummary as LeafSummary
+from uniopt.summary import Summary as Summary
+from uniopt.summary import summary as summary
 from uniopt.transformation import GradientTransformation as GradientTransformation
 from uniopt.transforms import AddNoiseState as AddNoiseState
 from uniopt.transforms import EmaState as EmaState
