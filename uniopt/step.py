@@ -185,7 +185,7 @@ class Step:
 
     def _check_library(self, x: Any, path: str) -> None:
         """Raise StateError unless `x` is an array of this step's library, or a list or tuple of such."""
-        if isinstance(x, list | tuple):
+        if isinstance(x, list | tuple) and not hasattr(x, "_fields"):
             for i, item in enumerate(x):
                 self._check_library(item, f"{path}[{i}]")
         elif (found := registry.find(type(x))) is not self.backend:

@@ -112,5 +112,5 @@ def _rounded(step: Step, x: Array, chance: Array, dtype: Any) -> Array:
     missed = x - nearest
     # More than half of the way to the next number on either side, and less than one and a half of it.
     beyond = xp.maximum(xp.abs(nearest) * (1.25 * 2.0**-bits), 0.625 * smallest)
-    other = rounded(xp.where(missed < 0, nearest - beyond, nearest + beyond), dtype)
+    other = rounded(nearest + xp.where(missed < 0, -beyond, beyond), dtype)
     return xp.where(chance * xp.abs(other - nearest) < xp.abs(missed), other, nearest)
