@@ -86,6 +86,10 @@ class Backend(Protocol):
         """Return `x` rounded to a number that `dtype` has, in its own dtype; no compiler leaves the rounding out."""
         ...
 
+    def constant(self, x: Array) -> Array:
+        """Return the values of `x` apart from their history, where the library notes down how arrays were made."""
+        ...
+
     def restore(self, x: Array, like: Array, dtype: Dtype) -> Array:
         """Return a result `x` as the same kind of object as the leaf `like`, in the given dtype."""
         ...

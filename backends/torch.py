@@ -262,6 +262,9 @@ class TorchBackend(StandardBackend):
     def rounded(self, x: Any, dtype: Any) -> Any:
         return _rounded(x, dtype) if torch.compiler.is_compiling() else x.to(dtype).to(x.dtype)
 
+    def constant(self, x: Any) -> Any:
+        return x.detach()
+
     def restore(self, x: Any, like: Any, dtype: Any) -> Any:
         result = self.astype(x, dtype)
         if isinstance(like, torch.nn.Parameter) and not torch.is_grad_enabled():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from typing import Any
 
@@ -185,6 +186,30 @@ def test_torch_compile_makes_one_graph(way: str) -> None:
 def test_torch_compile_with_inductor(way: str) -> None:
     """It rounds too, though it takes out the casts that it can look into."""
     check_torch_compile(way)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_torch_parameters(way: str) -> None:
+    """They stay parameters, and the state holds nothing of their graph; the rate can be learnt through a step."""
+    import torch
+
+    rate = torch.tensor(0.25, requires_grad=True)
+    params = {"w": torch.nn.Parameter(torch.ones(3, dtype=torch.bfloat16))}
+    tx = WAYS[way](uniopt.sgd(rate))
+    state = tx.init(params)
+    assert not any(x.requires_grad for x in uniopt.tree.leaves(state))
+    updates, _ = tx.update(params, state, params)
+    uniopt.apply_updates(params, updates)["w"].sum().backward()
+    assert rate.grad == -3.0
+    params["w"].grad = torch.ones_like(params["w"])
+    with torch.no_grad():
+        updates, state = tx.update({"w": params["w"].grad}, state, params)
+        after = uniopt.apply_updates(params, updates)
+        assert isinstance(after["w"], torch.nn.Parameter)
+    grads = {"w": params["w"].grad}
+    params, state = uniopt.compile(tx)(grads, state, params)
+    copy.deepcopy((params, state))
+    assert isinstance(params["w"], torch.nn.Parameter)
 
 
 @pytest.mark.parametrize("way", WAYS)

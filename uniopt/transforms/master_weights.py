@@ -79,8 +79,8 @@ class MasterWeights(Stage):
 
     def init(self, step: Step, params: list[Any]) -> Any:
         part, positions = part_of(step)
-        master = part.rebuild([params[i] for i in positions])
-        return MasterWeightsState(master, self.inner.init(step.wide(params), params))
+        master = [None if params[i] is None else step.backend.constant(params[i]) for i in positions]
+        return MasterWeightsState(part.rebuild(master), self.inner.init(step.wide(params), params))
 
     def update(
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
