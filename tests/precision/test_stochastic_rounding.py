@@ -87,7 +87,7 @@ def test_short_steps_add_up_with_the_variance_of_the_distance() -> None:
     tx = uniopt.chain(uniopt.sgd(rate), uniopt.stochastic_rounding(3))
     found = exact(repeated(tx, np.full(n, 0.875, numpy_dtype("bfloat16")), 1.0, steps)).astype(np.float64)
     distance, spacing = rate * steps, 2.0**-8
-    variance = spacing * distance
+    variance = (spacing - rate) * distance
     assert abs(found.mean() - (0.875 - distance)) <= 5 * np.sqrt(variance / n)
     assert abs(found.var() / variance - 1) <= 0.1
 
