@@ -51,8 +51,8 @@ def stochastic_rounding(key: int = 0) -> GradientTransformation:
 
     Notes
     -----
-    Costs no memory, but noise: steps :math:`|u| < h` that add up to :math:`D` have the variance :math:`(h - |u|) D`. The
-    sum is float32's. Above the largest number of the dtype, rounding is to the nearest.
+    Costs no memory, but noise: steps :math:`|u| < h` that add up to :math:`D` have the variance :math:`(h - |u|) D`.
+    The sum is float32's. Above the largest number of the dtype, rounding is to the nearest.
 
     References
     ----------
