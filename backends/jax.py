@@ -79,7 +79,8 @@ class JaxBackend(StandardBackend):
 
     def rounded(self, x: Any, dtype: Any) -> Any:
         # XLA may take out a cast to fewer bits and back (xla_allow_excess_precision).
-        return jax.lax.optimization_barrier(x.astype(dtype)).astype(x.dtype)
+        narrow = jax.lax.optimization_barrier(x.astype(dtype))  # type: ignore[no-untyped-call]  # JAX does not annotate it
+        return narrow.astype(x.dtype)
 
     def asarray(self, value: Any, dtype: Any = None, like: Any = None) -> Any:
         array = jnp.asarray(value, dtype=dtype)
