@@ -43,19 +43,6 @@ def _sign(x: Any) -> Any:
     return torch.where(torch.isnan(x), x, torch.sign(x))
 
 
-# torch.compile takes out a cast to fewer bits and back, unless it cannot look inside.
-
-
-@torch.library.custom_op("uniopt::rounded", mutates_args=(), schema="(Tensor x, ScalarType dtype) -> Tensor")
-def _rounded(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    return x.to(dtype).to(x.dtype)
-
-
-@_rounded.register_fake
-def _(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    return torch.empty_like(x)
-
-
 # All names now: under torch.compile, filling the cache at first use would change what the graph was traced with.
 for _value in list(vars(torch).values()):
     if isinstance(_value, torch.dtype):
@@ -217,6 +204,19 @@ def _is_lazy(x: Any) -> bool:
 
 def _local(x: Any) -> Any:
     return x.to_local() if _is_dtensor(x) else x
+
+
+# torch.compile takes out a cast to fewer bits and back, unless it cannot look inside.
+
+
+@torch.library.custom_op("uniopt::rounded", mutates_args=(), schema="(Tensor x, ScalarType dtype) -> Tensor")
+def _rounded(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return x.to(dtype).to(x.dtype)
+
+
+@_rounded.register_fake
+def _(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return torch.empty_like(x)
 
 
 class TorchBackend(StandardBackend):
