@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from uniopt import tree as trees
-from uniopt.errors import StateKeyError, TreeStructureError
+from uniopt.errors import StateError, StateKeyError, TreeStructureError
 from uniopt.keys import DictKey, Key, NamedTupleKey, children, written
 from uniopt.typing import Tree
 
@@ -150,13 +150,16 @@ def tree_map_params(
 
     Raises
     ------
+    StateError
+        If the state is one of another transformation.
     TreeStructureError
         If one of `rest` is not like the parameters.
 
     Notes
     -----
     As in optax; but where a part of the state stands for no parameter (`MaskedNode`, or ``None``), it stays, and `rest`
-    may have anything. optax asks for an `is_leaf` there.
+    may have anything. optax asks for an `is_leaf` there. For ``optax.masked`` with a mask that is a tree, call optax's
+    own, which it knows.
 
     Examples
     --------
@@ -169,10 +172,14 @@ def tree_map_params(
     ScaleByAdamState(count='none', mu={'w': 'rows', 'b': 'none'}, nu={'w': 'rows', 'b': 'none'})
     """
     marked, structure = trees.flatten(getattr(initable, "init", initable)(Params()), is_leaf=_stands_for_params)
-    trees.flatten(state)
+    trees.flatten(state)  # makes its containers known
+    try:
+        values = structure.flatten_up_to(state)
+    except ValueError as error:
+        raise StateError(f"The state is not one of this transformation: {error} Pass what its init returned.") from None
     other = transform_non_params or (lambda x: x)
     results = []
-    for mark, value in zip(marked, structure.flatten_up_to(state), strict=True):
+    for mark, value in zip(marked, values, strict=True):
         if _stands_for_params(mark):
             results.append(_mapped(f, value, rest, is_leaf))
         else:
@@ -239,7 +246,7 @@ def _mapped(f: Callable[..., Any], slot: Tree, rest: Sequence[Tree], is_leaf: Ca
     found, structure = trees.flatten(slot, stops)
     columns = []
     for other in rest:
-        trees.flatten(other)
+        trees.flatten(other)  # makes its containers known
         try:
             columns.append(structure.flatten_up_to(other))
         except ValueError as error:

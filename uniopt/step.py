@@ -235,15 +235,14 @@ class Step:
         """Return the dtype that parameter `i` came in; that of its place is the one it is computed in."""
         return self._dtypes[i]
 
-    def reach(self, i: int, target: Any, p: Any) -> tuple[Any, Any]:
-        """Return what a parameter `p` becomes that shall become `target`, and the update that takes it there.
+    def reach(self, i: int, target: Any, p: Any) -> Any:
+        """Return the update that takes parameter `p` to `target`, rounded to the parameter's dtype.
 
-        The first is `target` rounded to the parameter's dtype. The update is their difference, which need not be a
-        number of that dtype: it is handed out as it is, so that nothing but the sum is rounded when it is added.
+        It is the difference of two numbers of that dtype, which need not be one: it is handed out as it is, so that
+        nothing but the sum is rounded when it is added.
         """
         self._keep(i)
-        reached = self.backend.rounded(target, self._dtypes[i])
-        return reached, reached - p
+        return self.backend.rounded(target, self._dtypes[i]) - p
 
     def _keep(self, i: int) -> None:
         self._exact.add(i)

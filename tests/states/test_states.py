@@ -90,6 +90,8 @@ def test_errors_say_what_there_is() -> None:
     with pytest.raises(KeyError, match="no names"):
         uniopt.tree_set((), cont=1)
     tx = uniopt.adam(0.1)
+    with pytest.raises(errors.StateError, match="not one of this transformation"):
+        uniopt.tree_map_params(tx, lambda x: x, uniopt.sgd(0.1).init(np.ones(2)))
     with pytest.raises(errors.TreeStructureError, match="not like the parameters"):
         uniopt.tree_map_params(tx, lambda x, y: y, tx.init({"w": np.ones(2)}), {"b": 1})
 

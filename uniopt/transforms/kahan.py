@@ -83,6 +83,6 @@ class KahanSummation(Stage):
         for k, (i, owed) in enumerate(zip(positions, part.widen(compensation), strict=True)):
             if updates[i] is not None:
                 due = updates[i] + owed
-                _, results[i] = step.reach(i, params[i] + due, params[i])
+                results[i] = step.reach(i, params[i] + due, params[i])
                 compensation[k] = step.backend.astype(due - results[i], compensation[k].dtype)
         return results, KahanSummationState(part.rebuild(compensation))

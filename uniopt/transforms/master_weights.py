@@ -97,5 +97,5 @@ class MasterWeights(Stage):
         for k, i in enumerate(positions):
             if results[i] is not None:
                 masters[k] = step.backend.astype(held[i] + results[i], held[i].dtype)
-                _, results[i] = step.reach(i, masters[k], params[i])
+                results[i] = step.reach(i, masters[k], params[i])
         return results, MasterWeightsState(part.rebuild(masters), inner_state)

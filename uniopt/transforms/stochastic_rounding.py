@@ -99,7 +99,7 @@ class StochasticRounding(Stage):
             if updates[i] is not None:
                 target = params[i] + updates[i]
                 chance = random.uniform(key, like=target, stream=i)
-                _, results[i] = step.reach(i, _rounded(step, target, chance, step.dtype(i)), params[i])
+                results[i] = step.reach(i, _rounded(step, target, chance, step.dtype(i)), params[i])
         return results, StochasticRoundingState(Clock(step, state.count).next(), state.rng_key)
 
 
