@@ -5,9 +5,13 @@ from uniopt.transforms.decay import WeightDecaySchedule as WeightDecaySchedule
 from uniopt.transforms.decay import add_decayed_weights as add_decayed_weights
 from uniopt.transforms.ema import EmaState as EmaState
 from uniopt.transforms.ema import ema as ema
+from uniopt.transforms.kahan import KahanSummationState as KahanSummationState
+from uniopt.transforms.kahan import kahan_summation as kahan_summation
 from uniopt.transforms.mask import MaskedNode as MaskedNode
 from uniopt.transforms.mask import MaskedState as MaskedState
 from uniopt.transforms.mask import masked as masked
+from uniopt.transforms.master_weights import MasterWeightsState as MasterWeightsState
+from uniopt.transforms.master_weights import master_weights as master_weights
 from uniopt.transforms.noise import AddNoiseState as AddNoiseState
 from uniopt.transforms.noise import add_noise as add_noise
 from uniopt.transforms.partition import PartitionState as PartitionState
@@ -19,6 +23,8 @@ from uniopt.transforms.scale import scale as scale
 from uniopt.transforms.scale import scale_by_learning_rate as scale_by_learning_rate
 from uniopt.transforms.scale import scale_by_schedule as scale_by_schedule
 from uniopt.transforms.stateless import stateless as stateless
+from uniopt.transforms.stochastic_rounding import StochasticRoundingState as StochasticRoundingState
+from uniopt.transforms.stochastic_rounding import stochastic_rounding as stochastic_rounding
 from uniopt.transforms.trace import TraceState as TraceState
 from uniopt.transforms.trace import UndampenedTraceState as UndampenedTraceState
 from uniopt.transforms.trace import trace as trace
