@@ -113,9 +113,13 @@ def stage_of(tx: Any) -> Stage:
     return Foreign(init_fn, update_fn)
 
 
-def check_state(name: str, state: Any, expected: type[Any]) -> None:
-    """Raise StateError unless a state is an instance of the NamedTuple class that the named stage makes."""
-    if type(state) is not expected:
+def check_state(name: str, state: Any, expected: Any) -> None:
+    """Raise StateError unless a state is an instance of the NamedTuple class that the named stage makes.
+
+    Where there is nothing to remember, None and an empty container will do too, as they do in optax.
+    """
+    nothing = state is None or (isinstance(state, dict | list | tuple) and not state)
+    if type(state) is not expected and not (nothing and not expected._fields):
         raise StateError(
             f"{name} was given a state {_outline(type(state))}, expected {_outline(expected)}. "
             "Pass the state that this transformation's own init or update returned."

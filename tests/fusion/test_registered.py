@@ -15,7 +15,7 @@ from tests.fusion.walks import assert_same_bits, compiled, copied, eager, gradie
 SUMS = {"clip_by_block_rms", "scale_by_factored_rms", "scale_by_muon", "scale_by_novograd", "scale_by_param_block_rms"}
 SUMS |= {"scale_by_polyak", "scale_by_trust_ratio", "scale_by_param_block_norm", "adaptive_grad_clip", "centralize"}
 SUMS |= {"clip_by_global_norm", "normalize", "normalize_by_update_norm", "differentially_private_aggregate", "dpsgd"}
-EXAMPLES = {"differentially_private_aggregate", "dpsgd"}
+OF_EXAMPLES = {"differentially_private_aggregate", "dpsgd"}
 MATRIX = {"empty": False, "kernel": False, "matrix": True, "scalar": False, "vector": (False, False)}
 MADE_OF = {  # what a transformation is called with, where its defaults do not do
     "chain": lambda: uniopt.chain(uniopt.trace(0.5), uniopt.scale(-0.5)),
@@ -93,6 +93,8 @@ def test_transformations(name: str, dtype: str) -> None:
     """Warnings are errors here, those of a fallback too."""
     tx = (exported() | VARIANTS)[name]()
     params, stream = odd_tree(normal(name, dtype)), gradients(name, dtype, 4)
+    if name in OF_EXAMPLES:
+        stream = [uniopt.tree.map(lambda *x: np.stack(x), g, *stream) for g in stream]
     walks = (
         eager(tx, copied(params), stream, 4),
         compiled(tx, copied(params), stream, 4),

@@ -106,14 +106,14 @@ class ScaleByGlobalNorm(Stage):
     ) -> tuple[list[Any], Any]:
         check_state(self.name, state, EmptyState)
         if (where := meeting(step.places)) is None:
-            return updates, state
+            return updates, EmptyState()
         time = Time(Clock(step, None), where)
         hyper = {name: time.value(name, x) for name, x in self.hyper.items()}
         factor = self.factor(step.xp, root(step.xp, sum_of_squares(step, updates, where)), **hyper)
         return [
             g if g is None or place is None else g * place.bring(factor)
             for g, place in zip(updates, step.places, strict=True)
-        ], state
+        ], EmptyState()
 
 
 def _scaled(factor: Callable[..., Array], **hyper: Scalar) -> GradientTransformation:
