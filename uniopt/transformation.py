@@ -49,9 +49,8 @@ class Stage:
     Subclasses are frozen dataclasses: their fields are the hyperparameters, by which they compare and print.
     """
 
-    @property
     def per_example(self) -> bool:
-        """Whether it takes the gradients of single examples, stacked along a first axis, and adds them up."""
+        """Return whether it takes the gradients of single examples, stacked along a first axis, and adds them up."""
         return False
 
     @abstractmethod
@@ -134,7 +133,7 @@ def init(stage: Stage, /, params: Tree) -> Any:
 
 def update(stage: Stage, /, updates: Tree, state: Any, params: Tree = None, **extra: Any) -> tuple[Tree, Any]:
     """Return the updates that `stage` makes of gradients, and its next state."""
-    step, leaves, param_leaves = Step.of_update(updates, params, per_example=stage.per_example)
+    step, leaves, param_leaves = Step.of_update(updates, params, per_example=stage.per_example())
     results, state = stage.update(step, leaves, state, param_leaves, extra)
     return step.rebuild(step.narrow(results)), state
 
