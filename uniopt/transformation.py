@@ -117,8 +117,8 @@ def check_state(name: str, state: Any, expected: Any) -> None:
 
     Where there is nothing to remember, None and an empty container will do too, as they do in optax.
     """
-    nothing = state is None or (isinstance(state, dict | list | tuple) and not state)
-    if type(state) is not expected and not (nothing and not expected._fields):
+    nothing = not expected._fields and (state is None or (type(state) in (dict, list, tuple) and not state))
+    if type(state) is not expected and not nothing:
         raise StateError(
             f"{name} was given a state {_outline(type(state))}, expected {_outline(expected)}. "
             "Pass the state that this transformation's own init or update returned."
