@@ -90,6 +90,10 @@ class Backend(Protocol):
         """Return the values of `x` apart from their history, where the library notes down how arrays were made."""
         ...
 
+    def copy(self, x: Array) -> Array:
+        """Return an array of the same values that shares no memory with `x`, and no history for gradients."""
+        ...
+
     def restore(self, x: Array, like: Array, dtype: Dtype) -> Array:
         """Return a result `x` as the same kind of object as the leaf `like`, in the given dtype."""
         ...

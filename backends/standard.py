@@ -81,6 +81,9 @@ class StandardBackend:
     def constant(self, x: Array) -> Array:
         return x
 
+    def copy(self, x: Array) -> Array:
+        return self.xp.asarray(x, copy=True)
+
     def restore(self, x: Array, like: Array, dtype: Dtype) -> Array:
         return self.astype(x, dtype)
 

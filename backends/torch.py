@@ -282,6 +282,9 @@ class TorchBackend(StandardBackend):
     def constant(self, x: Any) -> Any:
         return x.detach()
 
+    def copy(self, x: Any) -> Any:
+        return x.detach().clone()
+
     def restore(self, x: Any, like: Any, dtype: Any) -> Any:
         result = self.astype(x, dtype)
         if isinstance(like, torch.nn.Parameter) and not torch.is_grad_enabled():

@@ -25,7 +25,15 @@ _leaf_types: set[type] = {type(None), bool, int, float, complex, str}
 
 
 def flatten(tree: Tree, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], PyTreeSpec]:
-    """Return the leaves of a tree (``None`` included, and all that `is_leaf` is true for) and its structure."""
+    """Return the leaves of a tree (``None`` included) and its structure.
+
+    Parameters
+    ----------
+    tree
+        The tree.
+    is_leaf
+        Tells which containers are to be leaves; by default none.
+    """
     import optree  # loaded on first use, so that `import uniopt` stays fast
 
     while True:
