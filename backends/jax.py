@@ -78,6 +78,8 @@ class JaxBackend(StandardBackend):
             return result.astype(jnp.float32) if wide else result
 
     def rounded(self, x: Any, dtype: Any) -> Any:
+        if x.dtype == dtype:
+            return x
         # XLA may take out a cast to fewer bits and back (xla_allow_excess_precision).
         narrow = jax.lax.optimization_barrier(x.astype(dtype))  # type: ignore[no-untyped-call]  # JAX does not annotate it
         return narrow.astype(x.dtype)

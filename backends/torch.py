@@ -277,6 +277,8 @@ class TorchBackend(StandardBackend):
         return x if x.dtype == dtype else x.to(dtype)
 
     def rounded(self, x: Any, dtype: Any) -> Any:
+        if x.dtype == dtype:
+            return x
         return _rounded(x, dtype) if torch.compiler.is_compiling() else x.to(dtype).to(x.dtype)
 
     def constant(self, x: Any) -> Any:

@@ -161,22 +161,27 @@ class Step:
 
     def slot(self, values: Tree, name: str) -> list[Any]:
         """Return what a state's slot holds for each leaf; anything where the gradient is ``None``."""
+        found = self.held(values, name)
+        for i, (x, place) in enumerate(zip(found, self.places, strict=True)):
+            if place is not None and registry.find(type(x)) is not self.backend:
+                self.check_library(x, f"{self.path(i, name)}")
+        return found
+
+    def held(self, values: Tree, name: str) -> list[Any]:
+        """Return what a tree of a state holds for each leaf, whatever that is."""
         found, structure = tree.flatten(values)
         if structure != self.structure:
             try:
                 found = list(self.structure.flatten_up_to(values))
             except ValueError:
                 self._refuse(values, name)
-        for i, (x, place) in enumerate(zip(found, self.places, strict=True)):
-            if place is not None and registry.find(type(x)) is not self.backend:
-                self._check_library(x, f"{self.path(i, name)}")
         return found
 
-    def _check_library(self, x: Any, path: str) -> None:
+    def check_library(self, x: Any, path: str) -> None:
         """Raise StateError unless `x` is an array of this step's library, or a list or tuple of such."""
         if isinstance(x, list | tuple) and not hasattr(x, "_fields"):
             for i, item in enumerate(x):
-                self._check_library(item, f"{path}[{i}]")
+                self.check_library(item, f"{path}[{i}]")
         elif (found := registry.find(type(x))) is not self.backend:
             kind = "no array" if found is None else f"an array of {found.name}"
             raise StateError(

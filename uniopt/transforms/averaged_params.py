@@ -83,7 +83,7 @@ def swap_averaged_params(state: Any, params: Tree) -> tuple[Tree, Any]:
     """
     step, _ = Step.of_params(params)
     averages, parts, structure = _averages(step, state)
-    slots = {k: step.slot(x.average, "average") for k, x in enumerate(parts) if isinstance(x, ParamsAverageState)}
+    slots = {k: step.held(x.average, "average") for k, x in enumerate(parts) if isinstance(x, ParamsAverageState)}
     swapped = list(step.leaves)
     for i, (average, k) in enumerate(averages):
         if k is not None:
@@ -100,9 +100,10 @@ def _averages(step: Step, state: Any) -> tuple[list[tuple[Any, int | None]], lis
     for k, part in enumerate(parts):
         if not isinstance(part, ParamsAverageState):
             continue
-        for i, x in enumerate(step.slot(part.average, "average")):
+        for i, x in enumerate(step.held(part.average, "average")):
             if step.leaves[i] is None or isinstance(x, MaskedNode):
                 continue
+            step.check_library(x, step.path(i, "average"))
             if found[i][1] is not None:
                 raise StateError(
                     f"The state has two averages of {step.path(i)}. Pass the part of it that has the one you mean."
