@@ -51,6 +51,9 @@ def resolved(backend: Backend, value: Any) -> Any:
     return backend.dtype(value) if isinstance(value, DtypeName) else value
 
 
+_NESTED = (list, tuple)  # the containers in which a slot may have several arrays for a leaf
+
+
 class _Update:
     """One update of one stage."""
 
@@ -76,6 +79,8 @@ class _Update:
         self._clock = Clock(step, getattr(state, stage.counter) if stage.counter in fields else None)
         self._varying = _varying(stage, step, updates if params is None else params)
         self._hyper: dict[int, dict[str, Any]] = {}
+        self._wants_params = "p" in stage.wants
+        self._empty = None if fields else stage.state()
 
     def leaf(self, i: int, g: Any, place: Place) -> Any:
         """Return what the rule makes of leaf `i`, and note the leaf's next slots."""
@@ -85,9 +90,14 @@ class _Update:
             hyper = self._hyper[id(place)] = self._hyper_at(place)
         for name, values in self._varying.items():
             hyper[name] = values[i]
-        if "p" in stage.wants:
+        if self._wants_params:
             hyper["p"] = self._params[i]  # type: ignore[index]  # _check has seen to it
-        before = stage.state(*[None if column is None else _widen(place, column[i]) for column in columns])
+        # As the class would, but for a call of Python's.
+        before = (
+            tuple.__new__(stage.state, [None if column is None else _widen(place, column[i]) for column in columns])
+            if columns
+            else self._empty
+        )
         try:
             result, after = stage.rule(self._step.xp, g, before, **hyper)
         except (HyperparameterError, DtypeKindError) as error:  # the rule does not know which leaf it was given
@@ -95,11 +105,20 @@ class _Update:
         except Exception as error:
             _explain(stage, self._step, i, g, before, error)
             raise
-        if result.shape != g.shape or any(map(_reshaped, before, after)):
+        if result.shape != g.shape:
             _refuse_shapes(stage, self._step, i, g, result, before, after)
-        for column, x in zip(columns, after, strict=True):
-            if column is not None:
-                column[i] = _store(place, x, column[i])
+        for column, x, y in zip(columns, before, after, strict=True):
+            if column is None:
+                continue
+            kept = column[i]
+            if type(kept) in _NESTED:
+                column[i] = _store(place, y, kept)
+                continue
+            if x.shape != y.shape:
+                _refuse_shapes(stage, self._step, i, g, result, before, after)
+            # A 0-d array may have become a scalar.
+            same = type(y) is type(kept) and y.dtype == kept.dtype
+            column[i] = y if same else place.backend.astype(y, kept.dtype)
         return result
 
     def state(self) -> Any:
@@ -175,7 +194,7 @@ def _reshaped(before: Any, after: Any) -> bool:
 
 def _widen(place: Place, slot: Any) -> Any:
     """Return a slot in the dtype that is computed in: float32 for the 16-bit floats."""
-    if isinstance(slot, list | tuple):
+    if type(slot) in _NESTED:
         return type(slot)(_widen(place, x) for x in slot)
     if slot.dtype == place.dtype:
         return slot
@@ -186,6 +205,6 @@ def _widen(place: Place, slot: Any) -> Any:
 
 def _store(place: Place, new: Any, old: Any) -> Any:
     """Return a slot's new value in the dtype of the old one."""
-    if isinstance(old, list | tuple):
+    if type(old) in _NESTED:
         return type(old)(_store(place, x, y) for x, y in zip(new, old, strict=True))
     return place.backend.astype(new, old.dtype)
