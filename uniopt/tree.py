@@ -74,10 +74,23 @@ def paths(structure: PyTreeSpec, root: str = "params") -> list[str]:
     return [accessor.codify(root) for accessor in structure.accessors()]
 
 
+def dotted_paths(structure: PyTreeSpec) -> list[str]:
+    """Return the path of each leaf as its keys, attributes and indices with dots between them: ``layer.w.0``."""
+    # Of a NamedTuple, the entry is an index and the field the name.
+    return [
+        ".".join(str(getattr(entry, "field", entry.entry)) for entry in accessor) for accessor in structure.accessors()
+    ]
+
+
 def leaves_with_paths(tree: Tree, root: str = "params") -> list[tuple[str, Any]]:
     """Return (path, leaf) for each leaf of the tree that is not ``None``."""
     found, structure = flatten(tree)
     return [(path, leaf) for path, leaf in zip(paths(structure, root), found, strict=True) if leaf is not None]
+
+
+def is_function(value: Any) -> bool:
+    """Return whether a value is a function of trees, and no container that can be called, such as a module."""
+    return callable(value) and any(leaf is value for leaf in flatten(value)[0])
 
 
 def align(
