@@ -9,7 +9,8 @@ from typing import Any
 
 from uniopt import tree
 from uniopt.step import Step
-from uniopt.transformation import Stage
+from uniopt.transformation import Bound, Stage
+from uniopt.typing import Tree
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -20,6 +21,8 @@ class Foreign(Stage):
     update_fn: Callable[..., Any]
 
     def __repr__(self) -> str:
+        if isinstance(self.update_fn, Bound):
+            return repr(self.update_fn)
         return f"GradientTransformation(init={self.init_fn!r}, update={self.update_fn!r})"
 
     def init(self, step: Step, params: list[Any]) -> Any:
@@ -30,10 +33,11 @@ class Foreign(Stage):
     ) -> tuple[list[Any], Any]:
         values = None if params is None else step.rebuild(step.narrow(params))
         given = step.rebuild(step.narrow(updates))
-        accepted = extra if _takes_any_keyword(self.update_fn) else {}
-        results, state = self.update_fn(given, state, values, **accepted)
+        results, state = call_update(self.update_fn, given, state, values, extra)
         return step.widen(tree.align(step.structure, results, given, names=("updates", "results"))), state
 
 
-def _takes_any_keyword(f: Callable[..., Any]) -> bool:
-    return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(f).parameters.values())
+def call_update(f: Callable[..., Any], updates: Tree, state: Any, params: Tree, extra: dict[str, Any]) -> Any:
+    """Return what a plain update function returns, with the extra arguments only where it takes any."""
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(f).parameters.values())
+    return f(updates, state, params, **(extra if takes_any else {}))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
-from uniopt.numerics import abs_squared
+from uniopt.numerics import abs_squared, is_complex
 from uniopt.step import Step
 from uniopt.typing import Array, Scalar
 
@@ -31,10 +31,21 @@ def _root(xp: Any, squared: Array, at_least: Scalar) -> Array:
 
 def sum_of_squares(step: Step, leaves: Sequence[Array]) -> Array:
     """Return the sum of the squared elements of all leaves, a 0-d array where the first leaf lives."""
+    return _total(step, [None if x is None else step.xp.sum(abs_squared(step.xp, x)) for x in leaves])
+
+
+def inner_product(step: Step, xs: Sequence[Array], ys: Sequence[Array]) -> Array:
+    """Return the sum of the products of elements, a 0-d array where the first leaf lives; complex ones as vectors."""
+    xp = step.xp
+
+    def product(x: Array, y: Array) -> Array:
+        return xp.real(x) * xp.real(y) + xp.imag(x) * xp.imag(y) if is_complex(x) else x * y
+
+    return _total(step, [None if x is None else xp.sum(product(x, y)) for x, y in zip(xs, ys, strict=True)])
+
+
+def _total(step: Step, sums: Sequence[Array]) -> Array:
+    """Return the sum of one number for each leaf."""
     first = next(place for place in step.places if place is not None)
-    parts = [
-        first.bring(step.xp.sum(abs_squared(step.xp, x)))
-        for x, place in zip(leaves, step.places, strict=True)
-        if x is not None and place is not None
-    ]
+    parts = [first.bring(x) for x, place in zip(sums, step.places, strict=True) if x is not None and place is not None]
     return step.backend.astype(reduce(operator.add, parts), first.scalar_dtype)

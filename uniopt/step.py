@@ -200,6 +200,12 @@ class Step:
         first = next((x for x in self.leaves if x is not None), None)
         return self.backend.asarray(0, dtype=self.backend.xp.int32, like=first)
 
+    def constant(self, value: Any) -> Array:
+        """Return a number or a list of numbers as an array where the first leaf lives, real, in its compute dtype."""
+        first = next((place for place in self.places if place is not None), None)
+        dtype = self.backend.dtype("float32") if first is None else first.scalar_dtype
+        return self.backend.asarray(value, dtype=dtype, like=None if first is None else first.like)
+
     def part(self, chosen: Sequence[bool], rest: Any) -> tuple[Step, list[int]]:
         """Return the step of the chosen leaves alone, and their positions in this one.
 

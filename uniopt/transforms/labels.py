@@ -78,7 +78,7 @@ class PathLabels:
         return f"path_labels({dict(self.patterns)!r}{otherwise})"
 
     def __call__(self, params: Tree) -> Tree:
-        """Return the labels of the parameters; None where there is none."""
+        """Return the labels of the parameters."""
         leaves, structure = tree.flatten(params)
         names = tuple(pattern for pattern, _ in self.patterns)
         paths, matches = _matches(names, structure)
@@ -93,8 +93,7 @@ class PathLabels:
                 + (f" No pattern matches {', '.join(unmatched)}: add one, or give otherwise=." if unmatched else "")
                 + (f" Several match {', '.join(twice)}: make them narrower." if twice else "")
             )
-        labels = [self.patterns[found[0]][1] if found else self.otherwise for found in matches]
-        return tree.unflatten(structure, [None if x is None else y for x, y in zip(leaves, labels, strict=True)])
+        return tree.unflatten(structure, [self.patterns[found[0]][1] if found else self.otherwise for found in matches])
 
 
 @lru_cache(maxsize=128)
