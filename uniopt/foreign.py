@@ -26,7 +26,7 @@ class Foreign(Stage):
         return f"GradientTransformation(init={self.init_fn!r}, update={self.update_fn!r})"
 
     def init(self, step: Step, params: list[Any]) -> Any:
-        return self.init_fn(step.rebuild(step.narrow(params)))
+        return _arrays(step, self.init_fn(step.rebuild(step.narrow(params))))
 
     def update(
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
@@ -34,7 +34,19 @@ class Foreign(Stage):
         values = None if params is None else step.rebuild(step.narrow(params))
         given = step.rebuild(step.narrow(updates))
         results, state = call_update(self.update_fn, given, state, values, extra)
-        return step.widen(tree.align(step.structure, results, given, names=("updates", "results"))), state
+        leaves = tree.align(step.structure, results, given, names=("updates", "results"))
+        return step.widen(leaves), _arrays(step, state)
+
+
+def _arrays(step: Step, state: Any) -> Any:
+    """Return a state with arrays for its Python numbers, which a conditional could not tell apart."""
+
+    def array(x: Any) -> Any:
+        if isinstance(x, bool | int | float | complex) and not hasattr(x, "dtype"):
+            return step.backend.asarray(x, dtype=step.backend.asarray(x).dtype)  # not JAX's weak type
+        return x
+
+    return tree.map(array, state)
 
 
 def call_update(f: Callable[..., Any], updates: Tree, state: Any, params: Tree, extra: dict[str, Any]) -> Any:

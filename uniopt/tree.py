@@ -114,8 +114,9 @@ def broadcast(prefix: Tree, tree: Tree, *, what: str) -> list[Any]:
     """
     import optree
 
-    flatten(tree)
     flatten(prefix)  # adopt the containers of both
+    if not flatten(tree)[0]:
+        return []
     try:
         return optree.broadcast_prefix(prefix, tree, none_is_leaf=True, namespace=_NAMESPACE)
     except ValueError:
