@@ -38,6 +38,9 @@ class DaskBackend(StandardBackend):
     def astype(self, x: Any, dtype: Any) -> Any:
         return x if x.dtype == dtype else x.astype(dtype)
 
+    def copy(self, x: Any) -> Any:
+        return x.copy()
+
     def asarray(self, value: Any, dtype: Any = None, like: Any = None) -> Any:
         import dask.array as da
         import numpy as np

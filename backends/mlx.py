@@ -96,6 +96,9 @@ class MlxBackend(StandardBackend):
     def astype(self, x: Any, dtype: Any) -> Any:
         return x if x.dtype == dtype else x.astype(dtype)
 
+    def copy(self, x: Any) -> Any:
+        return mx.array(x)
+
     def asarray(self, value: Any, dtype: Any = None, like: Any = None) -> Any:
         # MLX's creation functions take no device.
         return mx.array(value, dtype=dtype)

@@ -82,6 +82,10 @@ class Backend(Protocol):
         """Return `x` as an array (not a scalar) of the dtype, `x` itself where that is what it is."""
         ...
 
+    def copy(self, x: Array) -> Array:
+        """Return an array of the same values that shares no memory with `x`, and no history for gradients."""
+        ...
+
     def restore(self, x: Array, like: Array, dtype: Dtype) -> Array:
         """Return a result `x` as the same kind of object as the leaf `like`, in the given dtype."""
         ...

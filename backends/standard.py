@@ -75,6 +75,9 @@ class StandardBackend:
     def astype(self, x: Array, dtype: Dtype) -> Array:
         return x if x.dtype == dtype else self.xp.astype(x, dtype)
 
+    def copy(self, x: Array) -> Array:
+        return self.xp.asarray(x, copy=True)
+
     def restore(self, x: Array, like: Array, dtype: Dtype) -> Array:
         return self.astype(x, dtype)
 

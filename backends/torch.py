@@ -246,6 +246,9 @@ class TorchBackend(StandardBackend):
     def astype(self, x: Any, dtype: Any) -> Any:
         return x if x.dtype == dtype else x.to(dtype)
 
+    def copy(self, x: Any) -> Any:
+        return x.detach().clone()
+
     def restore(self, x: Any, like: Any, dtype: Any) -> Any:
         result = self.astype(x, dtype)
         if isinstance(like, torch.nn.Parameter) and not torch.is_grad_enabled():

@@ -18,6 +18,7 @@ from uniopt.compile import CompiledStep as CompiledStep
 from uniopt.compile import compile as compile
 from uniopt.hyperparameters import PerLeaf as PerLeaf
 from uniopt.leafwise import leafwise as leafwise
+from uniopt.norms import global_norm as global_norm
 from uniopt.optimizers import adabelief as adabelief
 from uniopt.optimizers import adadelta as adadelta
 from uniopt.optimizers import adafactor as adafactor
@@ -104,6 +105,7 @@ from uniopt.schedules import linear_schedule as linear_schedule
 from uniopt.schedules import warmup_cosine_decay_schedule as warmup_cosine_decay_schedule
 from uniopt.transformation import GradientTransformation as GradientTransformation
 from uniopt.transforms import AddNoiseState as AddNoiseState
+from uniopt.transforms import DifferentiallyPrivateAggregateState as DifferentiallyPrivateAggregateState
 from uniopt.transforms import EmaState as EmaState
 from uniopt.transforms import EmptyState as EmptyState
 from uniopt.transforms import LookaheadState as LookaheadState
@@ -111,6 +113,8 @@ from uniopt.transforms import MaskedNode as MaskedNode
 from uniopt.transforms import MaskedState as MaskedState
 from uniopt.transforms import MechanicState as MechanicState
 from uniopt.transforms import MonitorState as MonitorState
+from uniopt.transforms import NonNegativeParamsState as NonNegativeParamsState
+from uniopt.transforms import ParamsAverageState as ParamsAverageState
 from uniopt.transforms import PartitionState as PartitionState
 from uniopt.transforms import PathLabels as PathLabels
 from uniopt.transforms import SAMState as SAMState
@@ -120,13 +124,22 @@ from uniopt.transforms import SnapshotState as SnapshotState
 from uniopt.transforms import TraceState as TraceState
 from uniopt.transforms import UndampenedTraceState as UndampenedTraceState
 from uniopt.transforms import WeightDecaySchedule as WeightDecaySchedule
+from uniopt.transforms import ZeroNansState as ZeroNansState
+from uniopt.transforms import adaptive_grad_clip as adaptive_grad_clip
 from uniopt.transforms import add_decayed_weights as add_decayed_weights
 from uniopt.transforms import add_noise as add_noise
+from uniopt.transforms import averaged_params as averaged_params
+from uniopt.transforms import centralize as centralize
+from uniopt.transforms import clip as clip
 from uniopt.transforms import clip_by_block_rms as clip_by_block_rms
+from uniopt.transforms import clip_by_global_norm as clip_by_global_norm
+from uniopt.transforms import differentially_private_aggregate as differentially_private_aggregate
+from uniopt.transforms import dpsgd as dpsgd
 from uniopt.transforms import ema as ema
 from uniopt.transforms import flatten as flatten
 from uniopt.transforms import freeze as freeze
 from uniopt.transforms import identity as identity
+from uniopt.transforms import keep_params_nonnegative as keep_params_nonnegative
 from uniopt.transforms import lookahead as lookahead
 from uniopt.transforms import masked as masked
 from uniopt.transforms import measure_with_ema as measure_with_ema
@@ -134,20 +147,31 @@ from uniopt.transforms import mechanize as mechanize
 from uniopt.transforms import monitor as monitor
 from uniopt.transforms import multi_transform as multi_transform
 from uniopt.transforms import normalize as normalize
+from uniopt.transforms import normalize_by_update_norm as normalize_by_update_norm
+from uniopt.transforms import params_ema as params_ema
+from uniopt.transforms import params_mean as params_mean
 from uniopt.transforms import partition as partition
 from uniopt.transforms import path_labels as path_labels
+from uniopt.transforms import per_example_global_norm_clip as per_example_global_norm_clip
+from uniopt.transforms import per_example_layer_norm_clip as per_example_layer_norm_clip
 from uniopt.transforms import sam as sam
 from uniopt.transforms import scale as scale
 from uniopt.transforms import scale_by_learning_rate as scale_by_learning_rate
+from uniopt.transforms import scale_by_param_block_norm as scale_by_param_block_norm
 from uniopt.transforms import scale_by_param_block_rms as scale_by_param_block_rms
 from uniopt.transforms import scale_by_schedule as scale_by_schedule
 from uniopt.transforms import scale_by_trust_ratio as scale_by_trust_ratio
 from uniopt.transforms import schedule_free as schedule_free
 from uniopt.transforms import schedule_free_eval_params as schedule_free_eval_params
 from uniopt.transforms import selective_transform as selective_transform
+from uniopt.transforms import set_to_zero as set_to_zero
 from uniopt.transforms import snapshot as snapshot
 from uniopt.transforms import stateless as stateless
+from uniopt.transforms import stateless_with_tree_map as stateless_with_tree_map
+from uniopt.transforms import swap_averaged_params as swap_averaged_params
 from uniopt.transforms import trace as trace
+from uniopt.transforms import weight_decay_mask as weight_decay_mask
+from uniopt.transforms import zero_nans as zero_nans
 from uniopt.typing import Array as Array
 from uniopt.typing import Mask as Mask
 from uniopt.typing import Scalar as Scalar
@@ -155,5 +179,7 @@ from uniopt.typing import ScalarOrSchedule as ScalarOrSchedule
 from uniopt.typing import Schedule as Schedule
 from uniopt.typing import Tree as Tree
 from uniopt.updates import apply_updates as apply_updates
+from uniopt.updates import incremental_update as incremental_update
+from uniopt.updates import periodic_update as periodic_update
 
 __version__ = "0.1.0"

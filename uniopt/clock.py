@@ -8,7 +8,8 @@ from typing import Any
 from uniopt import numerics
 from uniopt.backends import registry
 from uniopt.errors import MixedLibrariesError, ScheduleError
-from uniopt.step import Place, Step
+from uniopt.place import Place
+from uniopt.step import Step
 from uniopt.typing import Array, Scalar, Schedule
 
 

@@ -71,7 +71,7 @@ class CompiledStep:
     """A compiled step: ``step(grads, state, params, **extra)`` returns ``(params, state)``; see `compile`."""
 
     def __init__(self, tx: GradientTransformation, donate: bool) -> None:
-        stage_of(tx)
+        self._per_example = stage_of(tx).per_example
         self._tx = tx
         self._donate = donate
         self._programs: dict[Any, list[_Program]] = {}
@@ -103,7 +103,7 @@ class CompiledStep:
         for program in known:
             if program.fits(leaves, structure):
                 return program
-        known.append(_Program(self._tx, leaves, structure, donate=self._donate))
+        known.append(_Program(self._tx, leaves, structure, donate=self._donate, per_example=self._per_example))
         del known[:-_MOST_PROGRAMS]  # a function made anew for each call is another program each time
         return known[-1]
 
@@ -124,7 +124,15 @@ class _Program:
         gradients' and the extra arguments'.
     """
 
-    def __init__(self, tx: GradientTransformation, leaves: list[Any], structure: PyTreeSpec, *, donate: bool) -> None:
+    def __init__(
+        self,
+        tx: GradientTransformation,
+        leaves: list[Any],
+        structure: PyTreeSpec,
+        *,
+        donate: bool,
+        per_example: bool,
+    ) -> None:
         self._tx = tx
         self._structure = structure
         self._types = list(map(type, leaves))
@@ -141,8 +149,8 @@ class _Program:
                 "Call step(grads, state, params)."
             )
         self._check_library(state, children[2])
-        paired = range(len(grads)) if children[0] == children[3] else ()
-        # A gradient of None is only another call's; the parameter tells what it would be.
+        # A gradient of None is only another call's; the parameter tells what it would be, unless it is of examples.
+        paired = range(len(grads)) if children[0] == children[3] and not per_example else ()
         own = [leaves[i + self._parts[3]] if x is None and i in paired else x for i, x in enumerate(leaves)]
         arrays = [i for i, x in enumerate(own) if _is_number(x) or registry.find(type(x)) is not None]
         self._kept = [i for i in arrays if i < self._parts[2]]

@@ -105,6 +105,22 @@ def integer(name: str, value: Any, *, at_least: int, below: int | None = None) -
     return found
 
 
+def axes(name: str, value: Any) -> tuple[int, ...] | None:
+    """Return one or more axes as a tuple of integers; None stays None."""
+    given = (value,) if hasattr(value, "__index__") else value
+    if given is not None and not (isinstance(given, Sequence) and all(hasattr(a, "__index__") for a in given)):
+        raise HyperparameterError(f"{name} is {value!r}, expected an integer, several of them, or None.")
+    return None if given is None else tuple(map(operator.index, given))
+
+
+def seed(key: Any, seed: Any) -> int:
+    """Return the seed of random numbers, which may be given by either of two names; None is 0."""
+    if key is not None and seed is not None:
+        raise HyperparameterError(f"key is {key!r} and seed is {seed!r}, expected only one of them.")
+    name, chosen = ("key", key) if seed is None else ("seed", seed)
+    return 0 if chosen is None else integer(name, chosen, at_least=0, below=2**64)
+
+
 def one_of(name: str, value: Any, names: Sequence[str]) -> str:
     """Return one of some names."""
     if not isinstance(value, str) or value not in names:

@@ -9,9 +9,17 @@ from uniopt import tree
 from uniopt.backends.dtypes import compute_dtype, dtype_name
 from uniopt.backends.protocol import Backend
 from uniopt.clock import Clock, Time
-from uniopt.errors import HyperparameterError, MissingArgumentError, MissingParamsError, StateError, UnioptError
+from uniopt.errors import (
+    DtypeKindError,
+    HyperparameterError,
+    MissingArgumentError,
+    MissingParamsError,
+    StateError,
+    UnioptError,
+)
 from uniopt.hyperparameters import DtypeName, PerLeaf
-from uniopt.step import Place, Step
+from uniopt.place import Place
+from uniopt.step import Step
 from uniopt.transformation import check_state
 
 if TYPE_CHECKING:
@@ -82,8 +90,8 @@ class _Update:
         before = stage.state(*[None if column is None else _widen(place, column[i]) for column in columns])
         try:
             result, after = stage.rule(self._step.xp, g, before, **hyper)
-        except HyperparameterError as error:  # the rule does not know which leaf it was given
-            raise HyperparameterError(f"At {self._step.path(i)}: {error}") from error
+        except (HyperparameterError, DtypeKindError) as error:  # the rule does not know which leaf it was given
+            raise type(error)(f"At {self._step.path(i)}: {error}") from error
         except Exception as error:
             _explain(stage, self._step, i, g, before, error)
             raise

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from uniopt import tree
 from uniopt.backends import registry
-from uniopt.backends.dtypes import compute_dtype, dtype_kind, dtype_name, real_dtype
+from uniopt.backends.dtypes import dtype_kind, dtype_name
 from uniopt.backends.protocol import Backend
 from uniopt.errors import (
     DtypeKindError,
@@ -19,41 +19,13 @@ from uniopt.errors import (
     TreeStructureError,
     UnknownArrayTypeError,
 )
+from uniopt.place import NUMBERS, Place, meeting, places_of
 from uniopt.typing import Array, Tree
 
 if TYPE_CHECKING:
     from optree import PyTreeSpec
 
-_NUMBERS = (int, float, complex)
-
-
-class Place:
-    """The leaves of one compute dtype on one device, and the scalars that have been brought to them."""
-
-    __slots__ = ("_brought", "backend", "device", "dtype", "like", "scalar_dtype")
-
-    def __init__(self, backend: Backend, like: Array, dtype: Any) -> None:
-        self.backend = backend
-        self.like = like
-        self.device = backend.device(like)
-        self.dtype = dtype
-        self.scalar_dtype = backend.dtype(real_dtype(dtype_name(dtype)))
-        self._brought: dict[int, tuple[Any, Any]] = {}
-
-    def bring(self, value: Any) -> Any:
-        """Return a Python number as it is, and a 0-d array on this device in the dtype of its leaves (bool stays bool).
-
-        A 0-d array of another dtype promotes differently in the operators and the functions of one library.
-        """
-        if isinstance(value, _NUMBERS) and not hasattr(value, "dtype"):  # np.float64 is a float, but promotes
-            return value
-        known = self._brought.get(id(value))
-        if known is None:
-            condition = dtype_kind(dtype_name(value.dtype)) == "boolean"
-            near = value if condition else self.backend.astype(value, self.scalar_dtype)
-            here = self.backend.place(near, self.like)
-            known = self._brought[id(value)] = (value, here)  # keeps the value alive, so that its id stays its own
-        return known[1]
+_NOUNS = {"updates": "The gradient ", "params": "its parameter "}
 
 
 class Step:
@@ -96,35 +68,52 @@ class Step:
         found, structure = tree.flatten(params)
         backend = library_of(structure, params=found) or registry.get("numpy")
         leaves = numbers_as_arrays(backend, found, found)
-        places = _places(backend, leaves, lambda i: tree.paths(structure, "params")[i], updated=False)
+        places = places_of(backend, leaves, lambda i: tree.paths(structure, "params")[i], updated=False)
         step = cls(backend, structure, "params", leaves, places, [None if x is None else x.dtype for x in leaves])
         return step, step.widen(leaves)
 
     @classmethod
-    def of_update(cls, updates: Tree, params: Tree) -> tuple[Step, list[Any], list[Any] | None]:
-        """Return the step of ``update(updates, ..., params)`` and the leaves of both in their compute dtypes."""
+    def of_update(
+        cls,
+        updates: Tree,
+        params: Tree,
+        *,
+        per_example: bool = False,
+        names: tuple[str, str] = ("updates", "params"),
+    ) -> tuple[Step, list[Any], list[Any] | None]:
+        """Return the step of ``update(updates, ..., params)`` and the leaves of both in their compute dtypes.
+
+        Parameters
+        ----------
+        updates, params
+            The trees.
+        per_example
+            Whether each gradient has a first axis of examples, which its parameter has not.
+        names
+            What to call the trees in errors.
+        """
         grads, structure = tree.flatten(updates)
         values: list[Any] = [None] * len(grads)
         if params is not None:
-            aligned = tree.align(structure, params, updates, names=("updates", "params"))
+            aligned = tree.align(structure, params, updates, names=names)
             values = [None if g is None else p for g, p in zip(grads, aligned, strict=True)]
-        backend = library_of(structure, updates=grads, params=values)
+        backend = library_of(structure, **dict(zip(names, (grads, values), strict=True)))
         if backend is None:  # every gradient is None or a number
             backend = library_of(None, params=tree.leaves(params)) or registry.get("numpy")
         grads, values = (
             numbers_as_arrays(backend, grads, values),
             numbers_as_arrays(backend, values, grads),
         )
-        name = "updates" if params is None else "params"
+        name = names[params is not None]
         targets = grads if params is None else values
-        places = _places(backend, targets, lambda i: tree.paths(structure, name)[i], updated=True)
+        places = places_of(backend, targets, lambda i: tree.paths(structure, name)[i], updated=True)
         dtypes = [None if x is None else x.dtype for x in targets]
         step = cls(backend, structure, name, grads, places, dtypes)
         if params is None:
             return step, step.widen(grads), None
         for i, (g, p) in enumerate(zip(grads, values, strict=True)):
             if g is not None:
-                step._check_pair(g, p, i)
+                step._check_pair(g, p, i, names, per_example)
         return step, step.widen(grads), step.widen(values)
 
     def path(self, i: int, root: str | None = None) -> str:
@@ -201,10 +190,10 @@ class Step:
         return self.backend.asarray(0, dtype=self.backend.xp.int32, like=first)
 
     def constant(self, value: Any) -> Array:
-        """Return a number or a list of numbers as an array where the first leaf lives, real, in its compute dtype."""
-        first = next((place for place in self.places if place is not None), None)
-        dtype = self.backend.dtype("float32") if first is None else first.scalar_dtype
-        return self.backend.asarray(value, dtype=dtype, like=None if first is None else first.like)
+        """Return a number or a list of numbers as an array where all leaves meet, in the dtype of scalars there."""
+        where = meeting(self.places)
+        dtype = self.backend.dtype("float32") if where is None else where.scalar_dtype
+        return self.backend.asarray(value, dtype=dtype, like=None if where is None else where.like)
 
     def part(self, chosen: Sequence[bool], rest: Any) -> tuple[Step, list[int]]:
         """Return the step of the chosen leaves alone, and their positions in this one.
@@ -230,28 +219,36 @@ class Step:
         places = [None if place is None else fresh[id(place)] for place in self.places]
         return Step(self.backend, self.structure, self._name, self.leaves, places, self._dtypes)
 
-    def _check_pair(self, g: Array, p: Array, i: int) -> None:
+    def _check_pair(self, g: Array, p: Array, i: int, names: tuple[str, str], per_example: bool) -> None:
+        def named(number: int) -> str:
+            return f"{_NOUNS.get(names[number], '')}{self.path(i, names[number])}"
+
         if p is None:
             raise TreeStructureError(
-                f"{self.path(i)} is None, but {self.path(i, 'updates')} has shape {tuple(g.shape)}. "
+                f"{self.path(i)} is None, but {self.path(i, names[0])} has shape {tuple(g.shape)}. "
                 "Expected a parameter for each gradient; pass None as the gradient too."
             )
-        if g.shape != p.shape:
+        if per_example and g.shape[1:] != p.shape:
             raise ShapeError(
-                f"The gradient {self.path(i, 'updates')} has shape {tuple(g.shape)}, its parameter "
-                f"{self.path(i)} has shape {tuple(p.shape)}. Expected the same shape; uniopt does not broadcast."
+                f"{named(0)} has shape {tuple(g.shape)}, {named(1)} has shape {tuple(p.shape)}. "
+                "Expected the gradient of each example, along a first axis."
+            )
+        if not per_example and g.shape != p.shape:
+            raise ShapeError(
+                f"{named(0)} has shape {tuple(g.shape)}, {named(1)} has shape {tuple(p.shape)}. "
+                "Expected the same shape; uniopt does not broadcast."
             )
         if g.dtype != p.dtype:
             kinds = dtype_kind(dtype_name(g.dtype)), dtype_kind(dtype_name(p.dtype))
             if kinds[0] != kinds[1]:
                 raise DtypeKindError(
-                    f"The gradient {self.path(i, 'updates')} is {kinds[0] or 'not numeric'} ({g.dtype}), its parameter "
-                    f"{self.path(i)} is {kinds[1]} ({p.dtype}). Expected a {kinds[1]} gradient; convert it first."
+                    f"{named(0)} is {kinds[0] or 'not numeric'} ({g.dtype}), {named(1)} is {kinds[1]} ({p.dtype}). "
+                    f"Expected a {kinds[1]} gradient; convert it first."
                 )
         if not self.backend.colocated(g, p):
             raise MixedDevicesError(
-                f"The gradient {self.path(i, 'updates')} is on {self.backend.device(g)}, its parameter {self.path(i)} "
-                f"on {self.backend.device(p)}. Expected both on one device; move the gradient to the parameter's."
+                f"{named(0)} is on {self.backend.device(g)}, {named(1)} on {self.backend.device(p)}. "
+                "Expected both on one device; move the gradient to the parameter's."
             )
 
 
@@ -265,7 +262,7 @@ def library_of(structure: PyTreeSpec | None, **columns: Sequence[Any]) -> Backen
 
     for name, leaves in columns.items():
         for i, leaf in enumerate(leaves):
-            if leaf is None or (isinstance(leaf, _NUMBERS) and not hasattr(leaf, "dtype")):
+            if leaf is None or (isinstance(leaf, NUMBERS) and not hasattr(leaf, "dtype")):
                 continue
             found = registry.find(type(leaf))
             if found is backend and found is not None:
@@ -292,12 +289,12 @@ def _not_an_array(leaf: Any, path: str) -> Exception:
 
 def numbers_as_arrays(backend: Backend, leaves: Sequence[Any], others: Sequence[Any]) -> list[Any]:
     """Return the leaves with each Python number as a 0-d array of the dtype that its counterpart has."""
-    if not any(isinstance(leaf, _NUMBERS) and not hasattr(leaf, "dtype") for leaf in leaves):
+    if not any(isinstance(leaf, NUMBERS) and not hasattr(leaf, "dtype") for leaf in leaves):
         return list(leaves)
     neighbour = next((x for x in (*leaves, *others) if hasattr(x, "dtype")), None)
     arrays = []
     for leaf, other in zip(leaves, others, strict=True):
-        if not isinstance(leaf, _NUMBERS) or hasattr(leaf, "dtype"):
+        if not isinstance(leaf, NUMBERS) or hasattr(leaf, "dtype"):
             arrays.append(leaf)
             continue
         value = leaf if isinstance(leaf, bool | complex) else float(leaf)
@@ -305,26 +302,3 @@ def numbers_as_arrays(backend: Backend, leaves: Sequence[Any], others: Sequence[
         dtype = other.dtype if hasattr(other, "dtype") else backend.asarray(value).dtype
         arrays.append(backend.asarray(value, dtype=dtype, like=neighbour))
     return arrays
-
-
-def _places(backend: Backend, leaves: Sequence[Any], path: Any, *, updated: bool) -> list[Place | None]:
-    known: list[tuple[Any, Place]] = []
-    places: list[Place | None] = []
-    for i, leaf in enumerate(leaves):
-        if leaf is None:
-            places.append(None)
-            continue
-        dtype, device = leaf.dtype, backend.device(leaf)
-        place = next((place for d, place in known if d == dtype and place.device == device), None)
-        if place is None:
-            name = dtype_name(dtype)
-            kind = dtype_kind(name)
-            if kind is None or (updated and kind in ("integer", "boolean")):
-                raise LeafError(
-                    f"{path(i)} has dtype {dtype}, which cannot be optimized. Expected a real or complex "
-                    "floating-point array; pass None as its gradient, or take it out of the tree."
-                )
-            place = Place(backend, leaf, dtype if compute_dtype(name) == name else backend.dtype(compute_dtype(name)))
-            known.append((dtype, place))
-        places.append(place)
-    return places

@@ -50,6 +50,11 @@ class Stage:
     Subclasses are frozen dataclasses: their fields are the hyperparameters, by which they compare and print.
     """
 
+    @property
+    def per_example(self) -> bool:
+        """Whether it takes the gradients of single examples, stacked along a first axis, and adds them up."""
+        return False
+
     @abstractmethod
     def init(self, step: Step, params: list[Any]) -> Any:
         """Return the state before the first step; `params` are the leaves, in their compute dtype."""
@@ -109,9 +114,13 @@ def stage_of(tx: Any) -> Stage:
     return Foreign(init_fn, update_fn)
 
 
-def check_state(name: str, state: Any, expected: type[Any]) -> None:
-    """Raise StateError unless a state is an instance of the NamedTuple class that the named stage makes."""
-    if type(state) is not expected:
+def check_state(name: str, state: Any, expected: Any) -> None:
+    """Raise StateError unless a state is an instance of the NamedTuple class that the named stage makes.
+
+    Where there is nothing to remember, None and an empty container will do too, as they do in optax.
+    """
+    nothing = state is None or (isinstance(state, dict | list | tuple) and not state)
+    if type(state) is not expected and not (nothing and not expected._fields):
         raise StateError(
             f"{name} was given a state {_outline(type(state))}, expected {_outline(expected)}. "
             "Pass the state that this transformation's own init or update returned."
@@ -130,7 +139,7 @@ def update(stage: Stage, /, updates: Tree, state: Any, params: Tree = None, **ex
         paired, leaves, param_leaves = PairedStep.of_pair(updates, params)
         results, state = stage.update(paired, leaves, state, param_leaves, extra)
         return paired_updates(paired, results), state
-    step, leaves, param_leaves = Step.of_update(updates, params)
+    step, leaves, param_leaves = Step.of_update(updates, params, per_example=stage.per_example)
     results, state = stage.update(step, leaves, state, param_leaves, extra)
     return step.rebuild(step.narrow(results)), state
 

@@ -24,13 +24,23 @@ _NAMESPACE = "uniopt"  # optree keeps the containers adopted below apart from ot
 _leaf_types: set[type] = {type(None), bool, int, float, complex, str}
 
 
-def flatten(tree: Tree) -> tuple[list[Any], PyTreeSpec]:
-    """Return the leaves of a tree (``None`` included) and its structure."""
+def flatten(tree: Tree, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], PyTreeSpec]:
+    """Return the leaves of a tree (``None`` included) and its structure.
+
+    Parameters
+    ----------
+    tree
+        The tree.
+    is_leaf
+        Tells which containers are to be leaves; by default none.
+    """
     import optree  # loaded on first use, so that `import uniopt` stays fast
 
     while True:
-        leaves, structure = optree.tree_flatten(tree, none_is_leaf=True, namespace=_NAMESPACE)
+        leaves, structure = optree.tree_flatten(tree, is_leaf, none_is_leaf=True, namespace=_NAMESPACE)
         strangers = {type(leaf): leaf for leaf in leaves if type(leaf) not in _leaf_types}
+        if is_leaf is not None:
+            strangers = {cls: leaf for cls, leaf in strangers.items() if not is_leaf(leaf)}
         adopted = [_adopt(leaf) for leaf in strangers.values()]
         if not any(adopted):
             return leaves, structure

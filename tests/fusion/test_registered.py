@@ -26,14 +26,22 @@ def squares(updates: Any) -> Any:
     return uniopt.backends.backend_of(updates["scalar"]).xp.mean(updates["matrix"] * updates["matrix"])
 
 
+SUMS |= {"scale_by_polyak", "scale_by_trust_ratio", "scale_by_param_block_norm", "adaptive_grad_clip", "centralize"}
+SUMS |= {"clip_by_global_norm", "normalize", "normalize_by_update_norm", "differentially_private_aggregate", "dpsgd"}
+OF_EXAMPLES = {"differentially_private_aggregate", "dpsgd"}
 MATRIX = {"empty": False, "kernel": False, "matrix": True, "scalar": False, "vector": (False, False)}
 MADE_OF = {  # what a transformation is called with, where its defaults do not do
     "chain": lambda: uniopt.chain(uniopt.trace(0.5), uniopt.scale(-0.5)),
     "named_chain": lambda: uniopt.named_chain(("trace", uniopt.trace(0.5)), ("scale", uniopt.scale(-0.5))),
     "leafwise": lambda: uniopt.leafwise(uniopt.EmptyState, None, lambda xp, g, s: (-g, s)),
+    "adaptive_grad_clip": lambda: uniopt.adaptive_grad_clip(0.5),
     "add_decayed_weights": lambda: uniopt.add_decayed_weights(uniopt.linear_schedule(0.5, 0.0, 5)),
     "add_noise": lambda: uniopt.add_noise(0.25, 0.5, 3),
+    "clip": lambda: uniopt.clip(0.5),
     "clip_by_block_rms": lambda: uniopt.clip_by_block_rms(0.5),
+    "clip_by_global_norm": lambda: uniopt.clip_by_global_norm(2.0),
+    "differentially_private_aggregate": lambda: uniopt.differentially_private_aggregate(2.0, 0.25),
+    "dpsgd": lambda: uniopt.dpsgd(0.125, 2.0, 0.25, 7, momentum=0.5),
     "ema": lambda: uniopt.ema(0.5),
     "flatten": lambda: uniopt.flatten(uniopt.adamw(0.125)),
     "freeze": lambda: uniopt.chain(uniopt.adam(0.125), uniopt.freeze(MATRIX)),
@@ -52,6 +60,8 @@ MADE_OF = {  # what a transformation is called with, where its defaults do not d
         uniopt.adamw(0.125),
         {"empty": True, "kernel": False, "matrix": True, "scalar": False, "vector": (True, False)},
     ),
+    "params_ema": lambda: uniopt.params_ema(0.75),
+    "params_mean": lambda: uniopt.params_mean(1, 2),
     "partition": lambda: uniopt.partition(
         {"a": uniopt.adam(0.125), "b": uniopt.sgd(0.25, momentum=0.5)},
         {"empty": "a", "kernel": "b", "matrix": "b", "scalar": "a", "vector": ("a", "b")},
@@ -64,6 +74,7 @@ MADE_OF = {  # what a transformation is called with, where its defaults do not d
     "scale_by_rprop": lambda: uniopt.scale_by_rprop(0.125),
     "scale_by_schedule": lambda: uniopt.scale_by_schedule(uniopt.warmup_cosine_decay_schedule(0.0, -0.5, 2, 5)),
     "stateless": lambda: uniopt.stateless(lambda updates, params: uniopt.tree.map(lambda g, p: g - p, updates, params)),
+    "stateless_with_tree_map": lambda: uniopt.stateless_with_tree_map(lambda g, p: g - p),
     "trace": lambda: uniopt.trace(0.5, dampening=0.25),
 }  # fmt: skip
 VARIANTS = {
@@ -118,6 +129,8 @@ def test_transformations(name: str, dtype: str) -> None:
     params, stream = odd_tree(normal(name, dtype)), gradients(name, dtype, 4)
     if name.startswith("lookahead"):
         params = uniopt.LookaheadParams(fast=params, slow=odd_tree(normal((name, "slow"), dtype)))
+    if name in OF_EXAMPLES:
+        stream = [uniopt.tree.map(lambda *x: np.stack(x), g, *stream) for g in stream]
     walks = (
         eager(tx, copied(params), stream, 4),
         compiled(tx, copied(params), stream, 4),

@@ -83,7 +83,7 @@ WRAPPED = [
     Wrapped("lookahead", lambda m, c: m.lookahead(m.sgd(0.1, momentum=0.5), 5, 0.5), in_pairs=True),
     Wrapped("lookahead reset", lambda m, c: m.lookahead(m.adam(0.1), 3, 0.75, True), in_pairs=True),
     Wrapped("lookahead every step", lambda m, c: m.lookahead(m.adam(0.1), 1, 0.25), in_pairs=True),
-    Wrapped("lookahead in a chain", lambda m, c: m.chain(m.scale(0.5), m.lookahead(m.adam(0.1), 2, 0.5)), in_pairs=True),
+    Wrapped("lookahead in a chain", lambda m, c: m.chain(m.scale(0.5), m.lookahead(m.sgd(0.1), 2, 0.5)), in_pairs=True),
     Wrapped("sam", lambda m, c: c.sam(m.sgd(0.1), _climb(m, c))),
     Wrapped("sam with states", lambda m, c: c.sam(m.adam(0.1), _climb(m, c, b1=0.5), sync_period=3)),
     Wrapped("sam, nothing reset", lambda m, c: c.sam(m.adam(0.1), _climb(m, c, b1=0.5), 4, reset_state=False)),
@@ -95,14 +95,15 @@ WRAPPED = [
     ),
     Wrapped("schedule_free", lambda m, c: c.schedule_free(m.sgd(0.1), 0.1)),
     Wrapped(
-        "schedule_free with settings", lambda m, c: c.schedule_free(m.adam(0.1, b1=0.0), 0.1, b1=0.5, weight_lr_power=0.5)
+        "schedule_free with settings",
+        lambda m, c: c.schedule_free(m.adam(0.1, b1=0.0), 0.1, b1=0.5, weight_lr_power=0.5),
     ),
     Wrapped("schedule_free without rate", lambda m, c: c.schedule_free(m.sgd(0.0), 0.0)),
     Wrapped("schedule_free_sgd", lambda m, c: c.schedule_free_sgd(0.25, weight_decay=0.125, b1=0.75)),
     Wrapped("schedule_free_adamw", lambda m, c: c.schedule_free_adamw(0.1, weight_decay=0.1, b2=0.9, eps=1e-3)),
     Wrapped("mechanize", lambda m, c: c.mechanize(m.sgd(1.0))),
-    Wrapped("mechanize with state", lambda m, c: c.mechanize(m.adam(0.1), s_init=0.01, num_betas=3, weight_decay=0.1)),
-    Wrapped("mechanize, large eps", lambda m, c: c.mechanize(m.sgd(0.5, momentum=0.5), eps=0.5, s_init=1.0, num_betas=1)),
+    Wrapped("mechanize with state", lambda m, c: c.mechanize(m.adam(0.1), weight_decay=0.1, s_init=0.01, num_betas=3)),
+    Wrapped("mechanize, large eps", lambda m, c: c.mechanize(m.sgd(0.5, 0.5), eps=0.5, s_init=1.0, num_betas=1)),
 ]  # fmt: skip
 """Each wrapper with several settings, by the names that uniopt and optax share."""
 
@@ -114,12 +115,10 @@ def problem(name: str, scale: float, steps: int) -> tuple[Any, list[Any]]:
     return parameters(seed, scale=scale, tree=wrapped_tree), gradients(seed + 1, steps, tree=wrapped_tree)
 
 
-def walk(
-    wrapped: Wrapped, start: Any, stream: list[Any], backend: Backend, state: Any = None
-) -> Iterator[tuple[Any, Any, Any]]:
-    """Yield ``(updates, state, params)`` after each step; the trees given are of NumPy arrays, the others the library's."""
+def walk(wrapped: Wrapped, start: Any, stream: list[Any], backend: Backend) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield ``(updates, state, params)``, trees of the library's arrays, after each step; NumPy arrays go in."""
     tx, params = wrapped.build(), moved(start, backend)
-    state = settled(tx.init(params), backend) if state is None else state
+    state = settled(tx.init(params), backend)
     extra = wrapped.extra(uniopt.tree.map)
     for grads in stream:
         updates, state = tx.update(moved(grads, backend), state, params, **extra)

@@ -10,6 +10,7 @@ from uniopt.chain import chain
 from uniopt.clock import Clock, Time
 from uniopt.errors import MissingArgumentError
 from uniopt.norms import sum_of_squares
+from uniopt.place import meeting
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, transformation
 from uniopt.transforms.scale import EmptyState, scale_by_learning_rate
@@ -124,12 +125,12 @@ class ScaleByPolyak(Stage):
                 "scale_by_polyak needs the extra argument 'value', the objective at the parameters, but update was "
                 "called without it. Call tx.update(grads, state, params, value=...)."
             )
-        first = next((place for place in step.places if place is not None), None)
-        if first is None:
+        where = meeting(step.places)
+        if where is None:
             return updates, state
-        xp, time = step.xp, Time(Clock(step, None), first)
+        xp, time = step.xp, Time(Clock(step, None), where)
         gap = time.value("value", extra["value"]) - time.value("f_min", self.f_min)
-        squared = sum_of_squares(step, updates)
+        squared = sum_of_squares(step, updates, where)
         if self.variant == "sps+":
             gap = xp.maximum(gap + xp.zeros_like(squared), 0.0)
         divisor = squared + time.value("eps", self.eps)

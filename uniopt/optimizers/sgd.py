@@ -153,8 +153,4 @@ def noisy_sgd(
     >>> tx.update(params, tx.init(params))[0]
     array([-0.1, -0.2])
     """
-    if key is not None and seed is not None:
-        raise HyperparameterError(f"key is {key!r} and seed is {seed!r}, expected only one of them.")
-    name, chosen = ("key", key) if seed is None else ("seed", seed)
-    chosen = 0 if chosen is None else hyperparameters.integer(name, chosen, at_least=0, below=2**64)
-    return chain(add_noise(eta, gamma, chosen), scale_by_learning_rate(learning_rate))
+    return chain(add_noise(eta, gamma, key, seed=seed), scale_by_learning_rate(learning_rate))

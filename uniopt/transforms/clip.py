@@ -5,11 +5,38 @@ from __future__ import annotations
 from typing import Any
 
 from uniopt import hyperparameters
+from uniopt.errors import DtypeKindError
 from uniopt.leafwise import leafwise
 from uniopt.norms import root_mean_square
+from uniopt.numerics import is_complex
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.scale import EmptyState
 from uniopt.typing import Array, Scalar
+
+
+def clip(max_delta: Scalar) -> GradientTransformation:
+    r"""Limit every element by itself: :math:`u = \min(\max(g, -d), d)`.
+
+    Parameters
+    ----------
+    max_delta
+        :math:`d`, not below 0.
+
+    Raises
+    ------
+    DtypeKindError
+        At update, for a complex leaf: complex numbers have no order. Limit their norm instead.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import uniopt
+    >>> tx = uniopt.clip(1.0)
+    >>> grads = np.asarray([0.5, -3.0])
+    >>> tx.update(grads, tx.init(grads))[0]
+    array([ 0.5, -1. ])
+    """
+    return leafwise(EmptyState, None, _clip, max_delta=hyperparameters.nonnegative("max_delta", max_delta))
 
 
 def clip_by_block_rms(threshold: Scalar) -> GradientTransformation:
@@ -29,6 +56,12 @@ def clip_by_block_rms(threshold: Scalar) -> GradientTransformation:
     Shazeer and Stern, "Adafactor: adaptive learning rates with sublinear memory cost", ICML 2018, arXiv:1804.04235.
     """
     return leafwise(EmptyState, None, _clip_by_block_rms, threshold=hyperparameters.positive("threshold", threshold))
+
+
+def _clip(xp: Any, g: Array, s: EmptyState, *, max_delta: Scalar) -> tuple[Array, EmptyState]:
+    if is_complex(g):
+        raise DtypeKindError("clip needs real numbers, for complex ones have no order. Limit their norm, or mask them.")
+    return xp.maximum(xp.minimum(g, max_delta), -max_delta), s
 
 
 def _clip_by_block_rms(xp: Any, g: Array, s: EmptyState, *, threshold: Scalar) -> tuple[Array, EmptyState]:

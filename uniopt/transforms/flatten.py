@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from uniopt import tree
-from uniopt.step import Place, Step
+from uniopt.place import Place
+from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, stage_of, transformation
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from uniopt import hyperparameters, tree
-from uniopt.leafwise import leafwise
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.mask import masked
 from uniopt.transforms.partition import partition
-from uniopt.transforms.scale import EmptyState
-from uniopt.typing import Array, Mask, Tree
+from uniopt.transforms.scale import set_to_zero
+from uniopt.typing import Mask, Tree
 
 
 def freeze(mask: Mask) -> GradientTransformation:
@@ -44,7 +42,7 @@ def freeze(mask: Mask) -> GradientTransformation:
     >>> tx.update(grads, tx.init(grads))[0]
     {'w': array([-0.5, -0.5]), 'b': array([0.])}
     """
-    return masked(_zero_updates(), mask)
+    return masked(set_to_zero(), mask)
 
 
 def selective_transform(optimizer: GradientTransformation, *, freeze_mask: Mask) -> GradientTransformation:
@@ -79,7 +77,7 @@ def selective_transform(optimizer: GradientTransformation, *, freeze_mask: Mask)
     """
     mask = hyperparameters.mask("freeze_mask", freeze_mask)
     labels = TrainOrFreeze(mask) if tree.is_function(mask) else _labels(mask)
-    return partition({"train": optimizer, "freeze": _zero_updates()}, labels)
+    return partition({"train": optimizer, "freeze": set_to_zero()}, labels)
 
 
 @dataclass(frozen=True)
@@ -95,11 +93,3 @@ class TrainOrFreeze:
 
 def _labels(mask: Tree) -> Tree:
     return tree.map(lambda frozen: "freeze" if frozen else "train", mask)
-
-
-def _zero_updates() -> GradientTransformation:
-    return leafwise(EmptyState, None, _set_to_zero)
-
-
-def _set_to_zero(xp: Any, g: Array, s: EmptyState) -> tuple[Array, EmptyState]:
-    return xp.zeros_like(g), s

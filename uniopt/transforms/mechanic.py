@@ -10,6 +10,7 @@ from uniopt.clock import Clock
 from uniopt.conditional import cond
 from uniopt.errors import MissingParamsError
 from uniopt.norms import inner_product, sum_of_squares
+from uniopt.place import Place
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, stage_of, transformation
 from uniopt.transforms.restart import copies
@@ -146,17 +147,19 @@ class Mechanize(Stage):
                 "mechanize needs the parameters, but update was called without them. "
                 "Call tx.update(grads, state, params)."
             )
-        xp, eps = step.xp, self.eps
+        xp, eps, count = step.xp, self.eps, Clock(step, state.count).next()
         moves, base_state = self.base.update(step, updates, state.base_optimizer_state, params, extra)
+        if all(place is None for place in step.places):
+            return moves, state._replace(base_optimizer_state=base_state, count=count)
         held = step.slot(state.x0, "state.x0")
         x0 = cond(step, state.count == 0, lambda step: copies(step, params, held), lambda step: held)
         start = step.widen(x0)
 
-        scale = xp.sum(state.s)
+        where, scale = Place(step.backend, state.s, state.s.dtype), xp.sum(state.s)
         deltas = _each(step, lambda place, x, p: (x - p) / place.bring(scale + eps), start, params)
-        norms = [xp.sqrt(sum_of_squares(step, leaves)) for leaves in (updates, params)]
+        norms = [xp.sqrt(sum_of_squares(step, leaves, where)) for leaves in (updates, params)]
         decay = self.weight_decay * scale * norms[0] / (norms[1] + eps)
-        h = inner_product(step, updates, deltas) + decay * inner_product(step, params, deltas)
+        h = inner_product(step, updates, deltas, where) + decay * inner_product(step, params, deltas, where)
 
         betas = step.constant([1.0 - 0.1**i for i in range(1, self.num_betas + 1)])
         m = xp.maximum(betas * state.m, xp.abs(h) + eps)
@@ -169,7 +172,7 @@ class Mechanize(Stage):
         )
         return results, MechanicState(
             base_optimizer_state=base_state,
-            count=Clock(step, state.count).next(),
+            count=count,
             r=r,
             m=m,
             v=v,

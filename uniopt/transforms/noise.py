@@ -19,7 +19,7 @@ class AddNoiseState(NamedTuple):
     rng_key: Array  # int32, shape (2,)
 
 
-def add_noise(eta: Scalar, gamma: Scalar, key: int = 0) -> GradientTransformation:
+def add_noise(eta: Scalar, gamma: Scalar, key: int | None = None, *, seed: int | None = None) -> GradientTransformation:
     r"""Add Gaussian noise whose variance falls with the number of steps.
 
     .. math::
@@ -35,15 +35,29 @@ def add_noise(eta: Scalar, gamma: Scalar, key: int = 0) -> GradientTransformatio
     gamma
         Exponent by which the variance falls.
     key
-        Seed of `uniopt.random`, an integer in [0, 2**64): the noise is the same on every library and device.
+        Seed of the noise, an integer in [0, 2**64); None is 0. The noise is the same on every library and device.
+    seed
+        Another name of `key`; only one of them may be given.
+
+    Raises
+    ------
+    HyperparameterError
+        If a number is outside its range, or both `key` and `seed` are given.
+
+    Notes
+    -----
+    optax draws its noise from JAX's own generator, so its numbers differ; the variances are the same.
 
     References
     ----------
     Neelakantan et al., "Adding gradient noise improves learning for very deep networks", 2015, arXiv:1511.06807.
     """
-    seed = hyperparameters.integer("key", key, at_least=0, below=2**64)
     return transformation(
-        AddNoise(hyperparameters.nonnegative("eta", eta), hyperparameters.number("gamma", gamma), seed)
+        AddNoise(
+            hyperparameters.nonnegative("eta", eta),
+            hyperparameters.number("gamma", gamma),
+            hyperparameters.seed(key, seed),
+        )
     )
 
 

@@ -8,11 +8,9 @@ from typing import Any, NamedTuple
 from uniopt import hyperparameters, tree
 from uniopt.conditional import cond
 from uniopt.errors import MissingArgumentError, MissingParamsError
-from uniopt.norms import sum_of_squares
 from uniopt.step import Step, numbers_as_arrays
 from uniopt.transformation import GradientTransformation, Stage, check_state, stage_of, transformation
 from uniopt.transforms.restart import copies, restarted
-from uniopt.transforms.scale import EmptyState
 from uniopt.typing import Array, Tree
 
 
@@ -23,24 +21,6 @@ class SAMState(NamedTuple):
     opt_state: Any
     adv_state: Any
     cache: Tree  # like the parameters; None in opaque mode
-
-
-def normalize() -> GradientTransformation:
-    r"""Divide by the norm of all gradients together: :math:`u = g / \lVert g \rVert`, and 0 where all are 0.
-
-    Notes
-    -----
-    optax makes NaN of gradients that are all 0.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import uniopt
-    >>> tx = uniopt.normalize()
-    >>> tx.update([np.asarray([3.0]), np.asarray([4.0])], tx.init([np.zeros(1), np.zeros(1)]))[0]
-    [array([0.6]), array([0.8])]
-    """
-    return transformation(Normalize())
 
 
 def sam(
@@ -114,29 +94,6 @@ def sam(
     kind = OpaqueSam if opaque_mode else Sam
     period = hyperparameters.integer("sync_period", sync_period, at_least=1)
     return transformation(kind(stage_of(optimizer), stage_of(adv_optimizer), period, reset_state))
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Normalize(Stage):
-    """The stage behind `normalize`."""
-
-    def __repr__(self) -> str:
-        return "normalize()"
-
-    def init(self, step: Step, params: list[Any]) -> Any:
-        return EmptyState()
-
-    def update(
-        self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
-    ) -> tuple[list[Any], Any]:
-        if all(place is None for place in step.places):
-            return updates, state
-        squared = sum_of_squares(step, updates)
-        norm = step.xp.sqrt(step.xp.where(squared == 0, step.xp.ones_like(squared), squared))
-        return [
-            None if g is None or place is None else g / place.bring(norm)
-            for g, place in zip(updates, step.places, strict=True)
-        ], state
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -25,6 +25,11 @@ def identity() -> GradientTransformation:
     return leafwise(EmptyState, None, _identity)
 
 
+def set_to_zero() -> GradientTransformation:
+    """Return zeros: the parameters stay as they are, whatever the gradients, NaN included."""
+    return leafwise(EmptyState, None, _set_to_zero)
+
+
 def scale(step_size: Scalar) -> GradientTransformation:
     r"""Multiply by a constant: :math:`u = \alpha g`.
 
@@ -69,6 +74,10 @@ def scale_by_learning_rate(learning_rate: ScalarOrSchedule, *, flip_sign: bool =
 
 def _identity(xp: Any, g: Array, s: Any) -> Any:
     return g, s
+
+
+def _set_to_zero(xp: Any, g: Array, s: Any) -> Any:
+    return xp.zeros_like(g), s
 
 
 def _scale(xp: Any, g: Array, s: Any, *, step_size: Scalar) -> Any:

@@ -9,7 +9,8 @@ from uniopt import hyperparameters, leaf_by_leaf
 from uniopt.clock import Clock, Time
 from uniopt.errors import HyperparameterError, MissingParamsError
 from uniopt.leafwise import Leafwise
-from uniopt.step import Place, Step
+from uniopt.place import Place
+from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, stage_of, transformation
 from uniopt.typing import Array, Scalar, ScalarOrSchedule, Tree
 

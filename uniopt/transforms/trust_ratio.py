@@ -44,6 +44,19 @@ def scale_by_trust_ratio(
     )
 
 
+def scale_by_param_block_norm(min_scale: Scalar = 1e-3) -> GradientTransformation:
+    r"""Scale each leaf by the norm of its parameters: :math:`u = g \max(\lVert p \rVert, s)`.
+
+    Parameters
+    ----------
+    min_scale
+        :math:`s`, the least factor.
+    """
+    return leafwise(
+        EmptyState, None, _scale_by_param_block_norm, min_scale=hyperparameters.nonnegative("min_scale", min_scale)
+    )
+
+
 def scale_by_param_block_rms(min_scale: Scalar = 1e-3) -> GradientTransformation:
     r"""Scale each leaf by the root mean square of its parameters: :math:`u = g \max(\mathrm{rms}(p), s)`.
 
@@ -69,6 +82,12 @@ def _scale_by_trust_ratio(
     xp: Any, g: Array, s: EmptyState, *, p: Array, min_norm: Scalar, trust_coefficient: Scalar, eps: Scalar
 ) -> tuple[Array, EmptyState]:
     return g * trust_ratio(xp, p, g, min_norm, trust_coefficient, eps), s
+
+
+def _scale_by_param_block_norm(
+    xp: Any, g: Array, s: EmptyState, *, p: Array, min_scale: Scalar
+) -> tuple[Array, EmptyState]:
+    return g * norm(xp, p, min_scale), s
 
 
 def _scale_by_param_block_rms(
