@@ -119,8 +119,10 @@ def check_state(name: str, state: Any, expected: Any) -> None:
 
     Where there is nothing to remember, None and an empty container will do too, as they do in optax.
     """
+    if type(state) is expected:  # first: torch.compile cannot trace what follows
+        return
     nothing = state is None or (isinstance(state, dict | list | tuple) and not state)
-    if type(state) is not expected and not (nothing and not expected._fields):
+    if not (nothing and not expected._fields):
         raise StateError(
             f"{name} was given a state {_outline(type(state))}, expected {_outline(expected)}. "
             "Pass the state that this transformation's own init or update returned."

@@ -100,9 +100,7 @@ def leaves_with_paths(tree: Tree, root: str = "params") -> list[tuple[str, Any]]
 
 def is_function(value: Any) -> bool:
     """Return whether a value is a function of trees, and no container that can be called, as modules of equinox can."""
-    if not callable(value) or isinstance(value, dict | list | tuple):
-        return False
-    return all(backend.node(value) is None for backend in registry.loaded())
+    return callable(value) and all(backend.node(value) is None for backend in registry.loaded())
 
 
 def align(

@@ -207,11 +207,13 @@ def _interpolate(
     xp: Any, u: Array, s: _Iterates, *, p: Array, share: Scalar, b1: Scalar, state_dtype: Any
 ) -> tuple[Array, _Iterates]:
     z = s.z + u
-    if state_dtype is not None:
+    if state_dtype is None:
+        move, lead = z - s.z, s.z - p
+    else:
         z = xp.astype(xp.astype(z, state_dtype), s.z.dtype)  # as it will be stored
+        move, lead = xp.astype(z - s.z, p.dtype), xp.astype(s.z, p.dtype) - p
     # The difference of both y, with x = (y - (1 - b1) z) / b1 put in.
-    move = z - s.z
-    return (1 - b1) * move + share * (b1 * move + (s.z - p)), s._replace(z=z)
+    return (1 - b1) * move + share * (b1 * move + lead), s._replace(z=z)
 
 
 def _average(xp: Any, p: Array, s: _Iterates, *, b1: Scalar) -> tuple[Array, _Iterates]:
