@@ -21,7 +21,7 @@ from uniopt.conformance.suite import planned
 from uniopt.conformance.verdicts import Verdict
 
 import uniopt
-from tests.mutation import transformations
+from tests.mutation import transformations, wrappers
 from tests.mutation.checks import checks
 from tests.mutation.faults import Fault, faults
 from tests.mutation.planting import functions_of, name_of, planted
@@ -32,6 +32,9 @@ MODULES = [
     *sorted(str(path.relative_to(PACKAGE)) for path in (PACKAGE / "optimizers").glob("[!_]*.py")),
     *("moments.py", "norms.py", "numerics.py", "clock.py"),
     *(f"transforms/{name}.py" for name in ("clip", "decay", "ema", "noise", "scale", "trace", "trust_ratio")),
+    "pairs.py",
+    *(f"transforms/{name}.py" for name in ("flatten", "freeze", "labels", "lookahead", "mask", "mechanic", "monitor")),
+    *(f"transforms/{name}.py" for name in ("partition", "restart", "sam", "schedule_free")),
 ]
 """Where rules are, and the arithmetic that they share."""
 
@@ -120,7 +123,7 @@ def _trials(quick: bool) -> Iterator[Trial]:
     yield from _of_cells("numpy", [case for case in suite if case.problem.name == "brief"])
     if quick:
         return
-    yield from (Trial(name, partial(_failure_of_check, check)) for name, check in checks())
+    yield from (Trial(name, partial(_failure_of_check, check)) for name, check in (*checks(), *wrappers.checks()))
     yield from _of_cells("numpy", own)
     brief = [case for case in (*suite, *own) if case.problem.name == "brief"]
     yield from _of_cells("array_api_strict", [_with_arrays(case) for case in brief])

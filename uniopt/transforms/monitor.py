@@ -177,7 +177,8 @@ class Monitor(Stage):
             if callable(m):
                 measurements[name], after = _measured(step, m, updates), before
             else:
-                measurements[name], after = call_update(m.update, given, before, values, extra)
+                found, after = call_update(m.update, given, before, values, extra)
+                measurements[name] = _arrays(step, found, updates)
             states.append(after)
         return updates, MonitorState(measurements, tuple(states))
 
@@ -202,8 +203,13 @@ def _measure_with_ema(
 
 
 def _measured(step: Step, measure: Measure, leaves: list[Any]) -> Tree:
-    """Return a measurement as a tree of arrays."""
-    found, structure = tree.flatten(measure(step.rebuild(leaves)))
+    """Return what a function says of the leaves."""
+    return _arrays(step, measure(step.rebuild(leaves)), leaves)
+
+
+def _arrays(step: Step, measurement: Tree, leaves: list[Any]) -> Tree:
+    """Return a measurement as a tree of arrays; numbers take the dtype of the first leaf."""
+    found, structure = tree.flatten(measurement)
     first = next((x for x in leaves if x is not None), None)
     arrays = numbers_as_arrays(step.backend, found, [first] * len(found))
     return tree.unflatten(structure, [None if x is None else step.backend.astype(x, x.dtype) for x in arrays])
