@@ -48,6 +48,7 @@ def checks() -> Iterator[tuple[str, Check]]:
         nothing_is_missing_for_missing_gradients,
         pairs_move_alike,
         schedule_free_aliases,
+        schedule_free_without_a_rate,
         states_are_copies,
         z_is_stored_rounded,
     ):
@@ -71,6 +72,14 @@ def lookahead_follows_loops(period: int, alpha: float, reset: bool) -> None:
         np.testing.assert_allclose(params, (fast, slow), rtol=1e-13, atol=1e-14)
         np.testing.assert_allclose(state.fast_state[0].trace, m, rtol=1e-13)
         assert int(state.steps_since_sync) == n % period
+        assert updates.slow.shape == (3,)
+    tx = uniopt.lookahead(uniopt.schedule_free_sgd(RATE), period, alpha, True)
+    params = uniopt.LookaheadParams.init_synced(np.asarray(START))
+    state = tx.init(params)
+    for g in STREAM[:period]:
+        updates, state = tx.update(np.asarray(g), state, params)
+        params = uniopt.apply_updates(params, updates)
+    np.testing.assert_allclose(state.fast_state.z, params.fast, rtol=1e-14)
 
 
 def sam_follows_loops(period: int, reset: bool) -> None:
@@ -159,6 +168,7 @@ def mechanize_follows_loops(decay: float, eps: float, s_init: float, count: int)
 
         params = given(start)
         state = tx.init(tree.map(np.zeros_like, params))  # it begins with the first update
+        np.testing.assert_array_equal(state.s, np.full(count, s_init))
         p, mu = list(start), [0.0] * 4
         r, m, v, s = ([x] * count for x in (0.0, 0.0, 0.0, s_init))
         for h4 in STREAM:
@@ -197,6 +207,8 @@ def flatten_is_the_inner_transformation() -> None:
             assert x.shape == y.shape
             np.testing.assert_allclose(x, y, rtol=1e-14)
     np.testing.assert_allclose(state[0].mu, 0.19 * np.asarray([1, 2, 3, 4, 5, 1, 1, 1]), rtol=1e-14)
+    moved = tree.map(uniopt.backends.get("torch").from_numpy, params)
+    assert [x.shape for x in tree.leaves(tx.update(moved, tx.init(moved))[0])] == [x.shape for x in tree.leaves(params)]
     mixed = {"a": np.ones(2), "b": np.ones(1, np.float32), "c": np.full(1, 2.0), "d": None}
     tx = uniopt.flatten(uniopt.chain(uniopt.trace(0.5), uniopt.add_decayed_weights(1.0)))
     updates, state = tx.update(mixed, tx.init(mixed), mixed)
@@ -321,6 +333,8 @@ def monitors_measure() -> None:
         "largest": 8.0, "mean": 6.0, "biased": 4.5, "single": 6.0, "trace": [9.0, 1.5], "seen": 7.0 + 8.0,
     }  # fmt: skip
     assert state.measure_states[3][1].ema.dtype == np.float32
+    assert state.measure_states[3][0] == uniopt.EmptyState()
+    assert float(uniopt.snapshot("n", lambda updates: 2).init({"a": None}).measurement["n"]) == 2.0
     assert all(isinstance(x, np.ndarray) for x in tree.leaves((state, once)))
     assert tree.map(float, once.measurement["all"]) == {"n": 2.0, "x": 8.0, "none": None, "b": 1.0}
     _, state = tx.update(np.asarray([1.0, 1.0]), state)
@@ -356,10 +370,10 @@ def nothing_is_missing_for_missing_gradients() -> None:
         found, after_all = tx.update(nothing, state, given)
         assert tree.leaves(found) == []
         assert tree.flatten(after_all)[1] == tree.flatten(state)[1]
-    tx = uniopt.mechanize(uniopt.sgd(RATE))
+    tx = uniopt.mechanize(uniopt.adam(RATE))
     found, state = tx.update({"a": None}, tx.init({"a": np.ones(1)}), {"a": np.ones(1)})
     assert found == {"a": None}
-    assert int(state.count) == 1
+    assert int(state.count) == int(state.base_optimizer_state[0].count) == 1
     mixed = uniopt.mechanize(uniopt.sgd(RATE))
     given = {"a": None, "b": np.ones(2)}
     found, _ = mixed.update(given, mixed.init(given), given)
@@ -419,6 +433,15 @@ def schedule_free_aliases() -> None:
             np.testing.assert_allclose(x, y, rtol=1e-6)
 
 
+def schedule_free_without_a_rate() -> None:
+    """Nothing is divided by the weight of 0."""
+    params, tx = np.asarray(START), uniopt.schedule_free(uniopt.sgd(0.0), 0.0)
+    with np.errstate(all="raise"):
+        updates, state = tx.update(params, tx.init(params), params)
+    np.testing.assert_allclose(updates, np.zeros(3))
+    assert isinstance(state.b1, np.ndarray)
+
+
 def defaults_are_optaxs() -> None:
     """As they print."""
     for tx, text in (
@@ -461,6 +484,7 @@ def arrays_are_hyperparameters() -> None:
 def states_are_copies() -> None:
     """Of parameters that the user may overwrite, in the dtypes that are asked for."""
     params = {"a": np.ones(2, np.float16), "b": np.ones(2)}
+    assert not np.shares_memory(uniopt.schedule_free_sgd().init(params).z["b"], params["b"])
     for tx in (uniopt.sam(uniopt.sgd(0.5), uniopt.sgd(1.0)), uniopt.mechanize(uniopt.sgd(1.0))):
         state = tx.init(params)
         for _ in range(2):
@@ -479,6 +503,7 @@ def z_is_stored_rounded() -> None:
         before = uniopt.schedule_free_eval_params(state, params)
         updates, after = tx.update(np.asarray(g), state, params)
         params = params + updates
+        np.testing.assert_array_equal(after.z, (state.z.astype(np.float64) - RATE * np.asarray(g)).astype(np.float16))
         share = RATE**2 / float(after.weight_sum)
         x = before + share * (after.z.astype(np.float64) - before)
         np.testing.assert_allclose(uniopt.schedule_free_eval_params(after, params), x, rtol=1e-13)

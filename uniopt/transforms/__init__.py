@@ -41,7 +41,6 @@ from uniopt.transforms.params_average import ParamsAverageState as ParamsAverage
 from uniopt.transforms.params_average import params_ema as params_ema
 from uniopt.transforms.params_average import params_mean as params_mean
 from uniopt.transforms.partition import PartitionState as PartitionState
-from uniopt.transforms.partition import multi_transform as multi_transform
 from uniopt.transforms.partition import partition as partition
 from uniopt.transforms.per_example import per_example_global_norm_clip as per_example_global_norm_clip
 from uniopt.transforms.per_example import per_example_layer_norm_clip as per_example_layer_norm_clip
@@ -68,3 +67,5 @@ from uniopt.transforms.trace import trace as trace
 from uniopt.transforms.trust_ratio import scale_by_param_block_norm as scale_by_param_block_norm
 from uniopt.transforms.trust_ratio import scale_by_param_block_rms as scale_by_param_block_rms
 from uniopt.transforms.trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio
+
+multi_transform = partition  # its earlier name in optax

@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import lru_cache
-from typing import TYPE_CHECKING
 
 from uniopt import tree
 from uniopt.errors import HyperparameterError
 from uniopt.typing import Tree
-
-if TYPE_CHECKING:
-    from optree import PyTreeSpec
 
 
 def path_labels(patterns: Mapping[str, Hashable], *, otherwise: Hashable = None) -> PathLabels:
@@ -80,8 +75,9 @@ class PathLabels:
     def __call__(self, params: Tree) -> Tree:
         """Return the labels of the parameters."""
         leaves, structure = tree.flatten(params)
-        names = tuple(pattern for pattern, _ in self.patterns)
-        paths, matches = _matches(names, structure)
+        names = [pattern for pattern, _ in self.patterns]
+        paths = tree.dotted_paths(structure)
+        matches = [[k for k, name in enumerate(names) if fnmatchcase(path, name)] for path in paths]
         present = [i for i, leaf in enumerate(leaves) if leaf is not None]
         unmatched = [paths[i] for i in present if not matches[i] and self.otherwise is None]
         twice = [
@@ -94,10 +90,3 @@ class PathLabels:
                 + (f" Several match {', '.join(twice)}: make them narrower." if twice else "")
             )
         return tree.unflatten(structure, [self.patterns[found[0]][1] if found else self.otherwise for found in matches])
-
-
-@lru_cache(maxsize=128)
-def _matches(patterns: tuple[str, ...], structure: PyTreeSpec) -> tuple[list[str], list[list[int]]]:
-    """Return the path of each leaf, and the positions of the patterns that match it."""
-    paths = tree.dotted_paths(structure)
-    return paths, [[k for k, pattern in enumerate(patterns) if fnmatchcase(path, pattern)] for path in paths]

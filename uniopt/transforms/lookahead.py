@@ -129,7 +129,7 @@ class Lookahead(Stage):
         def synchronize(step: Step) -> tuple[list[Any], list[Any], Any]:
             fast_moves, slow_moves = list(moves), list(moves)
             for i, (place, u) in enumerate(zip(step.places, moves, strict=True)):
-                if place is not None and u is not None:
+                if place is not None:
                     behind = params[i] + u - slow[i]
                     share = place.bring(self.slow_step_size)
                     fast_moves[i], slow_moves[i] = u - (1 - share) * behind, share * behind

@@ -183,7 +183,4 @@ class Mechanize(Stage):
 
 def _each(step: Step, f: Any, *columns: list[Any]) -> list[Any]:
     """Return what `f` makes of each place and its leaves; None where there is no gradient."""
-    return [
-        None if place is None or leaves[-1] is None else f(place, *leaves)
-        for place, *leaves in zip(step.places, *columns, strict=True)
-    ]
+    return [None if place is None else f(place, *leaves) for place, *leaves in zip(step.places, *columns, strict=True)]

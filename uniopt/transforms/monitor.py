@@ -140,7 +140,7 @@ class Snapshot(Stage):
     measure: Measure
 
     def __repr__(self) -> str:
-        return f"snapshot({self.measure_name!r}, {_name(self.measure)})"
+        return f"snapshot({self.measure_name!r}, {getattr(self.measure, '__name__', self.measure)})"
 
     def init(self, step: Step, params: list[Any]) -> Any:
         return SnapshotState({self.measure_name: _measured(step, self.measure, params)})
@@ -159,7 +159,8 @@ class Monitor(Stage):
     measures: dict[str, Measure | GradientTransformation]
 
     def __repr__(self) -> str:
-        return f"monitor({{{', '.join(f'{name!r}: {_name(m)}' for name, m in self.measures.items())}}})"
+        measures = [f"{name!r}: {getattr(m, '__name__', m)}" for name, m in self.measures.items()]
+        return f"monitor({{{', '.join(measures)}}})"
 
     def init(self, step: Step, params: list[Any]) -> Any:
         given = step.rebuild(params)
@@ -227,7 +228,3 @@ def _real(step: Step, measurement: Tree) -> Tree:
 def _checked(measure: GradientTransformation) -> GradientTransformation:
     stage_of(measure)
     return measure
-
-
-def _name(measure: Any) -> str:
-    return getattr(measure, "__name__", None) or repr(measure)

@@ -59,9 +59,6 @@ def partition(
     return transformation(Partition(stages, param_labels, mask_compatible_extra_args))
 
 
-multi_transform = partition
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class Partition(Stage):
     """The stage behind `partition`."""

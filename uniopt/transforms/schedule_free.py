@@ -153,10 +153,10 @@ class ScheduleFree(Stage):
         )
 
     def init(self, step: Step, params: list[Any]) -> Any:
-        b1 = self.iterates.hyper["b1"]
+        zero = step.constant(0.0)
         return ScheduleFreeState(
-            b1=step.constant(b1) if isinstance(b1, float) else step.constant(0.0) + b1,
-            weight_sum=step.constant(0.0),
+            b1=step.backend.astype(zero + self.iterates.hyper["b1"], zero.dtype),
+            weight_sum=zero,
             step_count=step.backend.astype(step.counter() + 1, step.xp.int32),
             max_lr=step.constant(0.0),
             base_optimizer_state=self.base.init(step, params),
