@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from uniopt.backends import registry
-from uniopt.errors import HyperparameterError, StateError
+from uniopt.errors import HyperparameterError, MissingParamsError, StateError
 from uniopt.pairs import LookaheadParams, PairedStep, paired_updates
 from uniopt.step import Step
 from uniopt.typing import Array, Tree
@@ -127,6 +127,15 @@ def check_state(name: str, state: Any, expected: Any) -> None:
             f"{name} was given a state {_outline(type(state))}, expected {_outline(expected)}. "
             "Pass the state that this transformation's own init or update returned."
         )
+
+
+def needed_params(name: str, params: list[Any] | None) -> list[Any]:
+    """Return the parameters; MissingParamsError if the named stage was given none."""
+    if params is None:
+        raise MissingParamsError(
+            f"{name} needs the parameters, but update was called without them. Call tx.update(grads, state, params)."
+        )
+    return params
 
 
 def init(stage: Stage, /, params: Tree) -> Any:

@@ -13,6 +13,7 @@ from uniopt.backends.protocol import Backend
 import uniopt
 from tests.conftest import float64
 from tests.properties.problems import gradients, host, moved, parameters, seed_of, settled
+from uniopt import tree
 
 
 @dataclass(frozen=True)
@@ -163,3 +164,10 @@ def optax_walk(wrapped: Wrapped, start: Any, stream: list[Any]) -> Iterator[tupl
         for grads in stream:
             params, state = step(params, state, grads)
             yield jax.tree.map(np.asarray, (state, params))
+
+
+def assert_close(found: Any, expected: Any, rtol: float = 2e-5) -> None:
+    for (path, x), y in zip(tree.leaves_with_paths(found, ""), tree.leaves(expected), strict=True):
+        assert (x.shape, x.dtype) == (y.shape, y.dtype), path
+        scale = np.max(np.abs(y), initial=1e-3)
+        np.testing.assert_allclose(x, y, rtol=rtol, atol=rtol * scale, err_msg=path)

@@ -8,11 +8,17 @@ from typing import Any, NamedTuple
 from uniopt import hyperparameters
 from uniopt.clock import Clock
 from uniopt.conditional import cond
-from uniopt.errors import MissingParamsError
 from uniopt.norms import inner_product, sum_of_squares
 from uniopt.place import Place
 from uniopt.step import Step
-from uniopt.transformation import GradientTransformation, Stage, check_state, stage_of, transformation
+from uniopt.transformation import (
+    GradientTransformation,
+    Stage,
+    check_state,
+    needed_params,
+    stage_of,
+    transformation,
+)
 from uniopt.transforms.restart import copies
 from uniopt.typing import Array, Scalar, Tree
 
@@ -127,14 +133,14 @@ class Mechanize(Stage):
         )
 
     def init(self, step: Step, params: list[Any]) -> Any:
-        zeros = [0.0] * self.num_betas
+        zeros, ones = [0.0] * self.num_betas, step.constant([1.0] * self.num_betas)
         return MechanicState(
             base_optimizer_state=self.base.init(step, params),
             count=step.counter(),
             r=step.constant(zeros),
             m=step.constant(zeros),
             v=step.constant(zeros),
-            s=step.constant([1.0] * self.num_betas) * self.s_init,
+            s=ones * Place(step.backend, ones, ones.dtype).bring(self.s_init),
             x0=step.rebuild(copies(step, params, step.leaves)),
         )
 
@@ -142,12 +148,8 @@ class Mechanize(Stage):
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
     ) -> tuple[list[Any], Any]:
         check_state("mechanize", state, MechanicState)
-        if params is None:
-            raise MissingParamsError(
-                "mechanize needs the parameters, but update was called without them. "
-                "Call tx.update(grads, state, params)."
-            )
-        xp, eps, count = step.xp, self.eps, Clock(step, state.count).next()
+        params = needed_params("mechanize", params)
+        xp, count = step.xp, Clock(step, state.count).next()
         moves, base_state = self.base.update(step, updates, state.base_optimizer_state, params, extra)
         if all(place is None for place in step.places):
             return moves, state._replace(base_optimizer_state=base_state, count=count)
@@ -156,16 +158,18 @@ class Mechanize(Stage):
         start = step.widen(x0)
 
         where, scale = Place(step.backend, state.s, state.s.dtype), xp.sum(state.s)
+        weight_decay, eps, s_init = map(where.bring, (self.weight_decay, self.eps, self.s_init))
         deltas = _each(step, lambda place, x, p: (x - p) / place.bring(scale + eps), start, params)
         norms = [xp.sqrt(sum_of_squares(step, leaves, where)) for leaves in (updates, params)]
-        decay = self.weight_decay * scale * norms[0] / (norms[1] + eps)
+        decay = weight_decay * scale * norms[0] / (norms[1] + eps)
         h = inner_product(step, updates, deltas, where) + decay * inner_product(step, params, deltas, where)
 
-        betas = step.constant([1.0 - 0.1**i for i in range(1, self.num_betas + 1)])
+        betas = [1.0 - 0.1**i for i in range(1, self.num_betas + 1)]
+        betas = step.backend.asarray(betas, dtype=state.s.dtype, like=state.s)
         m = xp.maximum(betas * state.m, xp.abs(h) + eps)
         v = betas * betas * state.v + h * h
         r = betas * state.r + xp.maximum(xp.minimum(h, state.m), -state.m) * state.s
-        s = (self.s_init / self.num_betas * m + xp.maximum(r, 0.0)) / (xp.sqrt(v) + eps)
+        s = (s_init / self.num_betas * m + xp.maximum(r, 0.0)) / (xp.sqrt(v) + eps)
         after = xp.sum(s)
         results = _each(
             step, lambda place, x, p, d, u: x - p - place.bring(after) * (d - u), start, params, deltas, moves

@@ -7,9 +7,16 @@ from typing import Any, NamedTuple
 
 from uniopt import hyperparameters, tree
 from uniopt.conditional import cond
-from uniopt.errors import MissingArgumentError, MissingParamsError
+from uniopt.errors import MissingArgumentError
 from uniopt.step import Step, numbers_as_arrays
-from uniopt.transformation import GradientTransformation, Stage, check_state, stage_of, transformation
+from uniopt.transformation import (
+    GradientTransformation,
+    Stage,
+    check_state,
+    needed_params,
+    stage_of,
+    transformation,
+)
 from uniopt.transforms.restart import copies, restarted
 from uniopt.typing import Array, Tree
 
@@ -115,7 +122,8 @@ class Sam(Stage):
     def update(
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
     ) -> tuple[list[Any], Any]:
-        values = _needed(state, params)
+        check_state("sam", state, SAMState)
+        values = needed_params("sam", params)
         xp, count = step.xp, state.steps_since_sync
         held = step.slot(state.cache, "state.cache")
         cache = cond(step, count == 0, lambda step: copies(step, values, held), lambda step: held)
@@ -157,7 +165,8 @@ class OpaqueSam(Stage):
     def update(
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
     ) -> tuple[list[Any], Any]:
-        start = _needed(state, params)
+        check_state("sam", state, SAMState)
+        start = needed_params("sam", params)
         if extra.get("grad_fn") is None:
             raise MissingArgumentError(
                 "sam in opaque mode needs the extra argument 'grad_fn', but update was called without it. "
@@ -174,16 +183,6 @@ class OpaqueSam(Stage):
         if self.reset_state:
             adv_state = restarted(self.adv_optimizer, step, adv_state, start, moves)
         return moves, SAMState(state.steps_since_sync, opt_state, adv_state, None)
-
-
-def _needed(state: Any, params: list[Any] | None) -> list[Any]:
-    """Return the parameters; an error if there are none, or the state is another transformation's."""
-    check_state("sam", state, SAMState)
-    if params is None:
-        raise MissingParamsError(
-            "sam needs the parameters, but update was called without them. Call tx.update(grads, state, params)."
-        )
-    return params
 
 
 def _gradients(step: Step, found: Tree) -> list[Any]:

@@ -7,11 +7,18 @@ from typing import Any, NamedTuple
 
 from uniopt import hyperparameters, leaf_by_leaf
 from uniopt.clock import Clock, Time
-from uniopt.errors import HyperparameterError, MissingParamsError
+from uniopt.errors import HyperparameterError
 from uniopt.leafwise import Leafwise
 from uniopt.place import Place
 from uniopt.step import Step
-from uniopt.transformation import GradientTransformation, Stage, check_state, stage_of, transformation
+from uniopt.transformation import (
+    GradientTransformation,
+    Stage,
+    check_state,
+    needed_params,
+    stage_of,
+    transformation,
+)
 from uniopt.typing import Array, Scalar, ScalarOrSchedule, Tree
 
 
@@ -167,11 +174,7 @@ class ScheduleFree(Stage):
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
     ) -> tuple[list[Any], Any]:
         check_state("schedule_free", state, ScheduleFreeState)
-        if params is None:
-            raise MissingParamsError(
-                "schedule_free needs the parameters, but update was called without them. "
-                "Call tx.update(grads, state, params)."
-            )
+        params = needed_params("schedule_free", params)
         xp, clock = step.xp, Clock(step, state.step_count)
         time = Time(clock, Place(clock.backend, state.max_lr, state.max_lr.dtype))
         max_lr = xp.maximum(state.max_lr, time.value("learning_rate", self.learning_rate))
