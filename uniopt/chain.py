@@ -73,9 +73,8 @@ class Chain(Stage):
     def __repr__(self) -> str:
         return f"chain({', '.join(map(repr, self.stages))})"
 
-    @property
     def per_example(self) -> bool:
-        return any(stage.per_example for stage in self.stages[:1])
+        return any(stage.per_example() for stage in self.stages[:1])
 
     def init(self, step: Step, params: list[Any]) -> Any:
         return tuple(stage.init(step, params) for stage in self.stages)
@@ -97,9 +96,8 @@ class NamedChain(Stage):
     def __repr__(self) -> str:
         return f"named_chain({', '.join(f'({name!r}, {stage!r})' for name, stage in self.stages)})"
 
-    @property
     def per_example(self) -> bool:
-        return any(stage.per_example for _, stage in self.stages[:1])
+        return any(stage.per_example() for _, stage in self.stages[:1])
 
     def init(self, step: Step, params: list[Any]) -> Any:
         return {name: stage.init(step, params) for name, stage in self.stages}

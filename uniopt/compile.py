@@ -71,7 +71,7 @@ class CompiledStep:
     """A compiled step: ``step(grads, state, params, **extra)`` returns ``(params, state)``; see `compile`."""
 
     def __init__(self, tx: GradientTransformation, donate: bool) -> None:
-        self._per_example = stage_of(tx).per_example
+        self._per_example = stage_of(tx).per_example()
         self._tx = tx
         self._donate = donate
         self._programs: dict[Any, list[_Program]] = {}

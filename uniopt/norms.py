@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from functools import reduce
 from typing import Any
 
+from uniopt.backends.dtypes import dtype_name
 from uniopt.numerics import abs_squared, is_complex
-from uniopt.place import Place, meeting
+from uniopt.place import Place
 from uniopt.step import Step
 from uniopt.typing import Array, Scalar, Tree
 
@@ -29,6 +30,16 @@ def root(xp: Any, squared: Array, at_least: Scalar = 0.0) -> Array:
     zero = squared == 0
     value = xp.where(zero, squared, xp.sqrt(xp.where(zero, xp.ones_like(squared), squared)))
     return value if isinstance(at_least, float) and at_least == 0.0 else xp.maximum(value, at_least)
+
+
+def meeting(places: Sequence[Place | None]) -> Place | None:
+    """Return where all leaves meet in one number: the first place of those with the widest dtype; None for no leaves.
+
+    A device need not have the dtypes of another, so it is not the first leaf's by itself.
+    """
+    known = [place for place in places if place is not None]
+    wide = [place for place in known if dtype_name(place.scalar_dtype) == "float64"]
+    return next(iter(wide or known), None)
 
 
 def squared_norms(xp: Any, x: Array) -> Array:

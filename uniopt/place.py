@@ -42,16 +42,6 @@ class Place:
         return known[1]
 
 
-def meeting(places: Sequence[Place | None]) -> Place | None:
-    """Return where all leaves meet in one number: the first place of those with the widest dtype; None for no leaves.
-
-    A device need not have the dtypes of another, so it is not the first leaf's by itself.
-    """
-    known = [place for place in places if place is not None]
-    wide = [place for place in known if dtype_name(place.scalar_dtype) == "float64"]
-    return next(iter(wide or known), None)
-
-
 def places_of(
     backend: Backend, leaves: Sequence[Any], path: Callable[[int], str], *, updated: bool
 ) -> list[Place | None]:

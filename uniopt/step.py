@@ -19,7 +19,7 @@ from uniopt.errors import (
     TreeStructureError,
     UnknownArrayTypeError,
 )
-from uniopt.place import NUMBERS, Place, meeting, places_of
+from uniopt.place import NUMBERS, Place, places_of
 from uniopt.typing import Array, Tree
 
 if TYPE_CHECKING:
@@ -188,12 +188,6 @@ class Step:
         """Return a new counter: a 0-d int32 array of 0 where the first leaf lives."""
         first = next((x for x in self.leaves if x is not None), None)
         return self.backend.asarray(0, dtype=self.backend.xp.int32, like=first)
-
-    def constant(self, value: Any) -> Array:
-        """Return a number or a list of numbers as an array where all leaves meet, in the dtype of scalars there."""
-        where = meeting(self.places)
-        dtype = self.backend.dtype("float32") if where is None else where.scalar_dtype
-        return self.backend.asarray(value, dtype=dtype, like=None if where is None else where.like)
 
     def part(self, chosen: Sequence[bool], rest: Any) -> tuple[Step, list[int]]:
         """Return the step of the chosen leaves alone, and their positions in this one.

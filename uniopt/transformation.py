@@ -50,9 +50,8 @@ class Stage:
     Subclasses are frozen dataclasses: their fields are the hyperparameters, by which they compare and print.
     """
 
-    @property
     def per_example(self) -> bool:
-        """Whether it takes the gradients of single examples, stacked along a first axis, and adds them up."""
+        """Return whether it takes the gradients of single examples, stacked along a first axis, and adds them up."""
         return False
 
     @abstractmethod
@@ -119,10 +118,8 @@ def check_state(name: str, state: Any, expected: Any) -> None:
 
     Where there is nothing to remember, None and an empty container will do too, as they do in optax.
     """
-    if type(state) is expected:  # first: torch.compile cannot trace what follows
-        return
-    nothing = state is None or (isinstance(state, dict | list | tuple) and not state)
-    if not (nothing and not expected._fields):
+    nothing = not expected._fields and (state is None or (type(state) in (dict, list, tuple) and not state))
+    if type(state) is not expected and not nothing:
         raise StateError(
             f"{name} was given a state {_outline(type(state))}, expected {_outline(expected)}. "
             "Pass the state that this transformation's own init or update returned."
@@ -150,7 +147,7 @@ def update(stage: Stage, /, updates: Tree, state: Any, params: Tree = None, **ex
         paired, leaves, param_leaves = PairedStep.of_pair(updates, params)
         results, state = stage.update(paired, leaves, state, param_leaves, extra)
         return paired_updates(paired, results), state
-    step, leaves, param_leaves = Step.of_update(updates, params, per_example=stage.per_example)
+    step, leaves, param_leaves = Step.of_update(updates, params, per_example=stage.per_example())
     results, state = stage.update(step, leaves, state, param_leaves, extra)
     return step.rebuild(step.narrow(results)), state
 

@@ -78,6 +78,9 @@ MADE_OF = {  # what a transformation is called with, where its defaults do not d
     "trace": lambda: uniopt.trace(0.5, dampening=0.25),
 }  # fmt: skip
 VARIANTS = {
+    "a mean of every step": lambda: uniopt.chain(uniopt.adam(0.125), uniopt.params_mean()),
+    "a running mean in float16": lambda: uniopt.params_ema(0.5, debias=False, accumulator_dtype="float16"),
+    "adam, clipped": lambda: uniopt.chain(uniopt.zero_nans(), uniopt.clip(0.5), uniopt.adam(0.125)),
     "adam, mu in bfloat16": lambda: uniopt.adam(0.125, mu_dtype="bfloat16"),
     "adam, mu in float16": lambda: uniopt.adam(0.125, mu_dtype="float16"),
     "adam, mu in float64": lambda: uniopt.adam(0.125, mu_dtype="float64"),

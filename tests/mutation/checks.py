@@ -102,7 +102,7 @@ def slots_have_the_dtype_that_is_asked_for(make: Callable[..., GradientTransform
         tx = make(**hyper, **{dtype: given})
         state = tx.init(params)
         for _ in range(2):
-            slots = [x for name in ("mu", "trace", "ema") for x in _slots(state, name)]
+            slots = [x for name in ("mu", "trace", "ema", "average") for x in _slots(state, name)]
             assert slots
             assert {x.dtype for x in slots} == {np.dtype(expected)}
             _, state = tx.update(params, state, params)

@@ -21,7 +21,7 @@ from uniopt.conformance.suite import planned
 from uniopt.conformance.verdicts import Verdict
 
 import uniopt
-from tests.mutation import transformations, wrappers
+from tests.mutation import transformation_checks, transformations, wrappers
 from tests.mutation.checks import checks
 from tests.mutation.faults import Fault, faults
 from tests.mutation.planting import functions_of, name_of, planted
@@ -35,6 +35,9 @@ MODULES = [
     "pairs.py",
     *(f"transforms/{name}.py" for name in ("flatten", "freeze", "labels", "lookahead", "mask", "mechanic", "monitor")),
     *(f"transforms/{name}.py" for name in ("partition", "restart", "sam", "schedule_free")),
+    *(f"transforms/{name}.py" for name in ("adaptive_clip", "centralize", "constraints", "global_norm", "stateless")),
+    *(f"transforms/{name}.py" for name in ("averaged_params", "params_average", "per_example", "privacy")),
+    "updates.py",
 ]
 """Where rules are, and the arithmetic that they share."""
 
@@ -123,7 +126,8 @@ def _trials(quick: bool) -> Iterator[Trial]:
     yield from _of_cells("numpy", [case for case in suite if case.problem.name == "brief"])
     if quick:
         return
-    yield from (Trial(name, partial(_failure_of_check, check)) for name, check in (*checks(), *wrappers.checks()))
+    for name, check in (*checks(), *transformation_checks.checks(), *wrappers.checks()):
+        yield Trial(name, partial(_failure_of_check, check))
     yield from _of_cells("numpy", own)
     brief = [case for case in (*suite, *own) if case.problem.name == "brief"]
     yield from _of_cells("array_api_strict", [_with_arrays(case) for case in brief])

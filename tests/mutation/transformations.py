@@ -13,7 +13,7 @@ from uniopt.conformance.reference import OPTIMIZERS
 from uniopt.conformance.settings import FALLING, SETTINGS, Written
 
 import uniopt
-from tests.mutation import loops
+from tests.mutation import limits, loops
 from tests.mutation.loops import RATE
 from uniopt import GradientTransformation, MuonDimensionNumbers
 
@@ -34,7 +34,7 @@ LATE = {"default": {"learning_rate": 0.125}, "etas": SETTINGS["rprop"]["etas"]}
 
 def cases() -> Iterator[Case]:
     """Yield each setting on normal gradients, in full and in brief, and the first one on every problem."""
-    for name, make, reference, settings in (*_of_rules(), *_with_switches()):
+    for name, make, reference, settings in (*_of_rules(), *_with_switches(), *_that_limit()):
         for i, (setting, hyper) in enumerate(settings.items()):
             for problem in PROBLEMS.values():
                 if problem.name in ("normal", "brief") or i == 0:
@@ -155,6 +155,12 @@ def _with_switches() -> Iterator[tuple[str, Make, Callable[..., Any], dict[str, 
             "spectral": {"muon_weight_dimension_numbers": TALL, "preconditioning": "spectral"},
         },
     )
+
+
+def _that_limit() -> Iterator[tuple[str, Make, Callable[..., Any], dict[str, Hyper]]]:
+    """Yield what limits, scales or centers gradients, with its loops."""
+    for name, reference, settings in limits.references():
+        yield name, _scaled(name), reference, settings
 
 
 def _scaled(name: str, rate: float = RATE) -> Make:

@@ -9,8 +9,7 @@ from uniopt import hyperparameters
 from uniopt.chain import chain
 from uniopt.clock import Clock, Time
 from uniopt.errors import MissingArgumentError
-from uniopt.norms import sum_of_squares
-from uniopt.place import meeting
+from uniopt.norms import meeting, sum_of_squares
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, transformation
 from uniopt.transforms.scale import EmptyState, scale_by_learning_rate

@@ -63,7 +63,7 @@ def weight_decay_mask(params: Tree) -> Tree:
     {'w': True, 'b': False, 'temperature': False}
     >>> tx = uniopt.adamw(1e-3, weight_decay=0.1, mask=uniopt.weight_decay_mask)
     """
-    return tree.map(lambda p: getattr(p, "ndim", 0) > 1, params)
+    return tree.map(lambda p: len(getattr(p, "shape", ())) > 1, params)
 
 
 def _add_decayed_weights(xp: Any, g: Array, s: Any, *, p: Array, weight_decay: Scalar) -> Any:

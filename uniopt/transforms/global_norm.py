@@ -8,9 +8,8 @@ from typing import Any
 
 from uniopt import hyperparameters
 from uniopt.clock import Clock, Time
-from uniopt.norms import root, sum_of_squares
+from uniopt.norms import meeting, root, sum_of_squares
 from uniopt.numerics import nonzero
-from uniopt.place import meeting
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, transformation
 from uniopt.transforms.scale import EmptyState

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from uniopt import hyperparameters
 from uniopt.clock import Clock
 from uniopt.conditional import cond
+from uniopt.constants import constant
 from uniopt.norms import inner_product, sum_of_squares
 from uniopt.place import Place
 from uniopt.step import Step
@@ -133,13 +134,13 @@ class Mechanize(Stage):
         )
 
     def init(self, step: Step, params: list[Any]) -> Any:
-        zeros, ones = [0.0] * self.num_betas, step.constant([1.0] * self.num_betas)
+        zeros, ones = [0.0] * self.num_betas, constant(step, [1.0] * self.num_betas)
         return MechanicState(
             base_optimizer_state=self.base.init(step, params),
             count=step.counter(),
-            r=step.constant(zeros),
-            m=step.constant(zeros),
-            v=step.constant(zeros),
+            r=constant(step, zeros),
+            m=constant(step, zeros),
+            v=constant(step, zeros),
             s=ones * Place(step.backend, ones, ones.dtype).bring(self.s_init),
             x0=step.rebuild(copies(step, params, step.leaves)),
         )

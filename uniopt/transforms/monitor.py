@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from uniopt import tree
 from uniopt.backends.dtypes import dtype_kind, dtype_name
+from uniopt.constants import constant
 from uniopt.foreign import call_update
 from uniopt.step import Step, numbers_as_arrays
 from uniopt.transformation import Bound, GradientTransformation, Stage, check_state, stage_of, transformation
@@ -218,7 +219,7 @@ def _arrays(step: Step, measurement: Tree, leaves: list[Any]) -> Tree:
 
 def _real(step: Step, measurement: Tree) -> Tree:
     """Return a measurement with bools and integers as real numbers."""
-    dtype = step.constant(0.0).dtype
+    dtype = constant(step, 0.0).dtype
     exact = ("boolean", "integer")
     return tree.map(
         lambda x: step.backend.astype(x, dtype) if dtype_kind(dtype_name(x.dtype)) in exact else x, measurement

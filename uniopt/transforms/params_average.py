@@ -201,6 +201,5 @@ def _constant_weight(xp: Any, t: Array, decay: Scalar) -> Array:
 def _weight_in_mean(xp: Any, t: Array, start: int, every: int) -> Array:
     """Return the weight of the parameters after step `t`: 1 / n for the n-th of the mean, 0 for those between."""
     n = xp.floor((t - start) / every)
-    one = xp.ones_like(n)
-    taken = n * every == t - start
-    return xp.where(n < 1, one, xp.where(taken, one / xp.where(n < 1, one, n), xp.zeros_like(n)))
+    share = 1 / xp.maximum(n, 1.0)
+    return xp.where((n < 1) | (n * every == t - start), share, xp.zeros_like(n))

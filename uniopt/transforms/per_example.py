@@ -7,8 +7,7 @@ from typing import Any
 
 from uniopt import hyperparameters
 from uniopt.errors import ShapeError
-from uniopt.norms import root, squared_norms, sum_of_squares
-from uniopt.place import meeting
+from uniopt.norms import meeting, root, squared_norms, sum_of_squares
 from uniopt.step import Step
 from uniopt.typing import Array, Scalar, Tree
 
@@ -130,13 +129,12 @@ def batch_size(step: Step, leaves: list[Any]) -> int:
     for i, g in enumerate(leaves):
         if g is None:
             continue
-        if first is None and g.ndim > 0:
-            first = i
         if g.ndim == 0 or g.shape[0] == 0:
             raise ShapeError(
                 f"{step.path(i)} has shape {tuple(g.shape)}, expected gradients of one or more examples along a first "
                 "axis. Pass the gradient of each example, not their sum."
             )
+        first = i if first is None else first
         if g.shape[0] != leaves[first].shape[0]:
             raise ShapeError(
                 f"{step.path(i)} has shape {tuple(g.shape)}, {step.path(first)} has shape "
@@ -156,4 +154,4 @@ def _factors(step: Step, squared: Array, limit: Scalar) -> tuple[Array, Array]:
 
 
 def _weighted_sum(xp: Any, g: Array, factors: Array) -> Array:
-    return xp.sum(g * xp.reshape(factors, (-1, *[1] * (g.ndim - 1))), axis=0)
+    return xp.sum(g * xp.reshape(factors, (g.shape[0], *[1] * (g.ndim - 1))), axis=0)

@@ -154,7 +154,6 @@ class DifferentiallyPrivateAggregate(Stage):
             f"noise_multiplier={self.noise_multiplier!r}, key={self.key!r})"
         )
 
-    @property
     def per_example(self) -> bool:
         return True
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from uniopt import hyperparameters, leaf_by_leaf
 from uniopt.clock import Clock, Time
+from uniopt.constants import constant
 from uniopt.errors import HyperparameterError
 from uniopt.leafwise import Leafwise
 from uniopt.place import Place
@@ -160,12 +161,12 @@ class ScheduleFree(Stage):
         )
 
     def init(self, step: Step, params: list[Any]) -> Any:
-        zero = step.constant(0.0)
+        zero = constant(step, 0.0)
         return ScheduleFreeState(
             b1=step.backend.astype(zero + self.iterates.hyper["b1"], zero.dtype),
             weight_sum=zero,
             step_count=step.backend.astype(step.counter() + 1, step.xp.int32),
-            max_lr=step.constant(0.0),
+            max_lr=constant(step, 0.0),
             base_optimizer_state=self.base.init(step, params),
             z=self.iterates.init(step, params).z,
         )
