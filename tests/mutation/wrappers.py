@@ -43,6 +43,7 @@ def checks() -> Iterator[tuple[str, Check]]:
         frozen_parameters_stay,
         labels_come_from_paths,
         masks_and_partitions,
+        mechanize_stays_where_it_is,
         monitors_measure,
         nothing_is_missing_for_missing_gradients,
         pairs_move_alike,
@@ -299,6 +300,17 @@ def schedule_free_without_a_rate() -> None:
         updates, state = tx.update(params, tx.init(params), params)
     np.testing.assert_allclose(updates, np.zeros(3))
     assert isinstance(state.b1, np.ndarray)
+
+
+def mechanize_stays_where_it_is() -> None:
+    """On the device of the parameters, in their precision."""
+    strict = uniopt.backends.get("array_api_strict")
+    device = strict.devices()[-1]
+    params = strict.from_numpy(np.ones(2, np.float32), device=device)
+    tx = uniopt.mechanize(uniopt.sgd(RATE))
+    _, state = tx.update(params, tx.init(params), params)
+    for x in (state.r, state.m, state.v, state.s, state.x0):
+        assert (x.dtype, x.device) == (params.dtype, device)
 
 
 def defaults_are_optaxs() -> None:

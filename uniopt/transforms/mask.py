@@ -43,6 +43,11 @@ def masked(
     HyperparameterError
         If a leaf of the mask is no bool: at once, or at init or update where the mask is a function.
 
+    Notes
+    -----
+    In the inner state a `MaskedNode` stands for each leaf that is left out; in optax one stands for a whole subtree that
+    a prefix leaves out.
+
     Examples
     --------
     >>> import numpy as np
