@@ -305,7 +305,7 @@ def schedule_free_without_a_rate() -> None:
 def mechanize_stays_where_it_is() -> None:
     """On the device of the parameters, in their precision."""
     strict = uniopt.backends.get("array_api_strict")
-    device = strict.devices()[-1]
+    device = strict.devices()[1]
     params = strict.from_numpy(np.ones(2, np.float32), device=device)
     tx = uniopt.mechanize(uniopt.sgd(RATE))
     _, state = tx.update(params, tx.init(params), params)

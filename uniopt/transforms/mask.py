@@ -45,8 +45,8 @@ def masked(
 
     Notes
     -----
-    In the inner state a `MaskedNode` stands for each leaf that is left out; in optax one stands for a whole subtree that
-    a prefix leaves out.
+    In the inner state a `MaskedNode` stands for each leaf that is left out; in optax, one stands for a whole subtree
+    that a prefix leaves out.
 
     Examples
     --------
