@@ -24,6 +24,11 @@ class LookaheadParams(NamedTuple):
         return cls(fast=params, slow=params)
 
 
+def is_pair(params: Tree) -> bool:
+    """Return whether parameters are a pair, of this class or of the one that optax has."""
+    return type(params).__name__ == "LookaheadParams" and getattr(params, "_fields", ()) == LookaheadParams._fields
+
+
 class PairedStep(Step):
     """The step of the fast parameters, with the leaves of the slow ones.
 
@@ -57,9 +62,7 @@ class PairedStep(Step):
         return self._of(super().aside(), self.slow_step.aside(), self.slow)
 
 
-def paired_updates(step: PairedStep, results: Sequence[Any]) -> LookaheadParams:
-    """Return the updates of both trees."""
+def paired_updates(step: PairedStep, results: Sequence[Any], params: LookaheadParams) -> LookaheadParams:
+    """Return the updates of both trees, a pair of the same class as the parameters."""
     fast, slow = ([x[k] if isinstance(x, LookaheadParams) else x for x in results] for k in (0, 1))
-    return LookaheadParams(
-        fast=step.rebuild(step.narrow(fast)), slow=step.slow_step.rebuild(step.slow_step.narrow(slow))
-    )
+    return type(params)(fast=step.rebuild(step.narrow(fast)), slow=step.slow_step.rebuild(step.slow_step.narrow(slow)))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -261,6 +262,13 @@ def pairs_move_alike() -> None:
     assert updates.slow["a"].dtype == np.float32
     synced = uniopt.LookaheadParams.init_synced(fast)
     assert synced.fast is synced.slow is fast
+    alike = dataclasses.make_dataclass("LookaheadParams", ["fast", "weights"])
+    for other in (
+        NamedTuple("Networks", [("fast", Any), ("slow", Any)])(np.ones(1), np.ones(1)),
+        alike(np.ones(1), 2.0),
+    ):
+        tx = uniopt.sgd(0.5)  # the user's own containers are trees as any other
+        assert len(tree.leaves(tx.update(other, tx.init(other), other)[0])) == 2
     empty = uniopt.lookahead(uniopt.sgd(0.5), 2, 0.5)
     assert empty.update({}, empty.init({}), uniopt.LookaheadParams({}, {}))[0] == uniopt.LookaheadParams({}, {})
 

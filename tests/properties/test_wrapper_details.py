@@ -92,6 +92,16 @@ class TestLookahead:
         ):
             np.testing.assert_array_equal(x, y)
 
+    def test_optaxs_pairs(self) -> None:
+        import optax
+
+        params = optax.LookaheadParams.init_synced(moved({"w": np.asarray([4.0], F)}, require("jax")))
+        tx = uniopt.lookahead(uniopt.sgd(0.5), 1, 0.5)
+        updates, _ = tx.update(params.fast, tx.init(params), params)
+        after = optax.apply_updates(params, updates)
+        assert isinstance(after, optax.LookaheadParams)
+        assert (float(after.fast["w"][0]), float(after.slow["w"][0])) == (3.0, 3.0)
+
     def test_both_are_alike_after_a_synchronization(self, backend: Backend) -> None:
         tx = uniopt.lookahead(uniopt.sgd(0.25), 2, 0.5)
         params = uniopt.LookaheadParams.init_synced(moved({"w": np.asarray([4.0, -8.0], F)}, backend))
