@@ -9,7 +9,8 @@ from typing import Any
 
 from uniopt import tree
 from uniopt.step import Step
-from uniopt.transformation import Stage
+from uniopt.transformation import Bound, Stage
+from uniopt.typing import Tree
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -20,18 +21,37 @@ class Foreign(Stage):
     update_fn: Callable[..., Any]
 
     def __repr__(self) -> str:
+        if isinstance(self.update_fn, Bound):
+            return repr(self.update_fn)
         return f"GradientTransformation(init={self.init_fn!r}, update={self.update_fn!r})"
 
     def init(self, step: Step, params: list[Any]) -> Any:
-        return self.init_fn(step.rebuild(step.narrow(params)))
+        return _arrays(step, self.init_fn(step.rebuild(step.narrow(params))))
 
     def update(
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
     ) -> tuple[list[Any], Any]:
         values = None if params is None else step.rebuild(step.narrow(params))
         given = step.rebuild(step.finish(updates))
-        results, state = self.update_fn(given, state, values, **_accepted(self.update_fn, extra))
-        return step.widen(tree.align(step.structure, results, given, names=("updates", "results"))), state
+        results, state = call_update(self.update_fn, given, state, values, extra)
+        leaves = tree.align(step.structure, results, given, names=("updates", "results"))
+        return step.widen(leaves), _arrays(step, state)
+
+
+def _arrays(step: Step, state: Any) -> Any:
+    """Return a state with arrays for its Python numbers, which a conditional could not tell apart."""
+
+    def array(x: Any) -> Any:
+        if isinstance(x, bool | int | float | complex) and not hasattr(x, "dtype"):
+            return step.backend.asarray(x, dtype=step.backend.asarray(x).dtype)  # not JAX's weak type
+        return x
+
+    return tree.map(array, state)
+
+
+def call_update(f: Callable[..., Any], updates: Tree, state: Any, params: Tree, extra: dict[str, Any]) -> Any:
+    """Return what a plain update function returns, given those of the extra arguments that it takes."""
+    return f(updates, state, params, **_accepted(f, extra))
 
 
 def _accepted(f: Callable[..., Any], extra: dict[str, Any]) -> dict[str, Any]:

@@ -150,13 +150,31 @@ def one_of(name: str, value: Any, names: Sequence[str]) -> str:
 
 def mask(name: str, value: Any) -> Any:
     """Return a mask: a tree of bools, a prefix of one, or a function; None stays None."""
-    for path, leaf in [] if callable(value) else tree.leaves_with_paths(value, name):
-        if type(leaf).__name__ not in ("bool", "bool_"):  # NumPy's too
-            raise HyperparameterError(
-                f"{path} is {leaf!r}, expected True or False. "
-                "A mask is a tree of bools, a prefix of one, or a function from the parameters to one."
-            )
-    return value
+    if value is None or tree.is_function(value):
+        return value
+    leaves, structure = tree.flatten(value)
+    return tree.unflatten(
+        structure,
+        [
+            None if leaf is None else mask_leaf(path, leaf)
+            for path, leaf in zip(tree.paths(structure, name), leaves, strict=True)
+        ],
+    )
+
+
+def mask_leaf(path: str, leaf: Any) -> bool:
+    """Return one leaf of a mask as a bool: it is one, or a 0-d array of one, of any library."""
+    if isinstance(leaf, bool):
+        return leaf
+    backend = registry.find(type(leaf))
+    if backend is not None and not backend.is_traced(leaf) and dtype_kind(dtype_name(leaf.dtype)) == "boolean":
+        value = backend.to_numpy(leaf)
+        if value.shape == ():
+            return bool(value)
+    raise HyperparameterError(
+        f"{path} is {leaf!r}, expected True or False. "
+        "A mask is a tree of bools, a prefix of one, or a function from the parameters to one."
+    )
 
 
 def dtype(name: str, value: Any) -> DtypeName | None:

@@ -8,7 +8,7 @@ from functools import reduce
 from typing import Any
 
 from uniopt.backends.dtypes import dtype_name
-from uniopt.numerics import abs_squared
+from uniopt.numerics import abs_squared, is_complex
 from uniopt.place import Place
 from uniopt.step import Step
 from uniopt.typing import Array, Scalar, Tree
@@ -56,6 +56,21 @@ def sum_of_squares(step: Step, leaves: Sequence[Array], where: Place, *, per_exa
     parts = [
         where.bring(squared_norms(step.xp, x) if per_example else step.xp.sum(abs_squared(step.xp, x)))
         for x, place in zip(leaves, step.places, strict=True)
+        if x is not None and place is not None
+    ]
+    return step.backend.astype(reduce(operator.add, parts), where.scalar_dtype)
+
+
+def inner_product(step: Step, xs: Sequence[Array], ys: Sequence[Array], where: Place) -> Array:
+    """Return the sum of the products of elements, brought to a place; of complex ones, the real part of it."""
+    xp = step.xp
+
+    def product(x: Array, y: Array) -> Array:
+        return xp.real(x) * xp.real(y) + xp.imag(x) * xp.imag(y) if is_complex(x) else x * y
+
+    parts = [
+        where.bring(xp.sum(product(x, y)))
+        for x, y, place in zip(xs, ys, step.places, strict=True)
         if x is not None and place is not None
     ]
     return step.backend.astype(reduce(operator.add, parts), where.scalar_dtype)

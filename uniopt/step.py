@@ -244,6 +244,15 @@ class Step:
             whole, positions = self._whole
             whole._keep(positions[i])
 
+    def aside(self) -> Step:
+        """Return the same step with nothing brought to its places yet.
+
+        What is brought under a library's conditional must not be taken for known outside of it.
+        """
+        fresh = {id(place): Place(place.backend, place.like, place.dtype) for place in self.places if place is not None}
+        places = [None if place is None else fresh[id(place)] for place in self.places]
+        return Step(self.backend, self.structure, self._name, self.leaves, places, self._dtypes)
+
     def _check_pair(self, g: Array, p: Array, i: int, names: tuple[str, str], per_example: bool) -> None:
         def named(number: int) -> str:
             return f"{_NOUNS.get(names[number], '')}{self.path(i, names[number])}"

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from uniopt.backends import registry
-from uniopt.errors import HyperparameterError, StateError
+from uniopt.errors import HyperparameterError, MissingParamsError, StateError
+from uniopt.pairs import PairedStep, is_pair, paired_updates
 from uniopt.step import Step
 from uniopt.typing import Array, Tree
 
@@ -127,14 +128,27 @@ def check_state(name: str, state: Any, expected: Any) -> None:
         )
 
 
+def needed_params(name: str, params: list[Any] | None) -> list[Any]:
+    """Return the parameters; MissingParamsError if the named stage was given none."""
+    if params is None:
+        raise MissingParamsError(
+            f"{name} needs the parameters, but update was called without them. Call tx.update(grads, state, params)."
+        )
+    return params
+
+
 def init(stage: Stage, /, params: Tree) -> Any:
     """Return the state of `stage` for `params`, before the first step."""
-    step, leaves = Step.of_params(params)
+    step, leaves = Step.of_params(params.fast if is_pair(params) else params)
     return stage.init(step, leaves)
 
 
 def update(stage: Stage, /, updates: Tree, state: Any, params: Tree = None, **extra: Any) -> tuple[Tree, Any]:
     """Return the updates that `stage` makes of gradients, and its next state."""
+    if is_pair(params):
+        paired, leaves, param_leaves = PairedStep.of_pair(updates, params)
+        results, state = stage.update(paired, leaves, state, param_leaves, extra)
+        return paired_updates(paired, results, params), state
     step, leaves, param_leaves = Step.of_update(updates, params, per_example=stage.per_example())
     results, state = stage.update(step, leaves, state, param_leaves, extra)
     return step.rebuild(step.finish(results)), state

@@ -83,10 +83,23 @@ def paths(structure: PyTreeSpec, root: str = "params") -> list[str]:
     return [accessor.codify(root) for accessor in structure.accessors()]
 
 
+def dotted_paths(structure: PyTreeSpec) -> list[str]:
+    """Return the path of each leaf as its keys, attributes and indices with dots between them: ``layer.w.0``."""
+    # Of a NamedTuple, the entry is an index and the field the name.
+    return [
+        ".".join(str(getattr(entry, "field", entry.entry)) for entry in accessor) for accessor in structure.accessors()
+    ]
+
+
 def leaves_with_paths(tree: Tree, root: str = "params") -> list[tuple[str, Any]]:
     """Return (path, leaf) for each leaf of the tree that is not ``None``."""
     found, structure = flatten(tree)
     return [(path, leaf) for path, leaf in zip(paths(structure, root), found, strict=True) if leaf is not None]
+
+
+def is_function(value: Any) -> bool:
+    """Return whether a value is a function of trees, and no container that can be called, as modules of equinox can."""
+    return callable(value) and all(backend.node(value) is None for backend in registry.loaded())
 
 
 def align(
@@ -110,9 +123,9 @@ def broadcast(prefix: Tree, tree: Tree, *, what: str) -> list[Any]:
     """
     import optree
 
+    flatten(prefix)  # adopt the containers of both
     if not flatten(tree)[0]:
         return []
-    flatten(prefix)  # adopt the containers of both
     try:
         return optree.broadcast_prefix(prefix, tree, none_is_leaf=True, namespace=_NAMESPACE)
     except ValueError:

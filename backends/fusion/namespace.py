@@ -21,6 +21,7 @@ from uniopt.backends.fusion.functions import (
     result_type,
     whole,
 )
+from uniopt.backends.fusion.operations import HALVES
 from uniopt.backends.fusion.recording import NotRecordable, Symbol
 
 
@@ -43,6 +44,9 @@ class Namespace:
     def where(self, condition: Any, x: Any, y: Any, /) -> Symbol:
         condition, x, y = map(operand, (condition, x, y))
         dtype = result_type(*(v for v in (x, y)))
+        if dtype in HALVES:  # float32 holds them exactly, and kernels compute in it
+            x, y = (self.astype(v, "float32") if isinstance(v, Symbol) else v for v in (x, y))
+            return self.astype(self.where(condition, x, y), dtype)
         return record("where", (condition, x, y), broadcast_shape(condition, x, y), dtype)
 
     def astype(self, x: Symbol, dtype: str, /, *, copy: bool = True, device: Any = None) -> Symbol:

@@ -13,6 +13,19 @@ import uniopt
 from tests.fusion.walks import assert_same_bits, compiled, copied, eager, gradients, in_torch, normal, odd_tree
 
 SUMS = {"clip_by_block_rms", "scale_by_factored_rms", "scale_by_muon", "scale_by_novograd", "scale_by_param_block_rms"}
+SUMS |= {"mechanize", "monitor", "normalize", "sam", "scale_by_polyak", "scale_by_trust_ratio", "snapshot"}
+
+
+def largest(updates: Any) -> Any:
+    """Return the largest element of one leaf."""
+    return uniopt.backends.backend_of(updates["scalar"]).xp.max(updates["matrix"])
+
+
+def squares(updates: Any) -> Any:
+    """Return the mean square of one leaf."""
+    return uniopt.backends.backend_of(updates["scalar"]).xp.mean(updates["matrix"] * updates["matrix"])
+
+
 SUMS |= {"scale_by_polyak", "scale_by_trust_ratio", "scale_by_param_block_norm", "adaptive_grad_clip", "centralize"}
 SUMS |= {"clip_by_global_norm", "normalize", "normalize_by_update_norm", "differentially_private_aggregate", "dpsgd"}
 OF_EXAMPLES = {"differentially_private_aggregate", "dpsgd"}
@@ -30,6 +43,19 @@ MADE_OF = {  # what a transformation is called with, where its defaults do not d
     "differentially_private_aggregate": lambda: uniopt.differentially_private_aggregate(2.0, 0.25),
     "dpsgd": lambda: uniopt.dpsgd(0.125, 2.0, 0.25, 7, momentum=0.5),
     "ema": lambda: uniopt.ema(0.5),
+    "flatten": lambda: uniopt.flatten(uniopt.adamw(0.125)),
+    "freeze": lambda: uniopt.chain(uniopt.adam(0.125), uniopt.freeze(MATRIX)),
+    "lookahead": lambda: uniopt.lookahead(uniopt.adam(0.125), sync_period=2, slow_step_size=0.75, reset_state=True),
+    "measure_with_ema": lambda: uniopt.chain(
+        uniopt.monitor({"largest": uniopt.measure_with_ema(largest, 0.5)}), uniopt.scale(-0.5)
+    ),
+    "mechanize": lambda: uniopt.mechanize(uniopt.adam(0.125), s_init=0.5),
+    "monitor": lambda: uniopt.chain(uniopt.monitor({"norm": squares}), uniopt.scale(-0.5)),
+    "multi_transform": lambda: uniopt.multi_transform({"a": uniopt.adam(0.125)}, "a"),
+    "sam": lambda: uniopt.sam(uniopt.adam(0.125), uniopt.chain(uniopt.normalize(), uniopt.adam(0.25)), 2),
+    "schedule_free": lambda: uniopt.schedule_free(uniopt.sgd(0.125), uniopt.linear_schedule(0.0, 0.125, 2), b1=0.75),
+    "selective_transform": lambda: uniopt.selective_transform(uniopt.adam(0.125), freeze_mask=MATRIX),
+    "snapshot": lambda: uniopt.chain(uniopt.snapshot("norm", squares), uniopt.scale(-0.5)),
     "masked": lambda: uniopt.masked(
         uniopt.adamw(0.125),
         {"empty": True, "kernel": False, "matrix": True, "scalar": False, "vector": (True, False)},
@@ -73,6 +99,14 @@ VARIANTS = {
         uniopt.join_schedules([uniopt.linear_schedule(0.0, 0.5, 2), uniopt.constant_schedule(0.25)], [2])
     ),
     "a schedule of the user's own": lambda: uniopt.sgd(lambda count: 0.5 / (1 + count) ** 0.5),
+    "lookahead, kept states": lambda: uniopt.chain(
+        uniopt.trace(0.5), uniopt.lookahead(uniopt.sgd(0.25, 0.5), sync_period=3, slow_step_size=0.5)
+    ),
+    "sam, nothing reset": lambda: uniopt.sam(uniopt.adam(0.125), uniopt.adam(0.25), 3, reset_state=False),
+    "schedule_free, z in bfloat16": lambda: uniopt.schedule_free_adamw(0.125, 2, state_dtype="bfloat16"),
+    "labels from paths": lambda: uniopt.partition(
+        {"m": uniopt.adam(0.125), "rest": uniopt.sgd(0.25)}, uniopt.path_labels({"*[t]rix": "m"}, otherwise="rest")
+    ),
     "amsgrad in a chain": lambda: uniopt.chain(uniopt.scale_by_amsgrad(), uniopt.scale_by_learning_rate(0.125)),
 }  # fmt: skip
 
@@ -99,6 +133,8 @@ def test_transformations(name: str, dtype: str) -> None:
     """Warnings are errors here, those of a fallback too."""
     tx = (exported() | VARIANTS)[name]()
     params, stream = odd_tree(normal(name, dtype)), gradients(name, dtype, 4)
+    if name.startswith("lookahead"):
+        params = uniopt.LookaheadParams(fast=params, slow=odd_tree(normal((name, "slow"), dtype)))
     if name in OF_EXAMPLES:
         stream = [uniopt.tree.map(lambda *x: np.stack(x), g, *stream) for g in stream]
     walks = (

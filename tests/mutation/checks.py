@@ -95,7 +95,7 @@ def slots_have_the_dtype_that_is_asked_for(make: Callable[..., GradientTransform
     """A slot is of the named dtype, and by default of the parameters', whatever the gradients are."""
     names = inspect.signature(make).parameters
     dtype = next(name for name in DTYPES if name in names)
-    needed = {"learning_rate": RATE, "decay": 0.5, "momentum": 0.5}
+    needed = {"learning_rate": RATE, "decay": 0.5, "momentum": 0.5, "measure": lambda updates: updates}
     hyper = {name: value for name, value in needed.items() if name in names}
     params = {"w": np.ones((2, 3))}
     for given, expected in ((None, np.float64), ("float32", np.float32)):

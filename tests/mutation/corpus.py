@@ -21,7 +21,7 @@ from uniopt.conformance.suite import planned
 from uniopt.conformance.verdicts import Verdict
 
 import uniopt
-from tests.mutation import sixteen_bits, transformation_checks, transformations
+from tests.mutation import sixteen_bits, transformation_checks, transformations, wrappers
 from tests.mutation.checks import checks
 from tests.mutation.faults import Fault, faults
 from tests.mutation.planting import functions_of, name_of, planted
@@ -33,6 +33,9 @@ MODULES = [
     *("moments.py", "norms.py", "numerics.py", "clock.py"),
     *(f"transforms/{name}.py" for name in ("clip", "decay", "ema", "noise", "scale", "trace", "trust_ratio")),
     *(f"transforms/{name}.py" for name in ("kahan", "master_weights", "narrow", "stochastic_rounding")),
+    "pairs.py",
+    *(f"transforms/{name}.py" for name in ("flatten", "freeze", "labels", "lookahead", "mask", "mechanic", "monitor")),
+    *(f"transforms/{name}.py" for name in ("partition", "restart", "sam", "schedule_free")),
     *(f"transforms/{name}.py" for name in ("adaptive_clip", "centralize", "constraints", "global_norm", "stateless")),
     *(f"transforms/{name}.py" for name in ("averaged_params", "params_average", "per_example", "privacy")),
     "updates.py",
@@ -124,7 +127,8 @@ def _trials(quick: bool) -> Iterator[Trial]:
     yield from _of_cells("numpy", [case for case in suite if case.problem.name == "brief"])
     if quick:
         return
-    for name, check in (*checks(), *sixteen_bits.checks(), *transformation_checks.checks()):
+    own_checks = (*checks(), *sixteen_bits.checks(), *transformation_checks.checks(), *wrappers.checks())
+    for name, check in own_checks:
         yield Trial(name, partial(_failure_of_check, check))
     yield from _of_cells("numpy", own)
     brief = [case for case in (*suite, *own) if case.problem.name == "brief"]

@@ -50,7 +50,8 @@ def functions_of(module: ModuleType) -> Iterator[tuple[str, FunctionType]]:
         if isinstance(x, FunctionType):
             yield name, x
         elif isinstance(x, type):
-            yield from ((f"{name}.{key}", f) for key, f in vars(x).items() if isinstance(f, FunctionType))
+            methods = ((key, f.__func__ if isinstance(f, classmethod) else f) for key, f in vars(x).items())
+            yield from ((f"{name}.{key}", f) for key, f in methods if isinstance(f, FunctionType))
 
 
 def _parts(f: FunctionType) -> tuple[Any, ...]:

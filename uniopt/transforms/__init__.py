@@ -15,16 +15,30 @@ from uniopt.transforms.decay import add_decayed_weights as add_decayed_weights
 from uniopt.transforms.decay import weight_decay_mask as weight_decay_mask
 from uniopt.transforms.ema import EmaState as EmaState
 from uniopt.transforms.ema import ema as ema
+from uniopt.transforms.flatten import flatten as flatten
+from uniopt.transforms.freeze import freeze as freeze
+from uniopt.transforms.freeze import selective_transform as selective_transform
 from uniopt.transforms.global_norm import clip_by_global_norm as clip_by_global_norm
 from uniopt.transforms.global_norm import normalize as normalize
 from uniopt.transforms.global_norm import normalize_by_update_norm as normalize_by_update_norm
 from uniopt.transforms.kahan import KahanSummationState as KahanSummationState
 from uniopt.transforms.kahan import kahan_summation as kahan_summation
+from uniopt.transforms.labels import PathLabels as PathLabels
+from uniopt.transforms.labels import path_labels as path_labels
+from uniopt.transforms.lookahead import LookaheadState as LookaheadState
+from uniopt.transforms.lookahead import lookahead as lookahead
 from uniopt.transforms.mask import MaskedNode as MaskedNode
 from uniopt.transforms.mask import MaskedState as MaskedState
 from uniopt.transforms.mask import masked as masked
 from uniopt.transforms.master_weights import MasterWeightsState as MasterWeightsState
 from uniopt.transforms.master_weights import master_weights as master_weights
+from uniopt.transforms.mechanic import MechanicState as MechanicState
+from uniopt.transforms.mechanic import mechanize as mechanize
+from uniopt.transforms.monitor import MonitorState as MonitorState
+from uniopt.transforms.monitor import SnapshotState as SnapshotState
+from uniopt.transforms.monitor import measure_with_ema as measure_with_ema
+from uniopt.transforms.monitor import monitor as monitor
+from uniopt.transforms.monitor import snapshot as snapshot
 from uniopt.transforms.noise import AddNoiseState as AddNoiseState
 from uniopt.transforms.noise import add_noise as add_noise
 from uniopt.transforms.params_average import ParamsAverageState as ParamsAverageState
@@ -37,6 +51,8 @@ from uniopt.transforms.per_example import per_example_layer_norm_clip as per_exa
 from uniopt.transforms.privacy import DifferentiallyPrivateAggregateState as DifferentiallyPrivateAggregateState
 from uniopt.transforms.privacy import differentially_private_aggregate as differentially_private_aggregate
 from uniopt.transforms.privacy import dpsgd as dpsgd
+from uniopt.transforms.sam import SAMState as SAMState
+from uniopt.transforms.sam import sam as sam
 from uniopt.transforms.scale import EmptyState as EmptyState
 from uniopt.transforms.scale import ScaleByScheduleState as ScaleByScheduleState
 from uniopt.transforms.scale import identity as identity
@@ -44,6 +60,9 @@ from uniopt.transforms.scale import scale as scale
 from uniopt.transforms.scale import scale_by_learning_rate as scale_by_learning_rate
 from uniopt.transforms.scale import scale_by_schedule as scale_by_schedule
 from uniopt.transforms.scale import set_to_zero as set_to_zero
+from uniopt.transforms.schedule_free import ScheduleFreeState as ScheduleFreeState
+from uniopt.transforms.schedule_free import schedule_free as schedule_free
+from uniopt.transforms.schedule_free import schedule_free_eval_params as schedule_free_eval_params
 from uniopt.transforms.stateless import stateless as stateless
 from uniopt.transforms.stateless import stateless_with_tree_map as stateless_with_tree_map
 from uniopt.transforms.stochastic_rounding import StochasticRoundingState as StochasticRoundingState
@@ -54,3 +73,5 @@ from uniopt.transforms.trace import trace as trace
 from uniopt.transforms.trust_ratio import scale_by_param_block_norm as scale_by_param_block_norm
 from uniopt.transforms.trust_ratio import scale_by_param_block_rms as scale_by_param_block_rms
 from uniopt.transforms.trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio
+
+multi_transform = partition  # its earlier name in optax

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from uniopt import hyperparameters, tree
-from uniopt.errors import HyperparameterError
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, stage_of, transformation
 from uniopt.typing import Mask
@@ -22,7 +21,9 @@ class MaskedNode(NamedTuple):
     """Stands in the inner state for a leaf that is not transformed; a container without leaves."""
 
 
-def masked(inner: GradientTransformation, mask: Mask) -> GradientTransformation:
+def masked(
+    inner: GradientTransformation, mask: Mask, *, mask_compatible_extra_args: bool = False
+) -> GradientTransformation:
     """Transform only the leaves for which the mask is true; the others pass through unchanged.
 
     Parameters
@@ -32,6 +33,8 @@ def masked(inner: GradientTransformation, mask: Mask) -> GradientTransformation:
     mask
         A tree of bools like the parameters, a prefix of one (one bool for a whole subtree), or a function from the
         parameters (from the gradients, where ``update`` is called without parameters) to one.
+    mask_compatible_extra_args
+        Whether extra arguments of ``update`` that are trees like the gradients are masked as well.
 
     Raises
     ------
@@ -39,6 +42,11 @@ def masked(inner: GradientTransformation, mask: Mask) -> GradientTransformation:
         At init or update, if the mask is no prefix of the parameters.
     HyperparameterError
         If a leaf of the mask is no bool: at once, or at init or update where the mask is a function.
+
+    Notes
+    -----
+    In the inner state a `MaskedNode` stands for each leaf that is left out; in optax, one stands for a whole subtree
+    that a prefix leaves out.
 
     Examples
     --------
@@ -50,7 +58,7 @@ def masked(inner: GradientTransformation, mask: Mask) -> GradientTransformation:
     >>> updates
     {'w': array([-0.1, -0.1]), 'b': array([1.])}
     """
-    return transformation(Masked(stage_of(inner), hyperparameters.mask("mask", mask)))
+    return transformation(Masked(stage_of(inner), hyperparameters.mask("mask", mask), mask_compatible_extra_args))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,9 +67,11 @@ class Masked(Stage):
 
     inner: Stage
     mask: Mask
+    mask_compatible_extra_args: bool
 
     def __repr__(self) -> str:
-        return f"masked({self.inner!r}, mask={self.mask!r})"
+        also = ", mask_compatible_extra_args=True" if self.mask_compatible_extra_args else ""
+        return f"masked({self.inner!r}, mask={self.mask!r}{also})"
 
     def init(self, step: Step, params: list[Any]) -> Any:
         part, positions = step.part(self._chosen(step, params), MaskedNode())
@@ -71,23 +81,46 @@ class Masked(Stage):
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
     ) -> tuple[list[Any], Any]:
         check_state("masked", state, MaskedState)
-        part, positions = step.part(self._chosen(step, updates if params is None else params), MaskedNode())
-        chosen_params = None if params is None else [params[i] for i in positions]
-        chosen, inner_state = self.inner.update(
-            part, [updates[i] for i in positions], state.inner_state, chosen_params, extra
-        )
-        results = list(updates)
-        for i, result in zip(positions, chosen, strict=True):
-            results[i] = result
-        return results, MaskedState(inner_state)
+        chosen = self._chosen(step, updates if params is None else params)
+        if self.mask_compatible_extra_args:
+            extra = masked_extra(step, chosen, extra)
+        return update_part(self.inner, step, chosen, updates, state, params, extra)
 
     def _chosen(self, step: Step, leaves: list[Any]) -> list[bool]:
         reference = step.rebuild(leaves)
-        values = tree.broadcast(self.mask(reference) if callable(self.mask) else self.mask, reference, what="mask")
-        for i, value in enumerate(values):
-            if leaves[i] is not None and not isinstance(value, bool) and type(value).__name__ not in ("bool", "bool_"):
-                raise HyperparameterError(
-                    f"The mask for {step.path(i)} is {value!r}, expected True or False. "
-                    "A mask is a tree of bools, a prefix of one, or a function from the parameters to one."
-                )
-        return [leaf is None or bool(value) for value, leaf in zip(values, leaves, strict=True)]
+        mask = self.mask(reference) if tree.is_function(self.mask) else self.mask
+        values = tree.broadcast(mask, reference, what="mask")
+        return [
+            leaf is None or hyperparameters.mask_leaf(f"The mask for {step.path(i)}", value)
+            for i, (value, leaf) in enumerate(zip(values, leaves, strict=True))
+        ]
+
+
+def update_part(
+    inner: Stage,
+    step: Step,
+    chosen: list[bool],
+    updates: list[Any],
+    state: MaskedState,
+    params: list[Any] | None,
+    extra: dict[str, Any],
+) -> tuple[list[Any], MaskedState]:
+    """Return the updates with the chosen leaves transformed, and the next state of what transforms them."""
+    part, positions = step.part(chosen, MaskedNode())
+    values = None if params is None else [params[i] for i in positions]
+    transformed, after = inner.update(part, [updates[i] for i in positions], state.inner_state, values, extra)
+    results = list(updates)
+    for i, result in zip(positions, transformed, strict=True):
+        results[i] = result
+    return results, MaskedState(after)
+
+
+def masked_extra(step: Step, chosen: list[bool], extra: dict[str, Any]) -> dict[str, Any]:
+    """Return extra arguments, of trees like the gradients only what belongs to the chosen leaves."""
+    masked = {}
+    for name, value in extra.items():
+        leaves, structure = tree.flatten(value)
+        alike = structure == step.structure
+        kept = [x if keep else MaskedNode() for x, keep in zip(leaves, chosen, strict=alike)]
+        masked[name] = step.rebuild(kept) if alike else value
+    return masked

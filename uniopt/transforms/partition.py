@@ -10,7 +10,7 @@ from uniopt import tree
 from uniopt.errors import HyperparameterError
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, stage_of, transformation
-from uniopt.transforms.mask import MaskedNode, MaskedState
+from uniopt.transforms.mask import MaskedNode, MaskedState, masked_extra, update_part
 from uniopt.typing import Tree
 
 
@@ -21,7 +21,10 @@ class PartitionState(NamedTuple):
 
 
 def partition(
-    transforms: Mapping[Hashable, GradientTransformation], param_labels: Tree | Callable[[Tree], Tree]
+    transforms: Mapping[Hashable, GradientTransformation],
+    param_labels: Tree | Callable[[Tree], Tree],
+    *,
+    mask_compatible_extra_args: bool = False,
 ) -> GradientTransformation:
     """Transform each parameter by the transformation that its label names.
 
@@ -31,7 +34,10 @@ def partition(
         A transformation for each label.
     param_labels
         A tree of labels like the parameters, a prefix of one (one label for a whole subtree), or a function from the
-        parameters (from the gradients, where ``update`` is called without parameters) to one.
+        parameters (from the gradients, where ``update`` is called without parameters) to one, such as `path_labels`
+        makes.
+    mask_compatible_extra_args
+        Whether of extra arguments of ``update`` that are trees like the gradients, each transformation gets its part.
 
     Raises
     ------
@@ -49,7 +55,8 @@ def partition(
     >>> tx.update(grads, tx.init(grads))[0]
     {'w': array([-1., -1.]), 'b': array([-0.1])}
     """
-    return transformation(Partition({label: stage_of(tx) for label, tx in transforms.items()}, param_labels))
+    stages = {label: stage_of(tx) for label, tx in transforms.items()}
+    return transformation(Partition(stages, param_labels, mask_compatible_extra_args))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -58,9 +65,11 @@ class Partition(Stage):
 
     stages: dict[Hashable, Stage]
     labels: Tree | Callable[[Tree], Tree]
+    mask_compatible_extra_args: bool
 
     def __repr__(self) -> str:
-        return f"partition({self.stages!r}, param_labels={self.labels!r})"
+        also = ", mask_compatible_extra_args=True" if self.mask_compatible_extra_args else ""
+        return f"partition({self.stages!r}, param_labels={self.labels!r}{also})"
 
     def init(self, step: Step, params: list[Any]) -> Any:
         labels = self._label(step, params)
@@ -75,22 +84,18 @@ class Partition(Stage):
     ) -> tuple[list[Any], Any]:
         check_state("partition", state, PartitionState)
         labels = self._label(step, updates if params is None else params)
-        results, states = list(updates), {}
+        results, states = updates, {}
         for label, stage in self.stages.items():
             # A skipped leaf stands in every part, as nothing, because its state may be there.
             chosen = [x == label or updates[i] is None for i, x in enumerate(labels)]
-            part, positions = step.part(chosen, MaskedNode())
-            values = None if params is None else [params[i] for i in positions]
-            inner = state.inner_states[label].inner_state
-            transformed, after = stage.update(part, [updates[i] for i in positions], inner, values, extra)
-            for i, result in zip(positions, transformed, strict=True):
-                results[i] = result
-            states[label] = MaskedState(after)
+            given = masked_extra(step, chosen, extra) if self.mask_compatible_extra_args else extra
+            before = state.inner_states[label]
+            results, states[label] = update_part(stage, step, chosen, results, before, params, given)
         return results, PartitionState(states)
 
     def _label(self, step: Step, leaves: list[Any]) -> list[Any]:
         reference = step.rebuild(leaves)
-        labels = self.labels(reference) if callable(self.labels) else self.labels
+        labels = self.labels(reference) if tree.is_function(self.labels) else self.labels
         found = tree.broadcast(labels, reference, what="param_labels")
         for i, label in enumerate(found):
             if leaves[i] is not None and label not in self.stages:
