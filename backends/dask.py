@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from uniopt.backends.dtypes import dtype_name
@@ -58,3 +59,6 @@ class DaskBackend(StandardBackend):
     def is_traced(self, x: Any) -> bool:
         # A Dask array stands for a computation, but one that can be asked for its values at any time.
         return False
+
+    def cond(self, predicate: Any, on_true: Callable[[], list[Any]], on_false: Callable[[], list[Any]]) -> list[Any]:
+        return self.select(predicate, on_true, on_false)  # to ask for the value would compute all that leads to it

@@ -93,6 +93,12 @@ class JaxBackend(StandardBackend):
     def is_traced(self, x: Any) -> bool:
         return isinstance(x, jax.core.Tracer)
 
+    def cond(self, predicate: Any, on_true: Callable[[], list[Any]], on_false: Callable[[], list[Any]]) -> list[Any]:
+        if not self.is_traced(predicate):
+            return on_true() if bool(predicate) else on_false()
+        found: list[Any] = jax.lax.cond(predicate, on_true, on_false)
+        return found
+
     def node(self, obj: Any) -> Node | None:
         keyed = _children(obj)
         if len(keyed) == 1 and keyed[0][1] is obj:  # its own only child: JAX sees a leaf

@@ -116,6 +116,13 @@ class MlxBackend(StandardBackend):
         # Inside mx.compile arrays are ordinary objects of the same type; MLX does not tell.
         return False
 
+    def cond(self, predicate: Any, on_true: Callable[[], list[Any]], on_false: Callable[[], list[Any]]) -> list[Any]:
+        try:
+            taken = bool(predicate)
+        except ValueError:  # inside mx.compile and mx.vmap
+            return self.select(predicate, on_true, on_false)
+        return on_true() if taken else on_false()
+
     def compile(self, f: Callable[..., Any]) -> Callable[..., Any]:
         return mx.compile(f)
 

@@ -102,6 +102,17 @@ class Backend(Protocol):
         """Return whether `x` stands for values that do not exist yet, under the library's tracer."""
         ...
 
+    def cond(
+        self, predicate: Array, on_true: Callable[[], list[Array]], on_false: Callable[[], list[Array]]
+    ) -> list[Array]:
+        """Return what one of two functions returns, by a 0-d boolean array.
+
+        Both would return arrays of the same shapes and dtypes. Where the predicate has a value, only that function is
+        called. Elsewhere the library's own conditional decides, or both are called and each array is selected: what
+        the other side makes, NaN included, never reaches the result.
+        """
+        ...
+
     def node(self, obj: Any) -> Node | None:
         """Return how to take `obj` apart if its type is registered with the library as a tree node."""
         ...

@@ -93,6 +93,22 @@ class StandardBackend:
     def is_traced(self, x: Array) -> bool:
         return False
 
+    def cond(
+        self, predicate: Array, on_true: Callable[[], list[Array]], on_false: Callable[[], list[Array]]
+    ) -> list[Array]:
+        if self.is_traced(predicate):
+            return self.select(predicate, on_true, on_false)
+        return on_true() if bool(predicate) else on_false()
+
+    def select(
+        self, predicate: Array, on_true: Callable[[], list[Array]], on_false: Callable[[], list[Array]]
+    ) -> list[Array]:
+        """Return `cond` for a predicate that has no value yet, in a library that has no conditional of its own."""
+        return [
+            x if x is y else self.xp.where(self.place(predicate, x), x, y)
+            for x, y in zip(on_true(), on_false(), strict=True)
+        ]
+
     def node(self, obj: Any) -> Node | None:
         return None
 

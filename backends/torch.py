@@ -270,6 +270,10 @@ class TorchBackend(StandardBackend):
     def is_traced(self, x: Any) -> bool:
         return torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(x)
 
+    def cond(self, predicate: Any, on_true: Callable[[], list[Any]], on_false: Callable[[], list[Any]]) -> list[Any]:
+        whole = predicate.full_tensor() if _is_dtensor(predicate) else predicate
+        return super().cond(whole, on_true, on_false)
+
     def compile(self, f: Callable[..., Any]) -> Callable[..., Any]:
         return torch.compile(f, fullgraph=True)
 

@@ -215,6 +215,15 @@ class Step:
         leaves, places, dtypes = ([column[i] for i in positions] for column in (self.leaves, self.places, self._dtypes))
         return Step(self.backend, structure, self._name, leaves, places, dtypes), positions
 
+    def aside(self) -> Step:
+        """Return the same step with nothing brought to its places yet.
+
+        What is brought under a library's conditional must not be taken for known outside of it.
+        """
+        fresh = {id(place): Place(place.backend, place.like, place.dtype) for place in self.places if place is not None}
+        places = [None if place is None else fresh[id(place)] for place in self.places]
+        return Step(self.backend, self.structure, self._name, self.leaves, places, self._dtypes)
+
     def _check_pair(self, g: Array, p: Array, i: int) -> None:
         if p is None:
             raise TreeStructureError(
