@@ -1,10 +1,27 @@
 """The transformations that are chained around a rule, and that aliases are made of."""
 
+from uniopt.transforms.accumulate import MultiSteps as MultiSteps
+from uniopt.transforms.accumulate import MultiStepsState as MultiStepsState
+from uniopt.transforms.apply_every import ApplyEvery as ApplyEvery
+from uniopt.transforms.apply_every import apply_every as apply_every
+from uniopt.transforms.apply_if_finite import ApplyIfFiniteState as ApplyIfFiniteState
+from uniopt.transforms.apply_if_finite import apply_if_finite as apply_if_finite
 from uniopt.transforms.clip import clip_by_block_rms as clip_by_block_rms
+from uniopt.transforms.conditionally import ConditionallyMaskState as ConditionallyMaskState
+from uniopt.transforms.conditionally import ConditionallyTransformState as ConditionallyTransformState
+from uniopt.transforms.conditionally import ConditionFn as ConditionFn
+from uniopt.transforms.conditionally import conditionally_mask as conditionally_mask
+from uniopt.transforms.conditionally import conditionally_transform as conditionally_transform
 from uniopt.transforms.decay import WeightDecaySchedule as WeightDecaySchedule
 from uniopt.transforms.decay import add_decayed_weights as add_decayed_weights
 from uniopt.transforms.ema import EmaState as EmaState
 from uniopt.transforms.ema import ema as ema
+from uniopt.transforms.inject import InjectStatefulHyperparamsState as InjectStatefulHyperparamsState
+from uniopt.transforms.inject import inject_hyperparams as inject_hyperparams
+from uniopt.transforms.inject import inject_stateful_hyperparams as inject_stateful_hyperparams
+from uniopt.transforms.loss_scaling import DynamicLossScalingState as DynamicLossScalingState
+from uniopt.transforms.loss_scaling import dynamic_loss_scaling as dynamic_loss_scaling
+from uniopt.transforms.loss_scaling import loss_scale as loss_scale
 from uniopt.transforms.mask import MaskedNode as MaskedNode
 from uniopt.transforms.mask import MaskedState as MaskedState
 from uniopt.transforms.mask import masked as masked
@@ -12,12 +29,17 @@ from uniopt.transforms.noise import AddNoiseState as AddNoiseState
 from uniopt.transforms.noise import add_noise as add_noise
 from uniopt.transforms.partition import PartitionState as PartitionState
 from uniopt.transforms.partition import partition as partition
+from uniopt.transforms.plateau import ReduceLROnPlateauState as ReduceLROnPlateauState
+from uniopt.transforms.plateau import reduce_on_plateau as reduce_on_plateau
 from uniopt.transforms.scale import EmptyState as EmptyState
 from uniopt.transforms.scale import ScaleByScheduleState as ScaleByScheduleState
 from uniopt.transforms.scale import identity as identity
 from uniopt.transforms.scale import scale as scale
 from uniopt.transforms.scale import scale_by_learning_rate as scale_by_learning_rate
 from uniopt.transforms.scale import scale_by_schedule as scale_by_schedule
+from uniopt.transforms.skip import ShouldSkipUpdateFunction as ShouldSkipUpdateFunction
+from uniopt.transforms.skip import skip_large_updates as skip_large_updates
+from uniopt.transforms.skip import skip_not_finite as skip_not_finite
 from uniopt.transforms.stateless import stateless as stateless
 from uniopt.transforms.trace import TraceState as TraceState
 from uniopt.transforms.trace import UndampenedTraceState as UndampenedTraceState
