@@ -28,7 +28,7 @@ class Clock:
         self.backend = step.backend if count is None else registry.backend_of(count)
         self.xp = self.backend.xp
         self.count = count
-        self._known: dict[Any, Any] = {}
+        self._known: list[tuple[Any, Any, Any]] = []  # functions, their arguments, what they returned
 
     def next(self) -> Array:
         """Return the count after this step; it saturates."""
@@ -37,26 +37,29 @@ class Clock:
 
     def once(self, f: Callable[..., Scalar], *args: Any) -> Scalar:
         """Return ``f(xp, t, *args)`` for this step ``t``, counted from 1, a float64 array where there is float64."""
-        key = (f, *(x if isinstance(x, float | int | bool) else id(x) for x in args))
-        if key not in self._known:
-            near = [x if isinstance(x, float | int | bool) else self.backend.place(x, self.count) for x in args]
-            self._known[key] = self.backend.at_step(f, self.count, *near)
-        return self._known[key]
+        for g, bound, value in self._known:
+            if g is f and len(bound) == len(args) and all(map(_same, bound, args)):
+                return value
+        near = [x if isinstance(x, float | int | bool) else self.backend.place(x, self.count) for x in args]
+        value = self.backend.at_step(f, self.count, *near)
+        self._known.append((f, args, value))
+        return value
 
     def scheduled(self, name: str, schedule: Schedule) -> Scalar:
         """Return the value of a schedule, which counts from 0."""
-        key = id(schedule)
-        if key not in self._known:
-            value = schedule(self.count)
-            shape = () if isinstance(value, int | float) else getattr(value, "shape", None)
-            if shape is None or tuple(shape) != ():
-                found = f"an array of shape {tuple(shape)}" if shape is not None else f"{value!r}"
-                raise ScheduleError(
-                    f"The schedule given as {name} returned {found}, expected one number or a 0-d array. "
-                    "Return a scalar for a scalar step count."
-                )
-            self._known[key] = value
-        return self._known[key]
+        for g, bound, value in self._known:
+            if g is schedule and bound is None:
+                return value
+        value = schedule(self.count)
+        shape = () if isinstance(value, int | float) else getattr(value, "shape", None)
+        if shape is None or tuple(shape) != ():
+            found = f"an array of shape {tuple(shape)}" if shape is not None else f"{value!r}"
+            raise ScheduleError(
+                f"The schedule given as {name} returned {found}, expected one number or a 0-d array. "
+                "Return a scalar for a scalar step count."
+            )
+        self._known.append((schedule, None, value))
+        return value
 
 
 class Time:
@@ -107,6 +110,12 @@ class Time:
                 f"Pass {name} as a Python number or as a 0-d array of {self._place.backend.name}."
             )
         return self._place.bring(x)
+
+
+def _same(x: Any, y: Any) -> bool:
+    """Return whether two arguments are the same array, or equal numbers of one type."""
+    # Not by id, which torch.compile would take for a constant.
+    return x is y or (type(x) is type(y) and isinstance(x, float | int) and x == y)
 
 
 def _is_first(xp: Any, t: Array) -> Array:
