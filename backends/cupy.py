@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -36,6 +36,12 @@ class CupyMemory:
         if not isinstance(x, cupy.ndarray):
             return f"an array of type {type(x).__name__} among CuPy's"
         return None if x.device == self._device else f"arrays on several devices, {self._device} and {x.device}"
+
+    def resolved(self, arrays: list[Any]) -> list[Any]:
+        return arrays
+
+    def untracked(self) -> AbstractContextManager[Any]:
+        return nullcontext()
 
     def signatures(self, arrays: list[Any]) -> Any:
         return tuple([(x.shape, x.strides, x.dtype) for x in arrays])
@@ -75,7 +81,10 @@ class CupyMemory:
     def refusal(self, x: Any) -> str | None:
         return "has elements that share memory (it was broadcast)" if repeats(x.shape, x.strides) else None
 
-    def written(self, arrays: Iterable[Any]) -> None:
+    def watched(self, arrays: list[Any]) -> list[Any]:
+        return []
+
+    def written(self, watched: list[Any]) -> None:
         pass
 
     def threads(self) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,6 +45,12 @@ def _sign(x: Any) -> Any:
     return torch.where(torch.isnan(x), x, torch.sign(x))
 
 
+# Methods of C, which map calls without a frame of Python's.
+_data_ptr, _stride, _is_neg, _is_conj = (
+    torch.Tensor.data_ptr, torch.Tensor.stride, torch.Tensor.is_neg, torch.Tensor.is_conj
+)  # fmt: skip
+_kind = attrgetter("shape", "dtype", "device")
+
 # All names now: under torch.compile, filling the cache at first use would change what the graph was traced with.
 for _value in list(vars(torch).values()):
     if isinstance(_value, torch.dtype):
@@ -64,8 +72,20 @@ class TorchMemory:
             return f"a tensor on {x.device}" + (f" ({reason})" if reason else "")
         return None if x.layout == torch.strided else f"a tensor with layout {x.layout}"
 
+    def resolved(self, arrays: list[Any]) -> list[Any]:
+        # A tensor may show another's memory conjugated or negated.
+        try:
+            if not any(map(_is_neg, arrays)) and not any(map(_is_conj, arrays)):
+                return arrays
+        except TypeError:  # None stands for a missing gradient
+            pass
+        return [x.resolve_conj().resolve_neg() if isinstance(x, torch.Tensor) else x for x in arrays]
+
+    def untracked(self) -> AbstractContextManager[Any]:
+        return torch.no_grad()
+
     def signatures(self, arrays: list[Any]) -> Any:
-        return tuple([(x.shape, x.stride(), x.dtype, x.device) for x in arrays])
+        return tuple(zip(map(_kind, arrays), map(_stride, arrays), strict=True))
 
     def congruent(self, kept: list[Any], given: list[Any], parameters: Mapping[int, int]) -> bool:
         return True
@@ -82,7 +102,7 @@ class TorchMemory:
         return tuple(step * x.itemsize for step in x.stride())
 
     def addresses(self, arrays: list[Any]) -> list[int]:
-        return [x.data_ptr() for x in arrays]
+        return list(map(_data_ptr, arrays))
 
     def extent(self, x: Any) -> tuple[int, int]:
         start = x.data_ptr()
@@ -107,9 +127,12 @@ class TorchMemory:
             return "shows the memory of another tensor, conjugated or negated"
         return "has elements that share memory (it was expanded)" if repeats(x.shape, x.stride()) else None
 
-    def written(self, arrays: Iterable[Any]) -> None:
+    def watched(self, arrays: list[Any]) -> list[Any]:
+        return [x for x in arrays if not x.is_inference()]  # the others have no version
+
+    def written(self, watched: list[Any]) -> None:
         # Writing through an address leaves the version as it was, and autograd would use wrong values silently.
-        torch.autograd.graph.increment_version([x for x in arrays if not x.is_inference()])
+        torch.autograd.graph.increment_version(watched)
 
     def threads(self) -> int:
         return torch.get_num_threads()
@@ -142,7 +165,7 @@ class ShardMemory(TorchMemory):
         return all(_placed(x) in places.get(x.shape, [_placed(x)]) for x in given)
 
     def signatures(self, arrays: list[Any]) -> Any:
-        return super().signatures(list(map(_local, arrays))), tuple(map(_placed, arrays))
+        return tuple(zip(super().signatures(list(map(_local, arrays))), map(_placed, arrays), strict=True))
 
     def whole_shape(self, x: Any) -> tuple[int, ...]:
         return super().shape(x)
@@ -166,9 +189,8 @@ class ShardMemory(TorchMemory):
         # copy_ itself does not redistribute whatever cannot be sharded evenly.
         super().assign(x, value.redistribute(x.device_mesh, x.placements) if _is_dtensor(value) else value)
 
-    def written(self, arrays: Iterable[Any]) -> None:
-        both = [y for x in arrays for y in ((x, x.to_local()) if _is_dtensor(x) else (x,))]
-        super().written(both)
+    def watched(self, arrays: list[Any]) -> list[Any]:
+        return super().watched([y for x in arrays for y in ((x, x.to_local()) if _is_dtensor(x) else (x,))])
 
 
 def _placed(x: Any) -> Any:
@@ -195,11 +217,6 @@ class CudaMemory(TorchMemory):
 
 class CudaShardMemory(ShardMemory, CudaMemory):
     """DTensors on CUDA devices."""
-
-
-def _is_lazy(x: Any) -> bool:
-    """Return whether the memory holds the conjugates or negatives of the elements."""
-    return isinstance(x, torch.Tensor) and (x.is_conj() or x.is_neg())
 
 
 def _local(x: Any) -> Any:
@@ -283,6 +300,7 @@ class TorchBackend(StandardBackend):
         from uniopt.backends.fusion.step import FusedStep
 
         made: dict[Any, Callable[..., list[Any]]] = {}
+        known: dict[Any, Callable[..., list[Any]]] = {}
 
         def make(sharded: bool, device: Any) -> Callable[..., list[Any]]:
             if device is None or device.type != "cuda" or why_unavailable("cupy") is not None:
@@ -300,15 +318,16 @@ class TorchBackend(StandardBackend):
 
             return on_stream
 
-        @torch.no_grad()
         def run(kept: list[Any], donated: list[Any]) -> list[Any]:
-            sharded = any(map(_is_dtensor, donated)) or any(map(_is_dtensor, kept))
-            kept = [x.resolve_conj().resolve_neg() if _is_lazy(x) else x for x in kept]
             first = donated[0] if donated else None
-            key = sharded, _local(first).device if isinstance(first, torch.Tensor) else None
-            if key not in made:
-                made[key] = make(*key)
-            return made[key](kept, donated)
+            device = _local(first).device if isinstance(first, torch.Tensor) else None
+            types = device, *map(type, kept), *map(type, donated)
+            if types not in known:
+                key = any(map(_is_dtensor, (*kept, *donated))), device
+                if key not in made:
+                    made[key] = make(*key)
+                known[types] = made[key]
+            return known[types](kept, donated)
 
         return run
 

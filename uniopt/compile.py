@@ -10,6 +10,7 @@ from uniopt import tree
 from uniopt.backends import registry
 from uniopt.backends.dtypes import dtype_name
 from uniopt.errors import MissingParamsError, NotWritableError, StateError
+from uniopt.reader import reader
 from uniopt.step import library_of, numbers_as_arrays
 from uniopt.transformation import GradientTransformation, stage_of
 from uniopt.typing import Array, Tree
@@ -79,9 +80,10 @@ class CompiledStep:
 
     def __call__(self, grads: Tree, state: Tree, params: Tree, **extra: Any) -> tuple[Tree, Tree]:
         """Return the next parameters and the next state."""
-        given, structure = tree.flatten((grads, extra, state, params))
-        leaves, program = given, self._last
-        if program is None or not program.fits(leaves, structure):
+        program, given = self._last, None
+        leaves = None if program is None else program.read((grads, extra, state, params))
+        if program is None or leaves is None:
+            given, structure = tree.flatten((grads, extra, state, params))
             program, leaves = self._find(given, structure)
             self._last = program
         kept, donated = program.arrays(leaves)
@@ -89,7 +91,8 @@ class CompiledStep:
             results = program.run(kept, donated)
         except NotWritableError as error:
             raise NotWritableError(error.index, error.reason, program.path(error.index)) from None
-        if results is donated and leaves is given and not program.has_numbers:  # updated in place
+        as_given = given is None or leaves is given
+        if results is donated and as_given and not program.has_numbers:  # updated in place
             return params, state
         return program.rebuild(results)
 
@@ -104,7 +107,7 @@ class CompiledStep:
         known = self._programs.setdefault(structure, [])
         for program in known:
             taken = program.with_scalars(leaves)
-            if program.fits(taken, structure):
+            if program.fits(taken):
                 return program, taken
         known.append(_Program(self._tx, leaves, structure, donate=self._donate))
         del known[:-_MOST_PROGRAMS]  # a function made anew for each call is another program each time
@@ -130,6 +133,7 @@ class _Program:
     def __init__(self, tx: GradientTransformation, leaves: list[Any], structure: PyTreeSpec, *, donate: bool) -> None:
         self._tx = tx
         self._structure = structure
+        self._read = reader(structure)
         self._types = list(map(type, leaves))
         counts = [child.num_leaves for child in structure.children()]
         self._parts = [sum(counts[:k]) for k in range(5)]  # where gradients, extra, state and parameters begin
@@ -169,12 +173,15 @@ class _Program:
         }
         self.run = self._backend.compile_step(self._step, donate=donate, parameters=parameters)
 
-    def fits(self, leaves: list[Any], structure: PyTreeSpec) -> bool:
-        """Return whether the program is one for these trees."""
-        return (
-            structure == self._structure
-            and (list(map(type, leaves)) == self._types or self._differs_in_gradients(leaves))
-            and all(leaves[i] is x or (isinstance(x, str) and leaves[i] == x) for i, x in self._static)
+    def read(self, trees: tuple[Tree, Any, Tree, Tree]) -> list[Any] | None:
+        """Return the leaves of trees that the program is for, and None for others; some others are not recognized."""
+        leaves = self._read(trees)
+        return leaves if leaves is not None and self.fits(leaves) else None
+
+    def fits(self, leaves: list[Any]) -> bool:
+        """Return whether the program is for trees of its structure with these leaves."""
+        return (list(map(type, leaves)) == self._types or self._differs_in_gradients(leaves)) and (
+            not self._static or all(leaves[i] is x or (isinstance(x, str) and leaves[i] == x) for i, x in self._static)
         )
 
     def with_scalars(self, leaves: list[Any]) -> list[Any]:

@@ -12,6 +12,7 @@ from uniopt.backends.fusion.memory import Memory
 
 _Numbers = np.ndarray[Any, Any]
 _NONE: frozenset[int] = frozenset()
+_NoneType = type(None)
 
 
 class Runs(Protocol):
@@ -21,7 +22,10 @@ class Runs(Protocol):
     """Whether it can run without the parts of missing gradients."""
 
     def __call__(self, arrays: Sequence[Any], addresses: list[int], threads: int, missing: frozenset[int]) -> None:
-        """Run on arrays that lie at those addresses; something of the same shape stands for a missing gradient."""
+        """Run on arrays that lie at those addresses; something of the same shape stands for a missing gradient.
+
+        The very list of addresses of an earlier call says that all arrays lie where they did.
+        """
         ...
 
 
@@ -45,6 +49,8 @@ class Binding:
     ----------
     targets
         What is written to: `given` itself, or a list with copies of those that are no arrays of their own.
+    watched
+        Whose writing the library has to be told of.
     signature
         What decides about the program.
 
@@ -72,8 +78,11 @@ class Binding:
         self.given = given
         self.targets = self._writable(given)
         self._separate_targets()
+        self.watched = memory.watched(self.targets)
         self._addresses = memory.addresses(self.targets)
         self._has_scalars = any(isinstance(x, np.generic) for x in kept)
+        self._read: list[int] = []  # where the arrays of the latest run lay that are read
+        self._latest: list[int] = []  # and where all lay
         arrays = self._arrays(kept)
         self._kind = memory.signatures(arrays)  # before anything is copied
         starts = np.array(memory.addresses(arrays), dtype=np.int64)
@@ -87,7 +96,9 @@ class Binding:
 
     def run(self, kept: list[Any], given: list[Any]) -> bool:
         """Write the results into the targets; return False, with nothing done, if other arrays were given."""
-        memory, kept = self._memory, kept + self._captured
+        memory = self._memory
+        if self._captured:
+            kept = kept + self._captured
         if len(given) != len(self.given) or not all(map(operator.is_, given, self.given)):
             return False
         if not memory.pinned and (
@@ -97,24 +108,28 @@ class Binding:
         missing = _missing(kept)
         if missing != self.missing and not self.program.separable:
             return False
-        arrays = self._arrays(kept)
+        arrays = self._arrays(kept) if missing or self._has_scalars else kept
         kind = memory.signatures(arrays)
         if kind != self._kind and any(
             found != wanted and i not in missing for i, (found, wanted) in enumerate(zip(kind, self._kind, strict=True))
         ):
             return False
         addresses = memory.addresses(arrays)
-        starts = np.array(addresses, dtype=np.int64)
-        shared = self._meets_target(starts + self._from, starts + self._to)
-        if missing:
-            shared[list(missing)] = False
-        if self._copies or shared.any():
-            if (shared != self._shared).any():
-                return False
-            arrays = self._apart(arrays)
-            addresses = memory.addresses(arrays)
+        if missing or self._copies or addresses != self._read:
+            starts = np.array(addresses, dtype=np.int64)
+            shared = self._meets_target(starts + self._from, starts + self._to)
+            if missing:
+                shared[list(missing)] = False
+            if self._copies or shared.any():
+                if (shared != self._shared).any():
+                    return False
+                arrays = self._apart(arrays)
+                addresses = memory.addresses(arrays)
+            # With copies or missing gradients it is looked at anew each time.
+            self._read = [] if missing or self._copies else addresses
+            self._latest = [*addresses, *self._addresses]
         left_out = missing if self.program.separable else _NONE
-        self.program([*arrays, *self.targets], [*addresses, *self._addresses], memory.threads(), left_out)
+        self.program([*arrays, *self.targets], self._latest, memory.threads(), left_out)
         return True
 
     def results(self) -> list[Any]:
@@ -169,4 +184,6 @@ class Binding:
 
 def _missing(kept: list[Any]) -> frozenset[int]:
     """Return the positions of missing gradients."""
-    return frozenset(i for i, x in enumerate(kept) if x is None) if any(x is None for x in kept) else _NONE
+    if _NoneType not in map(type, kept):
+        return _NONE
+    return frozenset(i for i, x in enumerate(kept) if x is None)

@@ -6,13 +6,14 @@ same order, so that its results have the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import array_api_compat.numpy as xp
 import numpy as np
 from uniopt.backends.fusion.bfloat16 import narrow, widen
-from uniopt.backends.fusion.recording import NotRecordable, Symbol
+from uniopt.backends.fusion.operations import INTEGERS
+from uniopt.backends.fusion.recording import NotRecordable, Symbol, symbols_in
 from uniopt.backends.fusion.schedule import Turn
 
 _OPERATORS = {
@@ -25,48 +26,85 @@ _ARRAYS = {"input", "constant", "asarray", "astype", "where", "reshape", "permut
 
 
 def compile_turn(
-    turn: Turn, is_reduced: Callable[[Symbol], bool], inputs: dict[Symbol, int], scalars: Iterable[Symbol] = ()
+    turn: Turn,
+    reduced: Container[Symbol],
+    inputs: Mapping[Symbol, int],
+    wanted: Container[Symbol],
+    scalars: Iterable[Symbol] = (),
 ) -> tuple[Callable[..., None] | None, list[int]]:
     """Return the function of a turn, and the positions of the inputs whose arrays it reads or writes.
 
-    The function is called with the list of values by symbol, the input arrays by position, and a function that returns
-    the result of a kernel's reduction. `scalars` are inputs whose values are wanted besides.
+    The function is called with the list of values by symbol, which has those of the `reduced` symbols already, and the
+    input arrays by position. It leaves the values of the `wanted` symbols in the list. `scalars` are inputs whose
+    values are wanted besides.
     """
-    lines: list[str] = []
-    constants: dict[str, Any] = {"xp": xp, "np": np, "widen": widen, "narrow": narrow}
-    used: list[int] = []
-    loaded: set[Symbol] = set()
+    return _Turn(reduced, inputs).compiled(turn, wanted, scalars)
 
-    def name(x: Any) -> str:
-        if isinstance(x, Symbol):
-            if x in inputs and x not in loaded:
-                loaded.add(x)
-                used.append(inputs[x])
-                lines.append(f"v[{x.index}] = a[{inputs[x]}]{'[()]' if x.shape == () else ''}")
-            return f"v[{x.index}]"
+
+class _Turn:
+    """The text of a turn under way."""
+
+    def __init__(self, reduced: Container[Symbol], inputs: Mapping[Symbol, int]) -> None:
+        self._reduced = reduced
+        self._inputs = inputs
+        self._lines: list[str] = []
+        self._objects: dict[str, Any] = {"xp": xp, "np": np, "widen": widen, "narrow": narrow}
+        self._names: dict[Symbol, str] = {}  # of what is known in the function
+        self._fixed: set[Symbol] = set()  # numbers that are the same in every step
+        self._used: list[int] = []
+
+    def compiled(
+        self, turn: Turn, wanted: Container[Symbol], scalars: Iterable[Symbol]
+    ) -> tuple[Callable[..., None] | None, list[int]]:
+        for symbol in scalars:
+            self._lines.append(f"v[{symbol.index}] = {self.name(symbol)}")
+        for symbol in turn.symbols:
+            if symbol in self._reduced:
+                continue
+            self._compute(symbol)
+            if symbol in wanted:
+                self._lines.append(f"v[{symbol.index}] = {self._names[symbol]}")
+        for out in turn.copies:
+            value = self.name(out.symbol)
+            self._used.append(self._inputs[out.target])
+            self._lines.append(f"a[{self._inputs[out.target]}][...] = {value}")
+        if not self._lines:
+            return None, []
+        body = "\n    ".join(self._lines)
+        exec(compile(f"def run(v, a):\n    {body}", "<turn>", "exec"), self._objects)
+        return self._objects["run"], self._used
+
+    def name(self, x: Any) -> str:
+        """Return the name of a value in the function."""
         if isinstance(x, tuple):
-            return f"({''.join(name(y) + ',' for y in x)})"
-        constants[f"c{len(constants)}"] = x
-        return f"c{len(constants) - 1}"
+            return f"({''.join(self.name(y) + ',' for y in x)})"
+        if not isinstance(x, Symbol):
+            return self.object(x)
+        if x not in self._names:
+            if x not in self._inputs:
+                return f"v[{x.index}]"  # an earlier turn or pass has left it there
+            self._names[x] = f"x{x.index}"
+            self._used.append(self._inputs[x])
+            self._lines.append(f"x{x.index} = a[{self._inputs[x]}]{'[()]' if x.shape == () else ''}")
+        return self._names[x]
 
-    for symbol in scalars:
-        name(symbol)
-    for symbol in turn.symbols:
-        text = f"reduced({symbol.index})" if is_reduced(symbol) else _expression(symbol, name)
-        lines.append(f"v[{symbol.index}] = {text}")
-    for out in turn.copies:
-        value = name(out.symbol)
-        used.append(inputs[out.target])
-        lines.append(f"a[{inputs[out.target]}][...] = {value}")
-    if not lines:
-        return None, []
-    body = "\n    ".join(lines)
-    exec(compile(f"def run(v, a, reduced):\n    {body}", "<turn>", "exec"), constants)
-    return constants["run"], used
+    def object(self, x: Any) -> str:
+        """Return the name of an object that the function holds."""
+        self._objects[f"c{len(self._objects)}"] = x
+        return f"c{len(self._objects) - 1}"
+
+    def _compute(self, symbol: Symbol) -> None:
+        text = _expression(symbol, self)
+        if symbol.shape == () and all(x in self._fixed for x in symbols_in(symbol.args)):
+            self._fixed.add(symbol)
+            self._names[symbol] = self.object(eval(text, self._objects))
+            return
+        self._names[symbol] = f"x{symbol.index}"
+        self._lines.append(f"x{symbol.index} = {text}")
 
 
-def _expression(symbol: Symbol, name: Callable[[Any], str]) -> str:
-    op, args = symbol.op, symbol.args
+def _expression(symbol: Symbol, turn: _Turn) -> str:
+    op, args, name = symbol.op, symbol.args, turn.name
     if "bfloat16" in {symbol.dtype, *(x.dtype for x in args if isinstance(x, Symbol))}:
         return _bfloat16(symbol, name)
     if op == "constant":
@@ -74,8 +112,10 @@ def _expression(symbol: Symbol, name: Callable[[Any], str]) -> str:
         return text if symbol.shape == () else f"np.full({symbol.shape!r}, {text}, dtype={symbol.dtype!r})"
     if op == "astype":
         text = name(args[0])
-        target = f"np.{symbol.dtype}" if symbol.dtype != "bool" else "np.bool_"
-        return f"{target}({text})" if symbol.shape == () else f"np.asarray({text}, dtype={target})"
+        if symbol.shape != ():
+            return f"np.asarray({text}, dtype={symbol.dtype!r})"
+        same = isinstance(args[0], Symbol) and args[0].dtype == symbol.dtype
+        return text if same else f"{turn.object(np.dtype(symbol.dtype).type)}({text})"
     if op == "pow" and symbol.shape == ():
         arrays = (isinstance(x, Symbol) and x.op in _ARRAYS for x in args)
         return " ** ".join(
@@ -91,9 +131,27 @@ def _expression(symbol: Symbol, name: Callable[[Any], str]) -> str:
         return f"np.asarray({name(args[0])}, dtype={symbol.dtype!r})"
     if op == "arange":
         return f"np.arange({', '.join(map(name, args))}, dtype={symbol.dtype!r})"
+    if op in ("where", "minimum", "maximum") and symbol.shape == () and (text := _choice(symbol, turn)):
+        return text
+    function = getattr(xp, op)
     keywords = "".join(f", {key}={value!r}" for key, value in symbol.keywords)
-    text = f"xp.{op}({', '.join(map(name, args))}{keywords})"
-    return f"{text}[()]" if symbol.shape == () else text  # NumPy computes with scalars faster than with 0-d arrays
+    text = f"{turn.object(function)}({', '.join(map(name, args))}{keywords})"
+    # NumPy computes with scalars faster than with 0-d arrays; its ufuncs return scalars by themselves.
+    return f"{text}[()]" if symbol.shape == () and not isinstance(function, np.ufunc) else text
+
+
+def _choice(symbol: Symbol, turn: _Turn) -> str:
+    """Return a choice between two numbers as an expression of Python's, many times as fast as NumPy's functions."""
+    op, args = symbol.op, symbol.args[-2:]
+    if any(x.dtype != symbol.dtype for x in args if isinstance(x, Symbol)):
+        return ""
+    as_scalar = np.dtype(symbol.dtype).type
+    x, y = (turn.name(z if isinstance(z, Symbol) else as_scalar(z)) for z in args)
+    if op == "where":
+        return f"{x} if {turn.name(symbol.args[0])} else {y}"
+    if symbol.dtype in INTEGERS:  # else there may be NaN
+        return f"{x} if {x} {'<' if op == 'minimum' else '>'} {y} else {y}"
+    return ""
 
 
 def _bfloat16(symbol: Symbol, name: Callable[[Any], str]) -> str:

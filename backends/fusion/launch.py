@@ -100,14 +100,14 @@ class Launch:
         del self._rows, self._slots, self._scalars, self._weights
 
     def __call__(
-        self, addresses: np.ndarray[Any, Any], values: Sequence[Any], threads: int, missing: frozenset[int]
+        self, addresses: np.ndarray[Any, Any] | None, values: Sequence[Any], threads: int, missing: frozenset[int]
     ) -> None:
         """Run over all rows but those of missing parts.
 
         Parameters
         ----------
         addresses
-            By slot.
+            By slot; None if they are those of the latest call.
         values
             The scalars, by symbol.
         threads
@@ -115,7 +115,8 @@ class Launch:
         missing
             Positions of the missing gradients.
         """
-        self._table[self._address_cells] = addresses.take(self._slot) + self._offsets
+        if addresses is not None:
+            self._table[self._address_cells] = addresses.take(self._slot) + self._offsets
         if self._wanted:
             known = np.array([values[i] for i in self._wanted], dtype=np.float64)
             self._arguments[self._argument_cells] = known.take(self._from)

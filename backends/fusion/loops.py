@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from uniopt.backends.dtypes import itemsize
+from uniopt.backends.fusion.accumulators import Accumulators
 from uniopt.backends.fusion.kernel import Kernel, Operand
 from uniopt.backends.fusion.launch import Launch, blocks_of
 from uniopt.backends.fusion.layout import Layout, Strides, contiguous, layout, spread
@@ -15,9 +17,6 @@ from uniopt.backends.fusion.lowering import Body, kept_shape, lower
 from uniopt.backends.fusion.memory import address
 from uniopt.backends.fusion.recording import Shape, Symbol
 from uniopt.backends.fusion.schedule import Group
-
-_START = {"sum": 0.0, "max": -np.inf, "min": np.inf}
-_COMBINE = {"sum": np.add, "max": np.maximum, "min": np.minimum}
 
 
 class Pass:
@@ -31,23 +30,31 @@ class Pass:
         The positions of the symbols that are inputs, or lie in their memory.
     parts
         For each loop, the position of the gradient without which it is skipped.
+    scratch
+        Arrays of the program, which hold symbols that a loop has computed.
 
     Attributes
     ----------
-    arguments
-        The 0-d symbols whose values the loops are given.
+    arguments, memories
+        The 0-d symbols whose values the loops are given, and the symbols whose arrays they read or write.
     """
 
-    def __init__(self, groups: Sequence[Group], inputs: dict[Symbol, int], parts: Mapping[Group, int]) -> None:
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        inputs: Mapping[Symbol, int],
+        parts: Mapping[Group, int],
+        scratch: Mapping[Symbol, np.ndarray[Any, Any]],
+    ) -> None:
         self._bodies = [(group, lower(group)) for group in groups]
         self._inputs = inputs
         self._parts = parts
         self.arguments = [x for _, body in self._bodies for x, _ in body.arguments if isinstance(x, Symbol)]
-        memories = dict.fromkeys(symbol for _, body in self._bodies for symbol in body.memories)
-        self._computed = [symbol for symbol in memories if symbol not in inputs]
-        self._temporaries = [memory for group in groups for what, memory in group.stores if memory is what]
+        self.memories = list(dict.fromkeys(symbol for _, body in self._bodies for symbol in body.memories))
+        self._lasting = {symbol: scratch[symbol] for symbol in self.memories if symbol in scratch}
+        self._computed = [symbol for symbol in self.memories if symbol not in inputs and symbol not in scratch]
+        self._temporaries = [x for x in temporaries(groups) if x not in scratch]
         self._strides: list[Strides] | None = None  # of what has been computed
-        self._partial: dict[int, tuple[Symbol, np.ndarray[Any, Any]]] = {}
 
     def run(
         self,
@@ -56,39 +63,36 @@ class Pass:
         values: list[Any],
         threads: int,
         missing: frozenset[int],
+        moved: bool,
     ) -> None:
-        """Run the loops over inputs with those strides and addresses, and over the values that have been computed."""
+        """Run the loops over inputs with those strides and addresses, and over the values that have been computed.
+
+        What they add up to is left among the values. Unless the inputs have `moved` since the latest call, their
+        addresses are known.
+        """
         for symbol in self._temporaries:
-            dtype = "uint16" if symbol.dtype == "bfloat16" else symbol.dtype
-            values[symbol.index] = np.empty(symbol.shape, dtype=dtype)
+            values[symbol.index] = empty(symbol)
         found = [values[symbol.index] for symbol in self._computed]
         computed = [x.strides for x in found]
         if computed != self._strides:
             self._bind(strides, computed, threads)
             self._strides = computed
-        for symbol, partial in self._partial.values():
-            partial.fill(_START[symbol.op])
-        if self._fixed or found:
+            moved = True
+        self._accumulators.clear()
+        moved = moved or bool(found)
+        if moved and (self._fixed or found):
             addresses = np.concatenate([addresses, np.array([address(x) for x in found] + self._fixed, dtype=np.int64)])
         for launch in self._launches:
-            launch(addresses, values, threads, missing)
-
-    def reduced(self, index: int) -> Any:
-        """Return the result of a reduction that has been run; None if it belongs to another pass."""
-        if index not in self._partial:
-            return None
-        symbol, partial = self._partial[index]
-        total = _COMBINE[symbol.op].reduce(partial, axis=0)
-        result = np.asarray(total, dtype=symbol.dtype).reshape(symbol.shape)
-        return result[()] if symbol.shape == () else result
+            launch(addresses if moved else None, values, threads, missing)
+        self._accumulators.leave(values)
 
     def _bind(self, strides: Sequence[Strides], computed: list[Strides], threads: int) -> None:
         """Find the kernels for these strides, compile them, and make their tables."""
-        place = self._inputs | {symbol: len(strides) + i for i, symbol in enumerate(self._computed)}
-        strides = [*strides, *computed]
-        self._partial = {}
-        self._fixed: list[int] = []  # addresses of the accumulators
-        self._first = len(strides)
+        place = {symbol: len(strides) + i for i, symbol in enumerate((*self._computed, *self._lasting))}
+        place |= self._inputs
+        strides = [*strides, *computed, *(x.strides for x in self._lasting.values())]
+        self._accumulators = Accumulators()
+        self._first = len(strides)  # where the accumulators' addresses begin
         leaves: dict[Kernel, list[tuple[Layout, list[int], Body, list[Shape], int]]] = {}
         for group, body in self._bodies:
             slots = [place[symbol] for symbol in body.memories]
@@ -116,23 +120,31 @@ class Pass:
             for loops, slots, body, kept, part in group_leaves:
                 self._add(launch, loops, slots, body, kept, part, threads)
             launch.finish()
+        self._fixed = [*map(address, self._lasting.values()), *self._accumulators.allocate()]
 
     def _add(
         self, launch: Launch, loops: Layout, slots: list[int], body: Body, kept: list[Shape], part: int, threads: int
     ) -> None:
         blocks = blocks_of(loops, bool(kept), threads)
-        own = [0] * len(slots)
+        own = [0] * len(slots)  # for each operand, the bytes from one block's accumulators to the next one's
         all_slots = list(slots)
         for i, (symbol, shape) in enumerate(zip(body.reduced, kept, strict=True)):
             separate = loops.strides[len(slots) + i][0] == 0  # the outermost loop adds up into one place
-            dtype = "float64" if symbol.op == "sum" else symbol.dtype
-            partial = np.empty((blocks if separate else 1, *shape), dtype=dtype)
-            all_slots.append(self._first + len(self._fixed))
-            self._fixed.append(address(partial))
-            self._partial[symbol.index] = (symbol, partial)
-            own.append(partial.strides[0] if separate else 0)
+            all_slots.append(self._first + self._accumulators.add(symbol, shape, blocks if separate else 1))
+            size = 8 if symbol.op == "sum" else itemsize(symbol.dtype)
+            own.append(size * math.prod(shape) if separate else 0)
         arguments = [x.index if isinstance(x, Symbol) else float(x) for x, _ in body.arguments]
         launch.add(loops, all_slots, arguments, blocks, own, part)
+
+
+def temporaries(groups: Sequence[Group]) -> list[Symbol]:
+    """Return what loops store for others to read, and not into an input."""
+    return [memory for group in groups for what, memory in group.stores if memory is what]
+
+
+def empty(symbol: Symbol) -> np.ndarray[Any, Any]:
+    """Return an array for a symbol's value; bfloat16 as uint16."""
+    return np.empty(symbol.shape, dtype="uint16" if symbol.dtype == "bfloat16" else symbol.dtype)
 
 
 def _load(kernels: list[Kernel]) -> list[Callable[[int, int, int], None]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any, Protocol
 
@@ -50,6 +51,14 @@ class Memory(Protocol):
         """Return why programs cannot read the array's memory, or None if they can."""
         ...
 
+    def resolved(self, arrays: list[Any]) -> list[Any]:
+        """Return the arrays with their elements in memory as they are; what is no array stays."""
+        ...
+
+    def untracked(self) -> AbstractContextManager[Any]:
+        """Return a context in which no operation is recorded for gradients."""
+        ...
+
     def congruent(self, kept: list[Any], given: list[Any], parameters: Mapping[int, int]) -> bool:
         """Return whether parts of arrays belong together: each gradient's to its parameter's, and so on."""
         ...
@@ -59,7 +68,7 @@ class Memory(Protocol):
         ...
 
     def signatures(self, arrays: list[Any]) -> Any:
-        """Return what of arrays decides about the program: shapes, strides and dtypes; hashable."""
+        """Return what of each array decides about the program: shape, strides and dtype; a tuple that is hashable."""
         ...
 
     def shape(self, x: Any) -> tuple[int, ...]:
@@ -102,8 +111,12 @@ class Memory(Protocol):
         """Return why the array cannot be written to, or None if it can."""
         ...
 
-    def written(self, arrays: Iterable[Any]) -> None:
-        """Be told which arrays have been written to."""
+    def watched(self, arrays: list[Any]) -> list[Any]:
+        """Return whose writing the library has to be told of."""
+        ...
+
+    def written(self, watched: list[Any]) -> None:
+        """Be told that arrays have been written to."""
         ...
 
     def threads(self) -> int:
@@ -122,6 +135,12 @@ class NumpyMemory:
 
     def out_of_reach(self, x: Any) -> str | None:
         return None
+
+    def resolved(self, arrays: list[Any]) -> list[Any]:
+        return arrays
+
+    def untracked(self) -> AbstractContextManager[Any]:
+        return nullcontext()
 
     def congruent(self, kept: list[Any], given: list[Any], parameters: Mapping[int, int]) -> bool:
         return True
@@ -165,7 +184,10 @@ class NumpyMemory:
             return "is read-only"
         return "has elements that share memory" if repeats(x.shape, x.strides) else None
 
-    def written(self, arrays: Iterable[Any]) -> None:
+    def watched(self, arrays: list[Any]) -> list[Any]:
+        return []
+
+    def written(self, watched: list[Any]) -> None:
         pass
 
     def threads(self) -> int:

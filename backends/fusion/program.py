@@ -8,13 +8,17 @@ from itertools import zip_longest
 from typing import Any
 
 import numpy as np
+from uniopt.backends.dtypes import itemsize
 from uniopt.backends.fusion.host import compile_turn
 from uniopt.backends.fusion.layout import Strides
-from uniopt.backends.fusion.loops import Pass
+from uniopt.backends.fusion.loops import Pass, empty, temporaries
 from uniopt.backends.fusion.memory import Memory
-from uniopt.backends.fusion.recording import Symbol
-from uniopt.backends.fusion.schedule import Schedule
+from uniopt.backends.fusion.recording import Symbol, symbols_in
+from uniopt.backends.fusion.schedule import Group, Schedule, Turn
 from uniopt.backends.fusion.separate import Parts
+
+_SMALL = 1 << 16  # bytes
+_MOST_SCRATCH = 1 << 20
 
 
 class Program:
@@ -44,17 +48,23 @@ class Program:
         self._written_by = (
             {} if parts is None else {position[g]: [position[x] for x in xs] for g, xs in parts.targets.items()}
         )
-        self._passes = [Pass(loops, position, groups) for loops in schedule.passes]
+        scratch = _scratch(schedule.passes)
+        self._passes = [Pass(loops, position, groups, scratch) for loops in schedule.passes]
         # Before the first turn writes anything: a pass takes its scalars from the values.
         scalars = {x: None for one in self._passes for x in one.arguments if x in position}
         turns = [
-            compile_turn(turn, reduced.__contains__, position, () if number else scalars)
-            for number, turn in enumerate(schedule.turns)
+            compile_turn(turn, reduced, position, wanted, () if number else scalars)
+            for number, (turn, wanted) in enumerate(zip(schedule.turns, self._wanted(schedule.turns), strict=True))
         ]
         self._turns = [turn for turn, _ in turns]
         self._viewed = sorted({i for _, used in turns for i in used})
         self._strides: list[Strides] | None = None
-        self._length = 1 + max((symbol.index for symbol in (*position, *schedule.symbols())), default=0)
+        self._addresses: list[int] = []
+        self._where = np.empty(0, dtype=np.int64)
+        length = 1 + max((symbol.index for symbol in (*position, *schedule.symbols())), default=0)
+        self._values: list[Any] = [None] * length
+        for symbol, memory_of_it in scratch.items():
+            self._values[symbol.index] = memory_of_it
 
     def __call__(
         self, arrays: Sequence[Any], addresses: list[int], threads: int, missing: frozenset[int] = frozenset()
@@ -66,19 +76,41 @@ class Program:
         view = self._memory.view
         if self._strides is None:
             self._strides = [self._memory.strides(x) for x in arrays]
-        values: list[Any] = [None] * self._length
-        views: dict[int, Any] = {i: view(arrays[i]) for i in self._viewed}
+        values = self._values.copy()
+        views = {i: view(arrays[i]) for i in self._viewed}
         for gradient in missing:
             for i in self._written_by[gradient]:
                 if i in views:  # the host may write, but into nothing
                     views[i] = np.empty_like(views[i])
-        where = np.array(addresses, dtype=np.int64)
+        moved = addresses is not self._addresses
+        if moved:
+            self._addresses = addresses
+            self._where = np.array(addresses, dtype=np.int64)
         for turn, loops in zip_longest(self._turns, self._passes):
             if turn is not None:
                 with np.errstate(all="ignore") if missing else nullcontext():
-                    turn(values, views, self._reduced)
+                    turn(values, views)
             if loops is not None:
-                loops.run(self._strides, where, values, threads, missing)
+                loops.run(self._strides, self._where, values, threads, missing, moved)
 
-    def _reduced(self, index: int) -> Any:
-        return next(found for one in self._passes if (found := one.reduced(index)) is not None)
+    def _wanted(self, turns: Sequence[Turn]) -> list[set[Symbol]]:
+        """Return, for each turn, what passes and the other turns read."""
+        by_passes = {x for one in self._passes for x in (*one.arguments, *one.memories)}
+        read = [
+            {x for symbol in turn.symbols for x in symbols_in(symbol.args)} | {out.symbol for out in turn.copies}
+            for turn in turns
+        ]
+        return [by_passes.union(*read[number + 1 :]) for number in range(len(turns))]
+
+
+def _scratch(passes: Sequence[Sequence[Group]]) -> dict[Symbol, np.ndarray[Any, Any]]:
+    """Return memory for small arrays that passes leave for later ones: made once, they need not be looked up."""
+    found: dict[Symbol, np.ndarray[Any, Any]] = {}
+    left = _MOST_SCRATCH
+    for groups in passes:
+        for symbol in (*temporaries(groups), *(x for group in groups for x in group.reductions if x.shape != ())):
+            size = symbol.size * itemsize(symbol.dtype)
+            if size <= min(_SMALL, left):
+                found[symbol] = empty(symbol)
+                left -= size
+    return found

@@ -62,18 +62,22 @@ class FusedStep:
         self._lock = Lock()  # a program's tables are its own, so only one call can use them
 
     def __call__(self, kept: list[Any], donated: list[Any]) -> list[Any]:
+        memory = self._memory
+        kept = memory.resolved(kept)
         if self._eager is not None:
-            return self._eager(kept, donated)
-        targets = donated if self._donate else [self._memory.copy(x) for x in donated]
+            with memory.untracked():
+                return self._eager(kept, donated)
+        targets = donated if self._donate else [memory.copy(x) for x in donated]
         with self._lock:
             bound = self._bound
             if bound is None or not bound.run(kept, targets):
-                found = self._bind(kept, targets)
-                if isinstance(found, NotRecordable):
-                    return self._give_up(found, kept, donated)
+                with memory.untracked():
+                    found = self._bind(kept, targets)
+                    if isinstance(found, NotRecordable):
+                        return self._give_up(found, kept, donated)
                 bound = found
                 bound.run(kept, targets)
-        self._memory.written(bound.targets)
+        memory.written(bound.watched)
         return targets if bound.targets is bound.given else bound.results()
 
     def _bind(self, kept: list[Any], given: list[Any]) -> Binding | NotRecordable:

@@ -1,0 +1,93 @@
+"""Where the loops of a pass add up, block by block, and what they have added up to."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from uniopt.backends.fusion.memory import address
+from uniopt.backends.fusion.recording import Shape, Symbol
+
+_START = {"sum": 0.0, "max": -np.inf, "min": np.inf}
+_COMBINE = {"sum": np.add, "max": np.maximum, "min": np.minimum}
+
+
+class _Total(NamedTuple):
+    """A reduction, the shape in which each block leaves its part of the result, and how many blocks there are."""
+
+    symbol: Symbol
+    shape: Shape
+    blocks: int
+
+
+class _Buffer:
+    """The memory of all reductions of one kind, one behind the other: numbers first, then arrays."""
+
+    def __init__(self, op: str, dtype: str, totals: list[_Total]) -> None:
+        self._op = op
+        self._dtype = totals[0].symbol.dtype
+        numbers = [x for x in totals if x.symbol.shape == ()]
+        arrays = [x for x in totals if x.symbol.shape != ()]
+        ends = np.cumsum([0, *(x.blocks * math.prod(x.shape) for x in (*numbers, *arrays))])
+        self._memory = np.empty(ends[-1], dtype=dtype)
+        start = address(self._memory)
+        self.addresses = {
+            x.symbol: start + int(at) * self._memory.itemsize
+            for x, at in zip((*numbers, *arrays), ends[:-1], strict=True)
+        }
+        self._indexes = [x.symbol.index for x in numbers]
+        self._starts = ends[: len(numbers)]
+        self._numbers = self._memory[: ends[len(numbers)]]
+        self._arrays = [
+            (x.symbol.index, self._memory[first:last].reshape(x.blocks, *x.symbol.shape))
+            for x, first, last in zip(arrays, ends[len(numbers) :], ends[len(numbers) + 1 :], strict=False)
+        ]
+
+    def clear(self) -> None:
+        self._memory.fill(_START[self._op])
+
+    def leave(self, values: list[Any]) -> None:
+        combine = _COMBINE[self._op]
+        if self._indexes:
+            totals = combine.reduceat(self._numbers, self._starts).astype(self._dtype)
+            for index, total in zip(self._indexes, totals, strict=True):
+                values[index] = total
+        for index, parts in self._arrays:
+            total = parts[0] if len(parts) == 1 else combine.reduce(parts, axis=0)
+            if values[index] is None:
+                values[index] = total.astype(self._dtype)
+            else:
+                np.copyto(values[index], total, casting="same_kind")
+
+
+class Accumulators:
+    """What a pass adds up. First everything is added, then memory is allocated, once; each run clears it."""
+
+    def __init__(self) -> None:
+        self._wanted: dict[tuple[str, str, str], list[_Total]] = {}  # by operation, dtype of the sums, of the results
+        self._order: list[Symbol] = []
+        self._buffers: list[_Buffer] = []
+
+    def add(self, symbol: Symbol, shape: Shape, blocks: int) -> int:
+        """Add a reduction to which so many blocks leave their parts; return its position among the addresses."""
+        dtype = "float64" if symbol.op == "sum" else symbol.dtype
+        self._wanted.setdefault((symbol.op, dtype, symbol.dtype), []).append(_Total(symbol, shape, blocks))
+        self._order.append(symbol)
+        return len(self._order) - 1
+
+    def allocate(self) -> list[int]:
+        """Allocate memory; return the address of each reduction's first block."""
+        self._buffers = [_Buffer(op, dtype, totals) for (op, dtype, _), totals in self._wanted.items()]
+        where = {symbol: at for buffer in self._buffers for symbol, at in buffer.addresses.items()}
+        return [where[symbol] for symbol in self._order]
+
+    def clear(self) -> None:
+        """Make ready for a run."""
+        for buffer in self._buffers:
+            buffer.clear()
+
+    def leave(self, values: list[Any]) -> None:
+        """Leave the results in the list of values by symbol, in the arrays that are there already."""
+        for buffer in self._buffers:
+            buffer.leave(values)
