@@ -86,7 +86,9 @@ class Bound:
 
     @property
     def __signature__(self) -> inspect.Signature:
-        return inspect.signature(functools.partial(self.func, *self.args, **self.keywords))
+        # What functools.update_wrapper says that it stands for goes first.
+        wrapped = getattr(self, "__wrapped__", None)
+        return inspect.signature(wrapped or functools.partial(self.func, *self.args, **self.keywords))
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):

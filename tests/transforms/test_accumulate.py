@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +16,6 @@ from tests.properties.problems import gradients, host, moved, parameters, settle
 from uniopt.errors import HyperparameterError, ScheduleError, StateError
 
 F = np.float32
-
-
-class CountedState(NamedTuple):
-    pass
 
 
 class Counted:
@@ -82,10 +78,11 @@ def test_jax_computes_it_under_its_own_conditional() -> None:
 
     tx, params = uniopt.MultiSteps(uniopt.adam(0.1), 4), {"w": np.ones(3, F)}
     params = moved(params, require("jax"))
-    text = str(jax.make_jaxpr(tx.update)(params, tx.init(params), params))
-    before, _, inside = text.partition("cond[")
-    assert "sqrt" in inside
-    assert "sqrt" not in before
+    traced = jax.make_jaxpr(tx.update)(params, tx.init(params), params)
+    always = {equation.primitive.name for equation in traced.jaxpr.eqns}
+    assert "cond" in always
+    assert always.isdisjoint({"sqrt", "expm1", "exp"})
+    assert "sqrt" in str(traced)
 
 
 def test_k_mini_steps_are_one_step_with_their_mean(backend: Backend) -> None:
@@ -123,6 +120,7 @@ def test_a_nan_does_not_outlive_the_update(backend: Backend) -> None:
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_mini_step_that_is_left_out_leaves_nothing_behind(backend: Backend, compiled: bool) -> None:
+    compiled = compiled and backend.name != "mlx"  # its compiler takes half a minute for both sides
     start, stream = parameters(5, F, tree=small_tree), gradients(6, 4, F, small_tree)
     bad = uniopt.tree.map(lambda g: np.asarray(g * np.nan, F), stream[0])
     tx = uniopt.MultiSteps(uniopt.adam(0.1), 2, should_skip_update_fn=uniopt.skip_not_finite)
@@ -164,7 +162,8 @@ def test_it_is_a_pair_and_a_value() -> None:
     tx = uniopt.MultiSteps(uniopt.sgd(0.5), 2, use_grad_mean=False)
     init, update = tx
     params = np.asarray([1.0, 2.0])
-    updates, state = update(updates=params, state=init(params=params), params=params)
+    updates, _ = update(updates=params, state=init(params=params), params=params)
+    np.testing.assert_array_equal(updates, 0.0)
     assert isinstance(tx, uniopt.GradientTransformation)
     assert tx.gradient_transformation() == tx
     assert type(tx.gradient_transformation()) is uniopt.GradientTransformation
@@ -237,12 +236,12 @@ def test_the_number_of_mini_steps_is_rounded(backend: Backend) -> None:
 
 
 def test_the_skip_functions_note_what_they_saw(backend: Backend) -> None:
-    grads = moved({"w": np.asarray([3.0, 4.0], np.float16), "b": np.asarray([[np.inf, np.nan, 1.0]], F)}, backend)
-    if backend.name == "array_api_strict":
-        grads["w"] = backend.from_numpy(np.asarray([3.0, 4.0], F))
+    half = np.float16 if "float16" in backend.dtypes() else F
+    grads = moved({"w": np.asarray([3.0, 4.0], half), "b": np.asarray([[np.inf, np.nan, 1.0]], F)}, backend)
     count = backend.asarray(0, dtype=backend.xp.int32)
     skip, seen = uniopt.skip_not_finite(grads, count, None)
-    assert bool(skip) and bool(seen["should_skip"])
+    assert bool(skip)
+    assert bool(seen["should_skip"])
     assert int(seen["num_not_finite"]) == 2
     skip, seen = uniopt.skip_not_finite({"w": grads["w"], "b": None}, count, None)
     assert not bool(skip)
@@ -255,7 +254,7 @@ def test_the_skip_functions_note_what_they_saw(backend: Backend) -> None:
 
 @pytest.mark.parametrize("k", [0, -1, 1.5, "two", None, True])
 def test_a_wrong_number_of_mini_steps(k: Any) -> None:
-    with pytest.raises(HyperparameterError, match="every_k_schedule is .* at_least|not below 1"):
+    with pytest.raises(HyperparameterError, match=r"every_k_schedule is .* not below 1"):
         uniopt.MultiSteps(uniopt.sgd(0.1), k)
     with pytest.raises(HyperparameterError, match="k is "):
         uniopt.apply_every(k)
@@ -263,20 +262,18 @@ def test_a_wrong_number_of_mini_steps(k: Any) -> None:
 
 def test_wrong_functions_and_states() -> None:
     params = np.ones(2)
-    with pytest.raises(ScheduleError, match="every_k_schedule returned"):
-        tx = uniopt.MultiSteps(uniopt.sgd(0.1), lambda n: np.ones(2))
-        tx.update(params, tx.init(params), params)
-    for wrong in (
-        lambda *_: False,
-        lambda *_: (params > 0.0, ()),
-        lambda *_: (1, ()),
-        lambda *_: (np.asarray(1.0), ()),
-    ):
+    tx = uniopt.MultiSteps(uniopt.sgd(0.1), lambda n: np.ones(2))
+    state = tx.init(params)
+    with pytest.raises(ScheduleError, match="The schedule given as every_k_schedule returned"):
+        tx.update(params, state, params)
+    for wrong in (False, (params > 0.0, ()), (1, ()), (np.asarray(1.0), ())):
+        tx = uniopt.MultiSteps(uniopt.sgd(0.1), 2, should_skip_update_fn=lambda *_, wrong=wrong: wrong)
         with pytest.raises(HyperparameterError, match="should_skip_update_fn returned"):
-            uniopt.MultiSteps(uniopt.sgd(0.1), 2, should_skip_update_fn=wrong).init(params)
+            tx.init(params)
+    tx = uniopt.conditionally_mask(uniopt.sgd(0.1), lambda n: n)
+    state = tx.init(params)
     with pytest.raises(HyperparameterError, match="should_transform_fn returned"):
-        tx = uniopt.conditionally_mask(uniopt.sgd(0.1), lambda n: n)
-        tx.update(params, tx.init(params), params)
+        tx.update(params, state, params)
     with pytest.raises(HyperparameterError, match="max_consecutive_errors"):
         uniopt.apply_if_finite(uniopt.sgd(0.1), -1)
     for tx in (
@@ -321,12 +318,8 @@ def test_half_precision_is_accumulated_in_float32(backend: Backend) -> None:
 def test_complex_gradients(name: str) -> None:
     backend = require(name)
     z = np.asarray([1 + 2j, 3 - 1j], np.complex64)
-    for tx in (
-        uniopt.MultiSteps(uniopt.sgd(1.0), 2, should_skip_update_fn=uniopt.skip_not_finite),
-        uniopt.MultiSteps(
-            uniopt.sgd(1.0), 2, should_skip_update_fn=partial(uniopt.skip_large_updates, max_squared_norm=99.0)
-        ),
-    ):
+    for skip in (uniopt.skip_not_finite, partial(uniopt.skip_large_updates, max_squared_norm=200.0)):
+        tx = uniopt.MultiSteps(uniopt.sgd(1.0), 2, should_skip_update_fn=skip)
         seen, _, _ = walk(tx, [z, z * np.nan, 3 * z], backend, z)
         np.testing.assert_allclose(seen[2], -2 * z, rtol=1e-6)
         assert not seen[1].any()
@@ -334,6 +327,9 @@ def test_complex_gradients(name: str) -> None:
 
 def test_torch_traces_and_batches_them() -> None:
     import torch
+    from torch._dynamo.testing import CompileCounter
+
+    torch._dynamo.reset()
 
     tx = uniopt.chain(
         uniopt.dynamic_loss_scaling(
@@ -346,15 +342,15 @@ def test_torch_traces_and_batches_them() -> None:
     def step(grads: Any, state: Any, params: Any, value: Any) -> Any:
         return tx.update(grads, state, params, value=value)
 
-    traced = torch.compile(step, fullgraph=True, backend="eager")
-    states = tx.init(params), tx.init(params)
+    counter = CompileCounter()
+    traced = torch.compile(step, fullgraph=True, backend=counter)
+    state, same = tx.init(params), tx.init(params)
     for k in range(5):
         grads = 2.0**16 * torch.tensor([1.0, float("nan") if k == 2 else 2.0, 3.0])
-        found, expected = (
-            f(grads, state, params, torch.tensor(1.0)) for f, state in zip((traced, step), states, strict=True)
-        )
-        states = found[1], expected[1]
-        equal(found, expected)
+        found, state = traced(grads, state, params, torch.tensor(1.0))
+        expected, same = step(grads, same, params, torch.tensor(1.0))
+        equal((found, state), (expected, same))
+    assert counter.frame_count == 1
     batch = torch.stack([params, 2 * params])
     state = torch.vmap(tx.init)(batch)
     bad = torch.stack([params, params * float("nan")]) * 2.0**16

@@ -112,8 +112,8 @@ CASES = {
         lambda: optax.conditionally_mask(optax.adam(0.1), small, forward_extra_args=True),
     ),
     "inject_hyperparams": Peers(
-        lambda: uniopt.inject_hyperparams(uniopt.adamw)(uniopt.linear_schedule(0.5, 0.0, 16), b1=0.5, weight_decay=0.25),
-        lambda: optax.inject_hyperparams(optax.adamw)(falling, b1=0.5, weight_decay=0.25),
+        lambda: uniopt.inject_hyperparams(uniopt.adamw)(uniopt.linear_schedule(0.5, 0.0, 16), 0.5, weight_decay=0.25),
+        lambda: optax.inject_hyperparams(optax.adamw)(falling, 0.5, weight_decay=0.25),
     ),
     "inject a state": Peers(
         lambda: uniopt.inject_hyperparams(uniopt.scale)(Spent()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import update_wrapper
@@ -62,8 +63,8 @@ def inject_hyperparams(
 
     Notes
     -----
-    Arguments that are not numbers stay as they are: bools, strings, ``None``, trees, dtypes; so do integers of a
-    parameter that is annotated ``int``, and functions of one that is annotated as a mask or a function. (optax makes
+    Arguments that are not numbers stay as they are: bools, strings, ``None``, trees, dtypes; so do those of a parameter
+    that is annotated ``int``, and functions of one that is annotated as a mask or a function. (optax makes
     hyperparameters of all integers, and schedules of all functions, unless they are static.)
 
     The arithmetic is that of the transformation with the same numbers, rounded to the hyperparameters' dtype.
@@ -120,14 +121,15 @@ def _injected(
 def _injectable(value: Any, parameter: inspect.Parameter) -> Scalar | StatefulSchedule | None:
     """Return a number, an array or a schedule that can be a hyperparameter; None for anything else."""
     annotation = parameter.annotation if isinstance(parameter.annotation, str) else _name(parameter.annotation)
+    words = set(re.findall(r"\w+", annotation))
     if isinstance(value, bool | type) or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        return None
+    if "int" in words and words.isdisjoint(("float", "Scalar", "ScalarOrSchedule")):  # a number of steps, an axis
         return None
     if isinstance(value, StatefulSchedule):
         return value
     if callable(value):
-        return None if "Mask" in annotation or "Callable" in annotation else WrappedSchedule(value)
-    if isinstance(value, int) and annotation == "int":
-        return None
+        return WrappedSchedule(value) if words.isdisjoint(("Mask", "Callable")) else None
     return value if _is_number(value) else None
 
 

@@ -15,7 +15,7 @@ from uniopt.step import Place, Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, stage_of, transformation
 from uniopt.typing import Array, Scalar
 
-_LEAST = 2.0**-126  # the smallest number whose inverse float32 has
+_LEAST, _LARGEST = 2.0**-126, 3.4e38  # within float32, and so are their inverses
 
 
 class DynamicLossScalingState(NamedTuple):
@@ -162,8 +162,9 @@ class DynamicLossScaling(Stage):
         xp, near = backend.xp, Place(backend, state.scale, state.scale.dtype)
         steps = increment(xp, state.growth_tracker)
         grows = steps >= self.growth_interval
-        larger = state.scale * near.bring(self.growth_factor)
-        grown = xp.where(grows & xp.isfinite(larger), larger, state.scale)
+        growth = near.bring(self.growth_factor)
+        room = _LARGEST / growth
+        grown = xp.where(grows & (state.scale <= room), xp.minimum(state.scale, room) * growth, state.scale)
         smaller = xp.maximum(state.scale * near.bring(self.backoff_factor), _LEAST)
         none = xp.zeros_like(steps)
         after = state._replace(

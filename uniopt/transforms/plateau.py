@@ -157,9 +157,9 @@ class ReduceOnPlateau(Stage):
         count = near.bring(state.count)
         mean = (count * state.avg_value + value) / (count + 1)
 
-        # (1 - rtol) * best is NaN before the first value if rtol is 1.
-        best = xp.where(xp.isinf(state.best_value), state.best_value, (1 - rtol) * state.best_value - atol)
-        improved = mean < best
+        first = xp.isinf(state.best_value)  # if rtol is 1, 0 * inf is NaN
+        known = xp.where(first, xp.zeros_like(state.best_value), state.best_value)
+        improved = mean < xp.where(first, state.best_value, (1 - rtol) * known - atol)
         zero = xp.zeros_like(state.plateau_count)
         waited = xp.where(improved, zero, increment(xp, state.plateau_count))
         cooling = state.cooldown_count > 0

@@ -83,7 +83,8 @@ def skip_large_updates(
     """
     step, leaves, _ = Step.of_update(updates, None)
     if all(x is None for x in leaves):
-        squared = registry.backend_of(gradient_step).astype(gradient_step * 0, step.xp.float32)
+        backend = registry.backend_of(gradient_step)
+        squared = backend.astype(gradient_step * 0, backend.xp.float32)
     else:
         squared = step.backend.place(sum_of_squares(step, leaves), gradient_step)
     should_skip = ~(squared < max_squared_norm)
