@@ -21,7 +21,7 @@ from uniopt.conformance.suite import planned
 from uniopt.conformance.verdicts import Verdict
 
 import uniopt
-from tests.mutation import transformations
+from tests.mutation import transformations, wrappers
 from tests.mutation.checks import checks
 from tests.mutation.faults import Fault, faults
 from tests.mutation.planting import functions_of, name_of, planted
@@ -30,8 +30,10 @@ from uniopt import backends, tree
 PACKAGE = Path(uniopt.__file__).parent
 MODULES = [
     *sorted(str(path.relative_to(PACKAGE)) for path in (PACKAGE / "optimizers").glob("[!_]*.py")),
-    *("moments.py", "norms.py", "numerics.py", "clock.py"),
+    *("moments.py", "norms.py", "numerics.py", "clock.py", "conditional.py", "finite.py", "schedules/stateful.py"),
     *(f"transforms/{name}.py" for name in ("clip", "decay", "ema", "noise", "scale", "trace", "trust_ratio")),
+    *(f"transforms/{name}.py" for name in ("accumulate", "apply_every", "apply_if_finite", "conditionally", "inject")),
+    *(f"transforms/{name}.py" for name in ("loss_scaling", "plateau", "skip")),
 ]
 """Where rules are, and the arithmetic that they share."""
 
@@ -120,7 +122,7 @@ def _trials(quick: bool) -> Iterator[Trial]:
     yield from _of_cells("numpy", [case for case in suite if case.problem.name == "brief"])
     if quick:
         return
-    yield from (Trial(name, partial(_failure_of_check, check)) for name, check in checks())
+    yield from (Trial(name, partial(_failure_of_check, check)) for name, check in (*checks(), *wrappers.checks()))
     yield from _of_cells("numpy", own)
     brief = [case for case in (*suite, *own) if case.problem.name == "brief"]
     yield from _of_cells("array_api_strict", [_with_arrays(case) for case in brief])
