@@ -40,9 +40,9 @@ def cond(step: Step, predicate: Array | bool, on_true: Side, on_false: Side) -> 
 
     def arrays_of(side: Side) -> list[Array]:
         found = side(step.aside())
-        returned.append(found)
-        if len(returned) > 1:
+        if returned:
             _check_alike(returned[0], found)
+        returned.append(found)
         return [x for x in tree.flatten(found)[0] if _is_array(x)]
 
     chosen = iter(

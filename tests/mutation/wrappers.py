@@ -37,7 +37,14 @@ def checks() -> Iterator[tuple[str, Callable[[], None]]]:
             one_side_is_taken,
         ):
             yield f"{check.__name__.replace('_', ' ')} ({name})", partial(check, backends.get(name))
-    for check in (settings_are_checked, jax_selects_and_branches, hyperparameters_are_chosen, means_have_a_dtype):
+    for check in (
+        what_functions_return_is_checked,
+        scalars_are_where_the_parameters_are,
+        settings_are_checked,
+        jax_selects_and_branches,
+        hyperparameters_are_chosen,
+        means_have_a_dtype,
+    ):
         yield check.__name__.replace("_", " "), check
 
 
@@ -100,6 +107,7 @@ def bad_mini_steps_are_left_out(backend: Backend) -> None:
     close([u for u, _ in found[1:]], [0, 1, 0, 0])
     close([state.skip_state["norm_squared"] for _, state in found], [0, 24, 6, math.nan, 54])
     assert [bool(state.skip_state["should_skip"]) for _, state in found] == [False, True, False, True, True]
+    assert bool(uniopt.skip_not_finite([backend.from_numpy(np.asarray([1.0, math.nan]))], backend.asarray(0), None)[0])
     nothing: dict[str, Any] = {"w": None}
     count = backend.asarray(3, dtype=backend.xp.int32)
     skip, seen = uniopt.skip_large_updates(nothing, count, None, 1.0)
@@ -150,6 +158,7 @@ def steps_that_a_function_chooses(backend: Backend) -> None:
         close([u for u, _ in found[1:]], expected)
         assert [int(state.step) for _, state in found] == list(range(8))
         close(found[-1][1].inner_state.trace["w"], momentum)
+        close(updates(make(uniopt.trace(0.5), odd), STREAM, backend, value=STREAM), expected)
         close(updates(make(uniopt.scale(-1.0), above, True), STREAM, backend, value=STREAM), plain)
 
 
@@ -196,23 +205,27 @@ class Doubling:
 
 
 VALUES = (4.0, 3.0, 3.0, 2.75, 3.0, 1.0, 1.0, 2.0, 1.0, 1.0, 0.75)
+FLAT = (2.0, *[2.0 * (1 - 7.5e-5)] * 11)  # less than the relative tolerance below the first
+HALVES = (4.0, 2.0, 2.0, 0.75)
 PLATEAUS: tuple[dict[str, Any], ...] = (
+    {},
     {"factor": 0.5, "patience": 2},
     {"patience": 1},
     {"factor": 0.5, "patience": 1, "rtol": 0.125, "cooldown": 2},
     {"factor": 0.5, "patience": 1, "rtol": 0.0, "atol": 0.5, "min_scale": 0.375},
     {"factor": 0.25, "patience": 1, "accumulation_size": 2, "atol": 0.25},
     {"factor": 0.5, "patience": 1, "rtol": 1.0},
+    {"factor": 0.5, "patience": 1, "rtol": 0.5},
 )
 
 
 def plateaus(backend: Backend) -> None:
     for settings in PLATEAUS:
-        stream = (1.0,) * len(VALUES)
-        found = list(walk(uniopt.reduce_on_plateau(**settings), stream, backend, value=VALUES))
-        expected = list(_plateau(**settings))
-        close([u for u, _ in found[1:]], [row[0] for row in expected[1:]])
-        close([list(state) for _, state in found], expected)
+        for values in (VALUES, FLAT, HALVES):
+            found = list(walk(uniopt.reduce_on_plateau(**settings), (1.0,) * len(values), backend, value=values))
+            expected = list(_plateau(values, **settings))
+            close([u for u, _ in found[1:]], [row[0] for row in expected[1:]])
+            close([list(state) for _, state in found], expected)
     try:
         tx = uniopt.reduce_on_plateau()
         tx.update(np.ones(2), tx.init(np.ones(2)), value=np.ones(2))
@@ -223,6 +236,7 @@ def plateaus(backend: Backend) -> None:
 
 
 def _plateau(
+    values: tuple[float, ...],
     factor: float = 0.1,
     patience: int = 10,
     rtol: float = 1e-4,
@@ -234,7 +248,7 @@ def _plateau(
     """Yield scale, best, waited, cooling, seen and mean before the first value and after each."""
     scale, best, waited, cooling, held = 1.0, math.inf, 0, 0, []
     yield scale, best, waited, cooling, 0, 0.0
-    for value in VALUES:
+    for value in values:
         held.append(value)
         if len(held) == accumulation_size:
             mean, held = sum(held) / len(held), []
@@ -263,6 +277,10 @@ def loss_scales(backend: Backend) -> None:
             np.testing.assert_allclose([np.float64(x) for x in state[:4]], row, rtol=1e-6)
             assert [x.dtype for x in state[:4]] == [np.float32, np.int32, np.bool_, np.int32]
             assert uniopt.loss_scale(state) is state.scale
+    for first, second in ((2.0**126, 2.0**127), (2.0**127, 2.0**127), (1.7e38, 3.4e38)):
+        tx = uniopt.dynamic_loss_scaling(uniopt.scale(1.0), first, growth_interval=1)
+        _, (_, after) = walk(tx, (1.0,), backend)
+        assert after.scale == np.float32(second)
     assert float(uniopt.loss_scale(uniopt.dynamic_loss_scaling(uniopt.scale(1.0)).init(np.ones(1)))) == 65536.0
     stage: Any = uniopt.dynamic_loss_scaling(uniopt.scale(1.0)).update.args[0]
     assert (stage.growth_factor, stage.backoff_factor, stage.growth_interval) == (2.0, 0.5, 2000)
@@ -294,7 +312,7 @@ def finite_numbers_are_told(backend: Backend) -> None:
             like = step.counter()
             assert bool(all_finite(step, found, like)) == (bad == 0)
             assert int(not_finite(step, found, like + 5)) == bad
-    assert bool(all_finite(step, [None], like))
+    assert bool(all_finite(step, [None], like + 5))
     assert int(not_finite(step, [None], like + 5)) == 0
 
 
@@ -326,15 +344,14 @@ def jax_selects_and_branches() -> None:
 
     def chosen(x: Any) -> Any:
         step = Step.of_params(x)[0]
-        on_true, on_false = (
-            lambda _, tail=tail, sign=sign: [sign * x, None, *tail] for sign, tail in zip((1, -1), sides)
-        )
+        on_true = partial(lambda step, tail: [x, None, *tail], tail=sides[0])
+        on_false = partial(lambda step, tail: [-x, None, *tail], tail=sides[1])
         return conditional.cond(step, x.sum() > 0, on_true, on_false)[0]
 
     for tails, fits in (([[3], [3]], True), ([[3], [4]], False), ([[], [3]], False), ([[None], [3]], False)):
         sides[:] = tails
         try:
-            found = [float(jax.jit(lambda x: chosen(x))(np.float32([sign, 2 * sign]))[0]) for sign in (1, -1)]
+            found = [float(jax.jit(lambda x, _=tails: chosen(x))(np.float32([sign, 2 * sign]))[0]) for sign in (1, -1)]
         except UnioptError:
             assert not fits
         else:
@@ -355,11 +372,9 @@ def hyperparameters_are_chosen() -> None:
     assert {name: float(x) for name, x in state.hyperparams.items()} == {"a": 0.5, "c": 3.0, "f": 2.0}
     close(tx.update(np.ones(2), state)[0], 3.0)
     static = uniopt.inject_hyperparams(uniopt.adam, static_args="b1")(0.5, b1=np.asarray(0.9))
-    names = [name for name in ("learning_rate", "b2", "eps", "eps_root")]
-    assert list(static.init(np.ones(2)).hyperparams) == names
-    assert list(
-        uniopt.inject_hyperparams(uniopt.add_decayed_weights)(0.5, lambda p: True).init(np.ones(2)).hyperparams
-    ) == ["weight_decay"]
+    assert list(static.init(np.ones(2)).hyperparams) == ["learning_rate", "b2", "eps", "eps_root"]
+    masked = uniopt.inject_hyperparams(uniopt.add_decayed_weights)(0.5, lambda p: True)
+    assert list(masked.init(np.ones(2)).hyperparams) == ["weight_decay"]
     text = repr(uniopt.inject_hyperparams(uniopt.scale)(np.asarray(0.5)).init(np.ones(2, np.float32)).hyperparams)
     assert text == "{'step_size': array(0.5)}"
     mixed = {"a": np.ones(2, np.float32), "b": np.ones(2), "c": np.ones(2, np.float16)}
@@ -388,6 +403,47 @@ def means_have_a_dtype() -> None:
     assert uniopt.reduce_on_plateau().init({}).scale.dtype == np.float32
 
 
+def what_functions_return_is_checked() -> None:
+    """Conditions are 0-d and boolean; what a skip function notes is kept as arrays, and it sees the parameters."""
+    for wrong in (np.ones(2, np.bool_), np.asarray(1), 1, None):
+        try:
+            conditional.condition("f", wrong)
+        except UnioptError:
+            continue
+        raise AssertionError(f"{wrong!r} is no condition")
+    seen: list[Any] = []
+
+    def skip(updates: Any, gradient_step: Any, params: Any) -> Any:
+        seen.append(params)
+        return False, {"norm": np.sum(updates), "text": "kept"}
+
+    tx = uniopt.MultiSteps(uniopt.scale(1.0), 2, should_skip_update_fn=skip)
+    params = np.asarray([1.0, 2.0])
+    for state in (tx.init(params), tx.update(params, tx.init(params), params)[1]):
+        assert type(state.skip_state["norm"]) is np.ndarray
+        assert state.skip_state["text"] == "kept"
+    assert all(x is not None for x in seen)
+    tx.update(params, tx.init(params))
+    assert seen[-1] is None
+
+
+def scalars_are_where_the_parameters_are() -> None:
+    """On the first one's device, and `None` is no parameter."""
+    strict = backends.get("array_api_strict")
+    device = strict.xp.Device("device1")
+    params = [None, strict.xp.ones(2, device=device)]
+    for tx in (
+        uniopt.reduce_on_plateau(),
+        uniopt.dynamic_loss_scaling(uniopt.scale(1.0)),
+        uniopt.inject_hyperparams(uniopt.scale)(0.5),
+        uniopt.inject_hyperparams(uniopt.scale)(Doubling()),
+        uniopt.MultiSteps(uniopt.scale(1.0), 2, should_skip_update_fn=uniopt.skip_not_finite),
+        uniopt.apply_if_finite(uniopt.scale(1.0), 2),
+    ):
+        _, state = tx.update(params, tx.init(params), value=1.0)
+        assert {x.device for x in tree.leaves((state, tx.init(params)))} == {device}
+
+
 def settings_are_checked() -> None:
     """Settings at the edge of their range are taken."""
     for make in (
@@ -402,5 +458,13 @@ def settings_are_checked() -> None:
     ):
         make()
     tx = uniopt.MultiSteps(uniopt.scale(1.0), 2)
+    assert repr(tx) == "MultiSteps(scale(step_size=1.0), every_k_schedule=2)"
+    for make, state in (
+        (uniopt.conditionally_mask, uniopt.ConditionallyMaskState),
+        (uniopt.conditionally_transform, uniopt.ConditionallyTransformState),
+    ):
+        chosen = make(uniopt.scale(1.0), bool)
+        assert repr(chosen).startswith(make.__name__)
+        assert type(chosen.init(np.ones(1))) is state
     assert tx.inner_opt == uniopt.scale(1.0)
     assert tx.__getnewargs__() == (uniopt.scale(1.0), 2, True, None, None)

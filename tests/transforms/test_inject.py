@@ -241,7 +241,7 @@ def test_it_is_a_value() -> None:
 
 
 def test_wrong_arguments_and_values() -> None:
-    with pytest.raises(HyperparameterError, match=r"static_args names \['lr'\], expected .* scale: step_size"):
+    with pytest.raises(HyperparameterError, match=r"static_args names \['lr'\], expected .*scale.*: step_size"):
         uniopt.inject_hyperparams(uniopt.scale, static_args="lr")
     params = np.ones(2)
     tx = uniopt.inject_hyperparams(uniopt.adam)(0.5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from uniopt import hyperparameters, tree
@@ -97,7 +97,10 @@ class MultiSteps(GradientTransformation):
         if not callable(every_k_schedule):
             every_k_schedule = hyperparameters.integer("every_k_schedule", every_k_schedule, at_least=1)
         dtype = hyperparameters.dtype("accumulator_dtype", accumulator_dtype)
-        stage = Accumulate(stage_of(opt), every_k_schedule, use_grad_mean, should_skip_update_fn, dtype)
+        mean = leafwise(
+            _Accumulated, _init, _mean if use_grad_mean else _sum, counter="mini_step", accumulator_dtype=dtype
+        )
+        stage = Accumulate(stage_of(opt), stage_of(mean), every_k_schedule, use_grad_mean, should_skip_update_fn, dtype)
         return super().__new__(cls, *transformation(stage))
 
     def __getnewargs__(self) -> Any:
@@ -136,18 +139,11 @@ class Accumulate(Stage):
     """The stage behind `MultiSteps`."""
 
     opt: Stage
+    rule: Stage
     every_k_schedule: int | Schedule
     use_grad_mean: bool
     should_skip_update_fn: ShouldSkipUpdateFunction | None
     accumulator_dtype: DtypeName | None
-    rule: Stage = field(init=False)
-
-    def __post_init__(self) -> None:
-        rule = _mean if self.use_grad_mean else _sum
-        accumulation = leafwise(
-            _Accumulated, _init, rule, counter="mini_step", accumulator_dtype=self.accumulator_dtype
-        )
-        object.__setattr__(self, "rule", stage_of(accumulation))
 
     def __repr__(self) -> str:
         options = {name: getattr(self, name) for name in _OPTIONS}
@@ -165,13 +161,12 @@ class Accumulate(Stage):
     ) -> tuple[list[Any], Any]:
         check_state("MultiSteps", state, MultiStepsState)
         skip, skip_state = self._skips(step, updates, state.gradient_step, params)
-        before = state._replace(skip_state=())
 
         def skipped(step: Step) -> tuple[list[Any], Any]:
-            return zeros(step, updates), before
+            return zeros(step, updates), state
 
         def accumulated(step: Step) -> tuple[list[Any], Any]:
-            return self._accumulated(step, updates, before, params, extra)
+            return self._accumulated(step, updates, state, params, extra)
 
         results, after = cond(step, skip, skipped, accumulated)
         return results, after._replace(skip_state=skip_state)
@@ -185,8 +180,9 @@ class Accumulate(Stage):
 
         def last(step: Step) -> tuple[list[Any], Any]:
             results, inner = self.opt.update(step, grads, state.inner_opt_state, params, extra)
-            start = clock.xp.zeros_like(mini_step), tree.map(step.xp.zeros_like, acc_grads)
-            return step.widen(results), MultiStepsState(start[0], clock.next(), inner, start[1])
+            emptied = tree.map(step.xp.zeros_like, acc_grads)
+            counts = {"mini_step": clock.xp.zeros_like(mini_step), "gradient_step": clock.next()}
+            return step.widen(results), state._replace(inner_opt_state=inner, acc_grads=emptied, **counts)
 
         def before(step: Step) -> tuple[list[Any], Any]:
             return zeros(step, updates), state._replace(mini_step=mini_step, acc_grads=acc_grads)

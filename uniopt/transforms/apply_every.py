@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from uniopt import hyperparameters
@@ -50,18 +50,16 @@ def apply_every(k: int = 1) -> GradientTransformation:
     >>> first, second
     (array([0., 0.]), array([2., 4.]))
     """
-    return transformation(ApplyEveryStage(hyperparameters.integer("k", k, at_least=1)))
+    k = hyperparameters.integer("k", k, at_least=1)
+    return transformation(ApplyEveryStage(stage_of(leafwise(ApplyEvery, _init, _apply_every, k=k)), k))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ApplyEveryStage(Stage):
     """The stage behind `apply_every`."""
 
+    rule: Stage
     k: int
-    rule: Stage = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "rule", stage_of(leafwise(ApplyEvery, _init, _apply_every, k=self.k)))
 
     def __repr__(self) -> str:
         return f"apply_every(k={self.k!r})"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from uniopt import hyperparameters, tree
 from uniopt.backends import registry
-from uniopt.backends.dtypes import dtype_kind, dtype_name, itemsize
+from uniopt.backends.dtypes import dtype_kind, dtype_name
 from uniopt.clock import Clock
 from uniopt.errors import HyperparameterError, ScheduleError, StateError
 from uniopt.hyperparameters import DtypeName
@@ -87,7 +87,7 @@ def inject_hyperparams(
     known = inspect.signature(inner_factory).parameters
     if not known.keys() >= set(names):
         raise HyperparameterError(
-            f"static_args names {sorted(set(names) - known.keys())}, expected parameters of {_name(inner_factory)}: "
+            f"static_args names {sorted(set(names) - known.keys())}, expected parameters of {inner_factory!r}: "
             f"{', '.join(known)}."
         )
     dtype = hyperparameters.real_dtype("hyperparam_dtype", hyperparam_dtype)
@@ -120,8 +120,7 @@ def _injected(
 
 def _injectable(value: Any, parameter: inspect.Parameter) -> Scalar | StatefulSchedule | None:
     """Return a number, an array or a schedule that can be a hyperparameter; None for anything else."""
-    annotation = parameter.annotation if isinstance(parameter.annotation, str) else _name(parameter.annotation)
-    words = set(re.findall(r"\w+", annotation))
+    words = set(re.findall(r"\w+", str(parameter.annotation)))
     if isinstance(value, bool | type) or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
         return None
     if "int" in words and words.isdisjoint(("float", "Scalar", "ScalarOrSchedule")):  # a number of steps, an axis
@@ -162,7 +161,8 @@ class Injected(Stage):
         static = f", static_args={self.static_args!r}" if self.static_args else ""
         dtype = f", hyperparam_dtype={self.dtype!r}" if self.dtype else ""
         given = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
-        return f"inject_hyperparams({_name(self.factory)}{static}{dtype})({given})"
+        name = getattr(self.factory, "__name__", self.factory)
+        return f"inject_hyperparams({name}{static}{dtype})({given})"
 
     @property
     def _schedules(self) -> dict[str, StatefulSchedule]:
@@ -215,7 +215,7 @@ class Injected(Stage):
 
     def _dtype(self, step: Step) -> str:
         computed = [dtype_name(place.scalar_dtype) for place in step.places if place is not None]
-        return self.dtype or max(computed, key=itemsize, default="float32")
+        return self.dtype or max(computed, default="float32")  # float64 goes before float32
 
 
 def _array_maker(step: Step, dtype: str | None = None) -> Callable[[Any], Array]:
@@ -230,7 +230,3 @@ def _array_maker(step: Step, dtype: str | None = None) -> Callable[[Any], Array]
         return backend.asarray(value, dtype=backend.dtype(dtype or kind), like=first)
 
     return make
-
-
-def _name(f: Any) -> str:
-    return getattr(f, "__name__", None) or repr(f)

@@ -147,8 +147,7 @@ class DynamicLossScaling(Stage):
         check_state("dynamic_loss_scaling", state, DynamicLossScalingState)
         inverse = 1.0 / state.scale
         grads = [
-            None if g is None or place is None else g * place.bring(inverse)
-            for g, place in zip(updates, step.places, strict=True)
+            None if place is None else g * place.bring(inverse) for g, place in zip(updates, step.places, strict=True)
         ]
         finite = all_finite(step, grads, state.scale)
         results, inner_state = update_if(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from uniopt import hyperparameters
-from uniopt.backends.dtypes import dtype_name, itemsize
+from uniopt.backends.dtypes import dtype_name
 from uniopt.clock import Clock, Time
 from uniopt.errors import HyperparameterError, MissingArgumentError, ShapeError
 from uniopt.numerics import increment
@@ -121,8 +121,8 @@ class ReduceOnPlateau(Stage):
         return f"reduce_on_plateau({', '.join(f'{name}={x!r}' for name, x in vars(self).items())})"
 
     def init(self, step: Step, params: list[Any]) -> Any:
-        dtypes = [place.scalar_dtype for place in step.places if place is not None]
-        dtype = max(dtypes, key=lambda x: itemsize(dtype_name(x)), default=step.xp.float32)
+        computed = [dtype_name(place.scalar_dtype) for place in step.places if place is not None]
+        dtype = step.backend.dtype(max(computed, default="float32"))  # float64 goes before float32
         first = next((x for x in step.leaves if x is not None), None)
         one, best, mean = (step.backend.asarray(x, dtype=dtype, like=first) for x in (1.0, float("inf"), 0.0))
         return ReduceLROnPlateauState(one, best, step.counter(), step.counter(), step.counter(), mean)
@@ -138,7 +138,7 @@ class ReduceOnPlateau(Stage):
             )
         after = self._observed(Clock(step, state.count), state, extra["value"])
         scaled = [
-            None if g is None or place is None else place.bring(after.scale) * g
+            None if place is None else place.bring(after.scale) * g
             for g, place in zip(updates, step.places, strict=True)
         ]
         return scaled, after
