@@ -21,14 +21,15 @@ class Clock:
         The number of steps taken before this one, as in the state: a 0-d int32 array, or None without a counter.
     """
 
-    __slots__ = ("_known", "backend", "count", "xp")
+    __slots__ = ("_known", "_scheduled", "backend", "count", "xp")
 
     def __init__(self, step: Step, count: Array | None) -> None:
         # A tree without arrays has no library of its own; then the counter's decides.
         self.backend = step.backend if count is None else registry.backend_of(count)
         self.xp = self.backend.xp
         self.count = count
-        self._known: list[tuple[Any, Any, Any]] = []  # functions, their arguments, what they returned
+        self._known: dict[Any, list[tuple[tuple[Any, ...], Any]]] = {}
+        self._scheduled: dict[int, Any] = {}
 
     def next(self) -> Array:
         """Return the count after this step; it saturates."""
@@ -37,29 +38,29 @@ class Clock:
 
     def once(self, f: Callable[..., Scalar], *args: Any) -> Scalar:
         """Return ``f(xp, t, *args)`` for this step ``t``, counted from 1, a float64 array where there is float64."""
-        for g, bound, value in self._known:
-            if g is f and len(bound) == len(args) and all(map(_same, bound, args)):
+        computed = self._known.setdefault(f, [])
+        for known, value in computed:  # not by id, which torch.compile would take for a constant
+            if len(known) == len(args) and all(x is y for x, y in zip(known, args, strict=True)):
                 return value
         near = [x if isinstance(x, float | int | bool) else self.backend.place(x, self.count) for x in args]
         value = self.backend.at_step(f, self.count, *near)
-        self._known.append((f, args, value))
+        computed.append((args, value))
         return value
 
     def scheduled(self, name: str, schedule: Schedule) -> Scalar:
         """Return the value of a schedule, which counts from 0."""
-        for g, bound, value in self._known:
-            if g is schedule and bound is None:
-                return value
-        value = schedule(self.count)
-        shape = () if isinstance(value, int | float) else getattr(value, "shape", None)
-        if shape is None or tuple(shape) != ():
-            found = f"an array of shape {tuple(shape)}" if shape is not None else f"{value!r}"
-            raise ScheduleError(
-                f"The schedule given as {name} returned {found}, expected one number or a 0-d array. "
-                "Return a scalar for a scalar step count."
-            )
-        self._known.append((schedule, None, value))
-        return value
+        key = id(schedule)
+        if key not in self._scheduled:
+            value = schedule(self.count)
+            shape = () if isinstance(value, int | float) else getattr(value, "shape", None)
+            if shape is None or tuple(shape) != ():
+                found = f"an array of shape {tuple(shape)}" if shape is not None else f"{value!r}"
+                raise ScheduleError(
+                    f"The schedule given as {name} returned {found}, expected one number or a 0-d array. "
+                    "Return a scalar for a scalar step count."
+                )
+            self._scheduled[key] = value
+        return self._scheduled[key]
 
 
 class Time:
@@ -110,12 +111,6 @@ class Time:
                 f"Pass {name} as a Python number or as a 0-d array of {self._place.backend.name}."
             )
         return self._place.bring(x)
-
-
-def _same(x: Any, y: Any) -> bool:
-    """Return whether two arguments are the same array, or equal numbers of one type."""
-    # Not by id, which torch.compile would take for a constant.
-    return x is y or (type(x) is type(y) and isinstance(x, float | int) and x == y)
 
 
 def _is_first(xp: Any, t: Array) -> Array:

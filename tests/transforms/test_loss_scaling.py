@@ -143,7 +143,7 @@ def test_it_is_a_value() -> None:
         assert pickle.loads(pickle.dumps(tx)) == tx
     masked = uniopt.conditionally_mask(uniopt.sgd(0.1), bool, forward_extra_args=True)
     assert repr(masked).startswith("conditionally_mask(chain(")
-    assert repr(masked).endswith(", <class 'bool'>, forward_extra_args=True)")
+    assert repr(masked).endswith(", bool, forward_extra_args=True)")
     assert pickle.loads(pickle.dumps(masked)) == masked
     assert masked != uniopt.conditionally_transform(uniopt.sgd(0.1), bool, forward_extra_args=True)
 

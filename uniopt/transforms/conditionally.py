@@ -106,7 +106,8 @@ class Conditionally(Stage):
 
     def __repr__(self) -> str:
         forward = f", forward_extra_args={self.forward_extra_args}" if self.forward_extra_args else ""
-        return f"{self._name}({self.inner!r}, {self.should_transform_fn!r}{forward})"
+        function = getattr(self.should_transform_fn, "__name__", repr(self.should_transform_fn))
+        return f"{self._name}({self.inner!r}, {function}{forward})"
 
     @property
     def _name(self) -> str:
