@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, partial
+from threading import get_ident
 from typing import Any, NamedTuple
 
 import array_api_compat.cupy as xp
@@ -112,8 +113,8 @@ class CupyDevice:
     def address(self, x: Any) -> int:
         return int(x.data.ptr)
 
-    def queue(self) -> int:
-        return int(cupy.cuda.get_current_stream().ptr)
+    def queue(self) -> tuple[int, int]:
+        return int(cupy.cuda.get_current_stream().ptr), get_ident()  # every thread has a default stream of its own
 
 
 @cache

@@ -26,6 +26,9 @@ _SIZES = {
 # Moments and arithmetic need more than 8 or 11 bits: 0.999 is 1 in bfloat16, 1e-8 is 0 in float16.
 _COMPUTE = {"float16": "float32", "bfloat16": "float32"}
 
+# Bits of the significand (with the leading one), and the smallest number above 0.
+_GRIDS = {"float16": (11, 2.0**-24), "bfloat16": (8, 2.0**-133)}
+
 _REAL = {"complex64": "float32", "complex128": "float64"}
 
 # By library: array-api-strict warns when its dtypes meet NumPy's, and torch.compile cannot hash MLX's.
@@ -61,3 +64,8 @@ def real_dtype(name: str) -> str:
 def itemsize(name: str) -> int:
     """Return how many bytes a value of dtype ``name`` takes."""
     return _SIZES[name]
+
+
+def grid(name: str) -> tuple[int, float]:
+    """Return the bits of the significand and the smallest number above 0 of a 16-bit float."""
+    return _GRIDS[name]

@@ -77,6 +77,11 @@ class JaxBackend(StandardBackend):
             wide = isinstance(result, jax.Array) and result.dtype == jnp.float64
             return result.astype(jnp.float32) if wide else result
 
+    def rounded(self, x: Any, dtype: Any) -> Any:
+        # XLA may take out a cast to fewer bits and back (xla_allow_excess_precision).
+        narrow = jax.lax.optimization_barrier(x.astype(dtype))  # type: ignore[no-untyped-call]  # JAX does not annotate it
+        return narrow.astype(x.dtype)
+
     def asarray(self, value: Any, dtype: Any = None, like: Any = None) -> Any:
         array = jnp.asarray(value, dtype=dtype)
         return array if like is None else self.place(array, like)
@@ -127,7 +132,7 @@ class JaxBackend(StandardBackend):
 
 def _apart(kept: list[Any], donated: list[Any]) -> tuple[list[Any], list[Any]]:
     """Return the arguments of a step with each donated array in one place: XLA takes the memory of no other."""
-    known = {id(x) for x in donated}
+    known = set(map(id, donated))
     if len(known) == len(donated) and known.isdisjoint(map(id, kept)):
         return kept, donated
     first: set[int] = set()

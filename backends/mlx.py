@@ -15,6 +15,7 @@ class MlxNamespace:
     """`mlx.core`, with the standard's functions that are missing there or less exact than their dtype."""
 
     bool = mx.bool_  # MLX has the dtype, but only under this name
+    pow = staticmethod(mx.power)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(mx, name)

@@ -82,6 +82,14 @@ class Backend(Protocol):
         """Return `x` as an array (not a scalar) of the dtype, `x` itself where that is what it is."""
         ...
 
+    def rounded(self, x: Array, dtype: Dtype) -> Array:
+        """Return `x` rounded to a number that `dtype` has, in its own dtype; no compiler leaves the rounding out."""
+        ...
+
+    def constant(self, x: Array) -> Array:
+        """Return the values of `x` apart from their history, where the library notes down how arrays were made."""
+        ...
+
     def restore(self, x: Array, like: Array, dtype: Dtype) -> Array:
         """Return a result `x` as the same kind of object as the leaf `like`, in the given dtype."""
         ...

@@ -75,6 +75,12 @@ class StandardBackend:
     def astype(self, x: Array, dtype: Dtype) -> Array:
         return x if x.dtype == dtype else self.xp.astype(x, dtype)
 
+    def rounded(self, x: Array, dtype: Dtype) -> Array:
+        return self.astype(self.astype(x, dtype), x.dtype)
+
+    def constant(self, x: Array) -> Array:
+        return x
+
     def restore(self, x: Array, like: Array, dtype: Dtype) -> Array:
         return self.astype(x, dtype)
 

@@ -223,6 +223,19 @@ def _local(x: Any) -> Any:
     return x.to_local() if _is_dtensor(x) else x
 
 
+# torch.compile takes out a cast to fewer bits and back, unless it cannot look inside.
+
+
+@torch.library.custom_op("uniopt::rounded", mutates_args=(), schema="(Tensor x, ScalarType dtype) -> Tensor")
+def _rounded(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return x.to(dtype).to(x.dtype)
+
+
+@_rounded.register_fake
+def _(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return torch.empty_like(x)
+
+
 class TorchBackend(StandardBackend):
     """PyTorch tensors."""
 
@@ -262,6 +275,12 @@ class TorchBackend(StandardBackend):
 
     def astype(self, x: Any, dtype: Any) -> Any:
         return x if x.dtype == dtype else x.to(dtype)
+
+    def rounded(self, x: Any, dtype: Any) -> Any:
+        return _rounded(x, dtype) if torch.compiler.is_compiling() else x.to(dtype).to(x.dtype)
+
+    def constant(self, x: Any) -> Any:
+        return x.detach()
 
     def restore(self, x: Any, like: Any, dtype: Any) -> Any:
         result = self.astype(x, dtype)
@@ -313,7 +332,9 @@ class TorchBackend(StandardBackend):
             fused = FusedStep(step, memory, donate=donate, parameters=parameters, program=program)
 
             def on_stream(kept: list[Any], donated: list[Any]) -> list[Any]:
-                with stream_of(device.index, torch.cuda.current_stream(device).cuda_stream):
+                # torch hands over tensors of its current device only.
+                stream = torch.cuda.current_stream(device).cuda_stream
+                with torch.cuda.device(device), stream_of(device.index, stream):
                     return fused(kept, donated)
 
             return on_stream

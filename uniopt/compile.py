@@ -51,8 +51,8 @@ def compile(tx: GradientTransformation, *, donate: bool = True) -> CompiledStep:
 
     Notes
     -----
-    JAX compiles the step by ``jax.jit``, MLX by ``mx.compile``. NumPy and torch on the CPU run kernels made for this
-    step; see the documentation's page on compiled steps. Dask stays lazy, and array-api-strict runs as it is.
+    JAX compiles the step by ``jax.jit``, MLX by ``mx.compile``. NumPy, CuPy and torch run kernels made for this step;
+    see the documentation's page on compiled steps. Dask stays lazy, and array-api-strict runs as it is.
 
     Examples
     --------
@@ -142,6 +142,7 @@ class _Program:
             library_of(None, params=params, updates=grads) or library_of(None, state=state) or registry.get("numpy")
         )
         children = structure.children()
+        self._results = children[2:]
         if any(x is not None for x in grads) and all(x is None for x in params):
             raise MissingParamsError(
                 "A compiled step adds the updates to the parameters, but it was called without them. "
@@ -231,25 +232,24 @@ class _Program:
 
     def rebuild(self, results: list[Array]) -> tuple[Tree, Tree]:
         """Return the parameters and the state that a list of results stands for."""
-        held = {**self._rest, **dict(zip(self._donated, results, strict=True))}
-        _, _, state, params = (
-            tree.unflatten(child, [held[k] for k in range(i, j)] if number >= 2 else [None] * (j - i))
-            for number, (child, (i, j)) in enumerate(
-                zip(self._structure.children(), itertools.pairwise(self._parts), strict=True)
-            )
-        )
-        return params, state
+        if len(self._donated) < self._parts[4] - self._parts[2]:
+            held = {**self._rest, **dict(zip(self._donated, results, strict=True))}
+            results = [held[i] for i in range(self._parts[2], self._parts[4])]
+        state, params = self._results
+        count = self._parts[3] - self._parts[2]
+        return tree.unflatten(params, results[count:]), tree.unflatten(state, results[:count])
 
     def _converted(self, leaves: list[Any]) -> list[Any]:
         grads, extra, state, params = (leaves[i:j] for i, j in itertools.pairwise(self._parts))
         convert = partial(numbers_as_arrays, self._backend)
         paired = len(grads) == len(params)
         extra = [self._own(x) for x in extra]
-        # As exact as the leaves: torch makes float32 of a number by itself.
-        wide = next((x for x in (*params, *grads) if hasattr(x, "dtype") and dtype_name(x.dtype) == "float64"), None)
+        arrays = [x for x in (*params, *grads) if hasattr(x, "dtype")]
+        # As exact as the leaves: torch makes float32 of a number by itself. And on their device.
+        wide = next((x for x in arrays if dtype_name(x.dtype) == "float64"), None)
         return [
             *convert(grads, params if paired else grads),
-            *convert(extra, [wide if type(x) in (int, float) else x for x in extra]),
+            *convert(extra, [wide if type(x) in (int, float) else x for x in extra], next(iter(arrays), None)),
             *convert(state, state),
             *convert(params, grads if paired else params),
         ]
@@ -270,7 +270,7 @@ class _Program:
         grads, extra, state, params = tree.unflatten(self._structure, [held[i] for i in range(self._parts[4])])
         updates, after = self._tx.update(grads, state, params, **extra)
         found, structure = tree.flatten((after, apply_updates(params, updates)))
-        expected = self._structure.children()[2:]
+        expected = self._results
         if structure.children() != expected or any(
             (x is None) != (i in self._rest) for i, x in enumerate(found, self._parts[2])
         ):

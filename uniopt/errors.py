@@ -46,6 +46,12 @@ class StateError(UnioptError, ValueError):
     """A state was made by another transformation or for another tree."""
 
 
+class StateKeyError(UnioptError, KeyError):
+    """A name is not in a state, or is there more than once where one is asked for."""
+
+    __str__ = Exception.__str__  # KeyError shows the message in quotes
+
+
 class MissingParamsError(UnioptError, ValueError):
     """A transformation needs the parameters, but `update` was called without them."""
 
@@ -68,6 +74,7 @@ __all__ = [
     "ScheduleError",
     "ShapeError",
     "StateError",
+    "StateKeyError",
     "TreeStructureError",
     "UnioptError",
     "UnknownArrayTypeError",

@@ -29,11 +29,14 @@ class Foreign(Stage):
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
     ) -> tuple[list[Any], Any]:
         values = None if params is None else step.rebuild(step.narrow(params))
-        given = step.rebuild(step.narrow(updates))
-        accepted = extra if _takes_any_keyword(self.update_fn) else {}
-        results, state = self.update_fn(given, state, values, **accepted)
+        given = step.rebuild(step.finish(updates))
+        results, state = self.update_fn(given, state, values, **_accepted(self.update_fn, extra))
         return step.widen(tree.align(step.structure, results, given, names=("updates", "results"))), state
 
 
-def _takes_any_keyword(f: Callable[..., Any]) -> bool:
-    return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(f).parameters.values())
+def _accepted(f: Callable[..., Any], extra: dict[str, Any]) -> dict[str, Any]:
+    """Return the extra arguments that a function takes: all of them, or those that it names."""
+    parameters = inspect.signature(f).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return extra
+    return {name: x for name, x in extra.items() if name in parameters}

@@ -105,6 +105,26 @@ def integer(name: str, value: Any, *, at_least: int, below: int | None = None) -
     return found
 
 
+def steps(name: str, value: Any, *, at_least: float = -math.inf) -> int | float:
+    """Return a number of steps, which need not be a whole number; an int where it is one."""
+    found = number(name, value)
+    if not isinstance(found, float):  # a 0-d array of a library that may trace: the number is needed now
+        raise HyperparameterError(f"{name} is {value!r}, expected a number of steps: a Python number, and no array.")
+    if not math.isfinite(found):
+        raise HyperparameterError(f"{name} is {value!r}, expected a finite number of steps.")
+    if found < at_least:
+        raise HyperparameterError(f"{name} is {value!r}, expected a number of steps not below {at_least:g}.")
+    return int(found) if found.is_integer() else found
+
+
+def positive_steps(name: str, value: Any) -> int | float:
+    """Return a number of steps above 0."""
+    found = steps(name, value)
+    if not found > 0:
+        raise HyperparameterError(f"{name} is {value!r}, expected a number of steps above 0.")
+    return found
+
+
 def one_of(name: str, value: Any, names: Sequence[str]) -> str:
     """Return one of some names."""
     if not isinstance(value, str) or value not in names:

@@ -27,6 +27,13 @@ def bias_correction(xp: Any, t: Array, decay: Scalar, ahead: int = 0) -> Scalar:
     return -xp.expm1(t * xp.log(xp.astype(decay, t.dtype)))
 
 
+def power(xp: Any, x: Array, exponent: Scalar) -> Array:
+    """Return ``x**exponent``, of a 0-d array with the bits that it has in a larger one."""
+    # NumPy's operator takes 0-d results as scalars, whose power is a function of its own. Its power function has no
+    # short ways to roots, which the operator has for arrays.
+    return x**exponent if x.ndim else xp.pow(x, exponent)
+
+
 def nonzero(xp: Any, divisor: Array, *added: Scalar) -> Array:
     """Return a divisor, with 1 for 0 unless one of the numbers `added` to it keeps it above 0.
 

@@ -72,7 +72,7 @@ class Step:
         For each leaf its `Place`; None where the gradient is ``None``.
     """
 
-    __slots__ = ("_dtypes", "_name", "backend", "leaves", "places", "structure", "xp")
+    __slots__ = ("_dtypes", "_exact", "_name", "_whole", "backend", "leaves", "places", "structure", "xp")
 
     def __init__(
         self,
@@ -82,6 +82,7 @@ class Step:
         leaves: list[Any],
         places: list[Place | None],
         dtypes: list[Any],
+        whole: tuple[Step, list[int]] | None = None,
     ) -> None:
         self.backend = backend
         self.xp = backend.xp
@@ -90,6 +91,8 @@ class Step:
         self.places = places
         self._name = name
         self._dtypes = dtypes
+        self._whole = whole
+        self._exact: set[int] = set()
 
     @classmethod
     def of_params(cls, params: Tree) -> tuple[Step, list[Any]]:
@@ -148,6 +151,14 @@ class Step:
             for x, like, dtype in zip(results, self.leaves, self._dtypes, strict=True)
         ]
 
+    def finish(self, updates: Sequence[Any]) -> list[Any]:
+        """Return updates as the user gets them: narrow, but for those that `reach` has made."""
+        results = self.narrow(updates)
+        for i in self._exact:
+            if updates[i] is not None:
+                results[i] = self.backend.restore(updates[i], self.leaves[i], self.places[i].dtype)  # type: ignore[union-attr]  # it has a gradient
+        return results
+
     def replace(self, params: Tree, results: Sequence[Any]) -> Tree:
         """Return `params` with the results in place of its leaves, and unchanged where there is none."""
         held = tree.align(self.structure, params, self.rebuild(self.leaves), names=("updates", "params"))
@@ -175,7 +186,7 @@ class Step:
 
     def _check_library(self, x: Any, path: str) -> None:
         """Raise StateError unless `x` is an array of this step's library, or a list or tuple of such."""
-        if isinstance(x, list | tuple):
+        if isinstance(x, list | tuple) and not hasattr(x, "_fields"):
             for i, item in enumerate(x):
                 self._check_library(item, f"{path}[{i}]")
         elif (found := registry.find(type(x))) is not self.backend:
@@ -214,7 +225,31 @@ class Step:
         marked = self.rebuild([i if keep else rest for i, keep in enumerate(chosen)])
         positions, structure = tree.flatten(marked)
         leaves, places, dtypes = ([column[i] for i in positions] for column in (self.leaves, self.places, self._dtypes))
-        return Step(self.backend, structure, self._name, leaves, places, dtypes), positions
+        return Step(self.backend, structure, self._name, leaves, places, dtypes, (self, positions)), positions
+
+    def wide(self, leaves: Sequence[Any]) -> Step:
+        """Return this step as that of leaves which came in the dtypes that are computed in."""
+        dtypes = [None if place is None else place.dtype for place in self.places]
+        return Step(self.backend, self.structure, self._name, list(leaves), self.places, dtypes)
+
+    def dtype(self, i: int) -> Any:
+        """Return the dtype that parameter `i` came in; that of its place is the one it is computed in."""
+        return self._dtypes[i]
+
+    def reach(self, i: int, target: Any, p: Any) -> Any:
+        """Return the update that takes parameter `p` to `target`, rounded to the parameter's dtype.
+
+        It is the difference of two numbers of that dtype, which need not be one: it is handed out as it is, so that
+        nothing but the sum is rounded when it is added.
+        """
+        self._keep(i)
+        return self.backend.rounded(target, self._dtypes[i]) - p
+
+    def _keep(self, i: int) -> None:
+        self._exact.add(i)
+        if self._whole is not None:
+            whole, positions = self._whole
+            whole._keep(positions[i])
 
     def aside(self) -> Step:
         """Return the same step with nothing brought to its places yet.
@@ -285,11 +320,14 @@ def _not_an_array(leaf: Any, path: str) -> Exception:
     return UnknownArrayTypeError(f"At {path}: {registry.unknown_type_message(type(leaf))}")
 
 
-def numbers_as_arrays(backend: Backend, leaves: Sequence[Any], others: Sequence[Any]) -> list[Any]:
-    """Return the leaves with each Python number as a 0-d array of the dtype that its counterpart has."""
+def numbers_as_arrays(backend: Backend, leaves: Sequence[Any], others: Sequence[Any], like: Any = None) -> list[Any]:
+    """Return the leaves with each Python number as a 0-d array of the dtype that its counterpart has.
+
+    The arrays are where `like` is; if that is None, where the first array among the leaves and their counterparts is.
+    """
     if not any(isinstance(leaf, _NUMBERS) and not hasattr(leaf, "dtype") for leaf in leaves):
         return list(leaves)
-    neighbour = next((x for x in (*leaves, *others) if hasattr(x, "dtype")), None)
+    neighbour = next((x for x in (*leaves, *others) if hasattr(x, "dtype")), None) if like is None else like
     arrays = []
     for leaf, other in zip(leaves, others, strict=True):
         if not isinstance(leaf, _NUMBERS) or hasattr(leaf, "dtype"):

@@ -34,7 +34,9 @@ class GradientTransformation(NamedTuple):
     hyperparameters, and prints as the calls that make it.
 
     Nothing that is passed in is written to. An update has the dtype of its parameter (of its gradient, where no
-    parameters are given); the arithmetic in between is done in float32 for 16-bit leaves.
+    parameters are given); the arithmetic in between is done in float32 for 16-bit leaves. The updates of
+    `master_weights`, `kahan_summation` and `stochastic_rounding` are float32 there: they say to which 16-bit number a
+    parameter goes, and the difference of two need not be one.
     """
 
     init: Callable[..., Any]
@@ -145,7 +147,7 @@ def update(stage: Stage, /, updates: Tree, state: Any, params: Tree = None, **ex
     """Return the updates that `stage` makes of gradients, and its next state."""
     step, leaves, param_leaves = Step.of_update(updates, params)
     results, state = stage.update(step, leaves, state, param_leaves, extra)
-    return step.rebuild(step.narrow(results)), state
+    return step.rebuild(step.finish(results)), state
 
 
 def _outline(cls: type[Any]) -> str:

@@ -24,13 +24,14 @@ _NAMESPACE = "uniopt"  # optree keeps the containers adopted below apart from ot
 _leaf_types: set[type] = {type(None), bool, int, float, complex, str}
 
 
-def flatten(tree: Tree) -> tuple[list[Any], PyTreeSpec]:
-    """Return the leaves of a tree (``None`` included) and its structure."""
+def flatten(tree: Tree, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], PyTreeSpec]:
+    """Return the leaves of a tree (``None`` included, and all that `is_leaf` is true for) and its structure."""
     import optree  # loaded on first use, so that `import uniopt` stays fast
 
     while True:
-        leaves, structure = optree.tree_flatten(tree, none_is_leaf=True, namespace=_NAMESPACE)
-        strangers = {type(leaf): leaf for leaf in leaves if type(leaf) not in _leaf_types}
+        leaves, structure = optree.tree_flatten(tree, is_leaf, none_is_leaf=True, namespace=_NAMESPACE)
+        unknown = [leaf for leaf in leaves if type(leaf) not in _leaf_types]
+        strangers = {type(leaf): leaf for leaf in unknown if is_leaf is None or not is_leaf(leaf)}
         adopted = [_adopt(leaf) for leaf in strangers.values()]
         if not any(adopted):
             return leaves, structure
@@ -97,11 +98,12 @@ def align(
 def broadcast(prefix: Tree, tree: Tree, *, what: str) -> list[Any]:
     """Return, for each leaf of `tree`, the leaf of `prefix` that stands at or above it.
 
-    Where `tree` has ``None``, `prefix` may have anything.
+    Where `tree` has ``None``, `prefix` may have anything; so it may for a tree without leaves.
     """
     import optree
 
-    flatten(tree)
+    if not flatten(tree)[0]:
+        return []
     flatten(prefix)  # adopt the containers of both
     try:
         return optree.broadcast_prefix(prefix, tree, none_is_leaf=True, namespace=_NAMESPACE)
@@ -121,6 +123,17 @@ def _broadcast(prefix: Tree, tree: Tree, what: str, path: str) -> list[Any]:
             f"parameters have {_outline(tree)}. Give it one leaf for each parameter, or one for a whole subtree."
         )
     return [x for entry in below for x in _broadcast(spread[entry], below[entry], what, path + entry)]
+
+
+def one_level(node: Tree) -> Any:
+    """Return a container taken apart by one level, as optree has it (children, entries ...), or None for a leaf."""
+    import optree
+
+    flatten(node)  # adopts its containers
+    try:
+        return optree.tree_flatten_one_level(node, none_is_leaf=True, namespace=_NAMESPACE)
+    except ValueError:
+        return None
 
 
 def check_structure(expected: Tree, found: Tree, *, names: tuple[str, str], path: str = "") -> None:
@@ -167,12 +180,8 @@ def check_structure(expected: Tree, found: Tree, *, names: tuple[str, str], path
 
 def _children(node: Tree) -> dict[str, Tree] | None:
     """Return the children of a container by the code that reaches them, or None for a leaf."""
-    import optree
-
-    flatten(node)  # adopts its containers
-    try:
-        level = optree.tree_flatten_one_level(node, none_is_leaf=True, namespace=_NAMESPACE)
-    except ValueError:
+    level = one_level(node)
+    if level is None:
         return None
     entries = [level.path_entry_type(entry, level.type, level.kind).codify("") for entry in level.entries]
     return dict(zip(entries, level.children, strict=True))

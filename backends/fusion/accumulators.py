@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,10 @@ class _Total(NamedTuple):
     blocks: int
 
 
+def _form(x: _Total) -> tuple[int, int]:
+    return x.blocks, math.prod(x.shape)
+
+
 class _Buffer:
     """The memory of all reductions of one kind, one behind the other: numbers first, then arrays."""
 
@@ -28,7 +33,7 @@ class _Buffer:
         self._op = op
         self._dtype = totals[0].symbol.dtype
         numbers = [x for x in totals if x.symbol.shape == ()]
-        arrays = [x for x in totals if x.symbol.shape != ()]
+        arrays = sorted((x for x in totals if x.symbol.shape != ()), key=_form)
         ends = np.cumsum([0, *(x.blocks * math.prod(x.shape) for x in (*numbers, *arrays))])
         self._memory = np.empty(ends[-1], dtype=dtype)
         start = address(self._memory)
@@ -39,10 +44,13 @@ class _Buffer:
         self._indexes = [x.symbol.index for x in numbers]
         self._starts = ends[: len(numbers)]
         self._numbers = self._memory[: ends[len(numbers)]]
-        self._arrays = [
-            (x.symbol.index, self._memory[first:last].reshape(x.blocks, *x.symbol.shape))
-            for x, first, last in zip(arrays, ends[len(numbers) :], ends[len(numbers) + 1 :], strict=False)
-        ]
+        self._arrays: list[tuple[list[Symbol], np.ndarray[Any, Any]]] = []
+        first = int(ends[len(numbers)])
+        for (blocks, size), group in groupby(arrays, key=_form):
+            symbols = [x.symbol for x in group]
+            last = first + len(symbols) * blocks * size
+            self._arrays.append((symbols, self._memory[first:last].reshape(len(symbols), blocks, size)))
+            first = last
 
     def clear(self) -> None:
         self._memory.fill(_START[self._op])
@@ -53,12 +61,14 @@ class _Buffer:
             totals = combine.reduceat(self._numbers, self._starts).astype(self._dtype)
             for index, total in zip(self._indexes, totals, strict=True):
                 values[index] = total
-        for index, parts in self._arrays:
-            total = parts[0] if len(parts) == 1 else combine.reduce(parts, axis=0)
-            if values[index] is None:
-                values[index] = total.astype(self._dtype)
-            else:
-                np.copyto(values[index], total, casting="same_kind")
+        for symbols, parts in self._arrays:
+            results = (parts[:, 0] if parts.shape[1] == 1 else combine.reduce(parts, axis=1)).astype(self._dtype)
+            for symbol, result in zip(symbols, results, strict=True):
+                array = result.reshape(symbol.shape)
+                if values[symbol.index] is None:
+                    values[symbol.index] = array
+                else:
+                    np.copyto(values[symbol.index], array)
 
 
 class Accumulators:

@@ -22,11 +22,11 @@ TYPES = {
 """What a value is between loads and stores: the 16-bit floats are their bits, converted and computed in by nobody."""
 
 TRANSCENDENTAL = (
-    "exp", "expm1", "log", "log1p", "log2", "log10", "pow", "hypot",
+    "exp", "expm1", "log", "log1p", "log2", "log10", "pow", "power", "hypot",
     "sin", "cos", "tan", "asin", "acos", "atan", "atan2",
     "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
 )  # fmt: skip
-"""Functions that CUDA has under the standard's names, for floats, within 1 or 2 ulp."""
+"""Functions that CUDA has under the standard's names (power is its operator), for floats, within 1 or 2 ulp."""
 
 PRELUDE = """\
 typedef long long Index;
@@ -112,6 +112,7 @@ _OPERATORS = {
 }  # fmt: skip
 _FLOAT_FUNCTIONS = {name: name for name in (*TRANSCENDENTAL, "sqrt", "floor", "ceil", "trunc", "copysign")}
 _FLOAT_FUNCTIONS["round"] = "rint"  # to even
+_FLOAT_FUNCTIONS["power"] = "pow"
 
 
 def _unsigned(dtype: str, x: str) -> str:

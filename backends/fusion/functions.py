@@ -15,7 +15,7 @@ _TO_BOOL = {
 _TO_REAL = {"abs", "real", "imag"}
 _KEPT = {
     "add", "subtract", "multiply", "negative", "positive", "square", "sign", "maximum", "minimum", "floor", "ceil",
-    "trunc", "round", "pow", "remainder", "floor_divide", "conj", "copysign", "nextafter", "clip",
+    "trunc", "round", "pow", "power", "remainder", "floor_divide", "conj", "copysign", "nextafter", "clip",
     "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_invert", "bitwise_left_shift", "bitwise_right_shift",
 }  # fmt: skip
 _TO_FLOAT = {

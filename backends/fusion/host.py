@@ -27,25 +27,25 @@ _ARRAYS = {"input", "constant", "asarray", "astype", "where", "reshape", "permut
 
 def compile_turn(
     turn: Turn,
-    reduced: Container[Symbol],
+    known: Container[Symbol],
     inputs: Mapping[Symbol, int],
     wanted: Container[Symbol],
     scalars: Iterable[Symbol] = (),
 ) -> tuple[Callable[..., None] | None, list[int]]:
     """Return the function of a turn, and the positions of the inputs whose arrays it reads or writes.
 
-    The function is called with the list of values by symbol, which has those of the `reduced` symbols already, and the
+    The function is called with the list of values by symbol, which has those of the `known` symbols already, and the
     input arrays by position. It leaves the values of the `wanted` symbols in the list. `scalars` are inputs whose
     values are wanted besides.
     """
-    return _Turn(reduced, inputs).compiled(turn, wanted, scalars)
+    return _Turn(known, inputs).compiled(turn, wanted, scalars)
 
 
 class _Turn:
     """The text of a turn under way."""
 
-    def __init__(self, reduced: Container[Symbol], inputs: Mapping[Symbol, int]) -> None:
-        self._reduced = reduced
+    def __init__(self, known: Container[Symbol], inputs: Mapping[Symbol, int]) -> None:
+        self._known = known
         self._inputs = inputs
         self._lines: list[str] = []
         self._objects: dict[str, Any] = {"xp": xp, "np": np, "widen": widen, "narrow": narrow}
@@ -59,7 +59,7 @@ class _Turn:
         for symbol in scalars:
             self._lines.append(f"v[{symbol.index}] = {self.name(symbol)}")
         for symbol in turn.symbols:
-            if symbol in self._reduced:
+            if symbol in self._known:
                 continue
             self._compute(symbol)
             if symbol in wanted:
@@ -116,15 +116,17 @@ def _expression(symbol: Symbol, turn: _Turn) -> str:
             return f"np.asarray({text}, dtype={symbol.dtype!r})"
         same = isinstance(args[0], Symbol) and args[0].dtype == symbol.dtype
         return text if same else f"{turn.object(np.dtype(symbol.dtype).type)}({text})"
-    if op == "pow" and symbol.shape == ():
+    if op == "power":
         arrays = (isinstance(x, Symbol) and x.op in _ARRAYS for x in args)
         return " ** ".join(
             f"np.asarray({name(x)})" if known else name(x) for x, known in zip(args, arrays, strict=True)
         )
-    if op in _OPERATORS and len(args) == 2:
+    if op in _OPERATORS and len(args) == 2 and not (op == "pow" and symbol.shape == ()):
         return f"{name(args[0])} {_OPERATORS[op]} {name(args[1])}"
     if op == "negative":
         return f"-{name(args[0])}"
+    if op == "reshape":
+        return f"{name(args[0])}.reshape({args[1]!r})"
     if op == "getitem":
         return f"{name(args[0])}[{name(_key(args[1]))}]"
     if op == "asarray":

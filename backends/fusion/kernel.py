@@ -33,7 +33,7 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A number that belongs to the kernel: a shift, a mask, a truth value. Floating-point numbers are arguments."""
+    """A number that belongs to the kernel: a shift, a mask, a truth value. Other numbers are arguments."""
 
     value: int | bool
 

@@ -66,20 +66,23 @@ class _Lowering:
 
     def _compute(self, symbol: Symbol) -> Source:
         dtypes = _argument_dtypes(symbol)
-        args = tuple(self._source(x, dtype) for x, dtype in zip(symbol.args, dtypes, strict=True))
+        own = symbol.op.startswith("bitwise_")  # shifts and masks
+        args = tuple(self._source(x, dtype, own) for x, dtype in zip(symbol.args, dtypes, strict=True))
         return self._emit(symbol.op, symbol.dtype, args)
 
     def _emit(self, op: str, dtype: str, args: tuple[Source, ...]) -> Value:
         self.body.instructions.append(Instruction(op, dtype, args))
         return Value(len(self.body.instructions) - 1)
 
-    def _source(self, x: Symbol | float, dtype: str) -> Source:
-        """Return what an instruction reads for `x`, in a dtype."""
+    def _source(self, x: Symbol | float, dtype: str, own: bool = False) -> Source:
+        """Return what an instruction reads for `x`, in a dtype; whether an integer belongs to the kernel is `own`."""
         if isinstance(x, Symbol) and x.op == "constant" and not isinstance(x.args[0], Symbol):
             x = x.args[0]
         if not isinstance(x, Symbol):
-            if dtype in ("bool", *INTEGERS):
-                return Constant(bool(x) if dtype == "bool" else int(x))
+            if dtype == "bool":
+                return Constant(bool(x))
+            if dtype in INTEGERS and (own or float(x) != x):
+                return Constant(int(x))
             return self._argument(float(x), dtype)
         if x in self.values:
             found = self.values[x]

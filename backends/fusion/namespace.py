@@ -54,13 +54,21 @@ class Namespace:
         return low if max is None else self.minimum(low, max)
 
     def pow(self, x: Any, y: Any, /) -> Symbol:
-        # NumPy's operator ** does the same with these exponents, and multiplication is what kernels have.
+        return self._power("pow", x, y)
+
+    def power(self, x: Any, y: Any, /) -> Symbol:
+        """The operator **, which in NumPy computes the power of a scalar otherwise than the function."""
+        return self._power("power", x, y)
+
+    def _power(self, scalars: str, x: Any, y: Any) -> Symbol:
+        # NumPy's operator does the same with these exponents, and multiplication is what kernels have.
         if isinstance(x, Symbol) and x.shape and isinstance(y, int | float) and not isinstance(y, bool):
             if y == 2:
                 return self.multiply(x, x)  # type: ignore[no-any-return]
             if y in (0.5, 1):
                 return self.sqrt(x) if y == 0.5 else x
-        return elementwise("pow", x, y)
+        one = broadcast_shape(*(v for v in (x, y) if isinstance(v, Symbol))) == ()
+        return elementwise(scalars if one else "pow", x, y)
 
     def square(self, x: Symbol, /) -> Symbol:
         return self.multiply(x, x)  # type: ignore[no-any-return]

@@ -14,11 +14,11 @@ from uniopt.backends.fusion.layout import Strides
 from uniopt.backends.fusion.loops import Pass, empty, temporaries
 from uniopt.backends.fusion.memory import Memory
 from uniopt.backends.fusion.recording import Symbol, symbols_in
-from uniopt.backends.fusion.schedule import Group, Schedule, Turn
+from uniopt.backends.fusion.schedule import Schedule, Turn
 from uniopt.backends.fusion.separate import Parts
 
 _SMALL = 1 << 16  # bytes
-_MOST_SCRATCH = 1 << 20
+_MOST_SCRATCH = 1 << 22
 
 
 class Program:
@@ -48,12 +48,12 @@ class Program:
         self._written_by = (
             {} if parts is None else {position[g]: [position[x] for x in xs] for g, xs in parts.targets.items()}
         )
-        scratch = _scratch(schedule.passes)
+        scratch = _scratch(schedule)
         self._passes = [Pass(loops, position, groups, scratch) for loops in schedule.passes]
         # Before the first turn writes anything: a pass takes its scalars from the values.
         scalars = {x: None for one in self._passes for x in one.arguments if x in position}
         turns = [
-            compile_turn(turn, reduced, position, wanted, () if number else scalars)
+            compile_turn(turn, reduced | scratch.keys(), position, wanted, () if number else scalars)
             for number, (turn, wanted) in enumerate(zip(schedule.turns, self._wanted(schedule.turns), strict=True))
         ]
         self._turns = [turn for turn, _ in turns]
@@ -103,14 +103,21 @@ class Program:
         return [by_passes.union(*read[number + 1 :]) for number in range(len(turns))]
 
 
-def _scratch(passes: Sequence[Sequence[Group]]) -> dict[Symbol, np.ndarray[Any, Any]]:
-    """Return memory for small arrays that passes leave for later ones: made once, they need not be looked up."""
+def _scratch(schedule: Schedule) -> dict[Symbol, np.ndarray[Any, Any]]:
+    """Return memory for small arrays that passes leave for later ones, and views of it.
+
+    It is made once, and where it lies need not be looked up.
+    """
     found: dict[Symbol, np.ndarray[Any, Any]] = {}
     left = _MOST_SCRATCH
-    for groups in passes:
+    for groups in schedule.passes:
         for symbol in (*temporaries(groups), *(x for group in groups for x in group.reductions if x.shape != ())):
             size = symbol.size * itemsize(symbol.dtype)
             if size <= min(_SMALL, left):
                 found[symbol] = empty(symbol)
                 left -= size
+    for turn in schedule.turns:
+        for symbol in turn.symbols:
+            if symbol.op == "reshape" and symbol.args[0] in found:
+                found[symbol] = found[symbol.args[0]].reshape(symbol.shape)
     return found

@@ -157,13 +157,13 @@ def _binary(name: str) -> tuple[Any, Any]:
 
 _BINARY = {
     "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide", "floordiv": "floor_divide",
-    "mod": "remainder", "pow": "pow", "matmul": "matmul", "and": "bitwise_and", "or": "bitwise_or",
+    "mod": "remainder", "pow": "power", "matmul": "matmul", "and": "bitwise_and", "or": "bitwise_or",
     "xor": "bitwise_xor", "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift",
 }  # fmt: skip
 _COMPARISONS = {
     "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal",
 }  # fmt: skip
-_OTHER_NAMES = {"pow": "power", "bitwise_left_shift": "left_shift", "bitwise_right_shift": "right_shift"}
+_OTHER_NAMES = {"bitwise_left_shift": "left_shift", "bitwise_right_shift": "right_shift"}
 _UFUNCS = {_OTHER_NAMES.get(name, name): name for name in (*_BINARY.values(), *_COMPARISONS.values())}
 for _method, _function in _BINARY.items():
     _forward, _reflected = _binary(_function)

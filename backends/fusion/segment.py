@@ -7,7 +7,7 @@ one for what the loop stores. That one comes last, since it may write to what th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,9 +17,9 @@ from uniopt.backends.fusion.cuda import CHUNK, THREADS, emit
 from uniopt.backends.fusion.kernel import Kernel, Load, Operand, Reduction
 from uniopt.backends.fusion.layout import Layout, Strides, contiguous, layout, spread
 from uniopt.backends.fusion.lowering import Body, kept_shape, lower
-from uniopt.backends.fusion.operations import HALVES
-from uniopt.backends.fusion.recording import Symbol, symbols_in
+from uniopt.backends.fusion.recording import Symbol
 from uniopt.backends.fusion.schedule import Group
+from uniopt.backends.fusion.split import split
 
 _SHARE = 64
 """Elements that a thread adds up before it is another thread's turn: the same on every device."""
@@ -47,7 +47,7 @@ class Device(Protocol):
         """Return where an array's first element lies."""
         ...
 
-    def queue(self) -> int:
+    def queue(self) -> Hashable:
         """Return what tells the current queue from other ones."""
         ...
 
@@ -104,7 +104,7 @@ class Segment:
         self.waves = waves
         self._device = device
         self._launches: list[_Launch] | None = None
-        self._queue: int | None = None
+        self._queue: Hashable = None
         self._missing: frozenset[int] = frozenset()
 
     def run(
@@ -167,7 +167,7 @@ class Segment:
             partial: dict[Kernel, list[_Row]] = {}
             total: dict[Kernel, list[_Row]] = {}
             for loop in wave:
-                for group in _split(loop.group):
+                for group in split(loop.group):
                     if group.reductions:
                         self._reduce(group, loop.part, partial, total)
                     else:
@@ -254,32 +254,6 @@ class Segment:
         bits.view(dtype)[0] = x
         self._constants.append(int(bits[0]))
         return _CONSTANTS, 8 * (len(self._constants) - 1)
-
-
-def _split(group: Group) -> Iterator[Group]:
-    """Yield the group's reductions over the same axes, and what it stores, as groups of their own."""
-    axes = dict.fromkeys(dict(symbol.keywords)["axis"] for symbol in group.reductions)
-    for some in axes:
-        yield _part(group, [], [x for x in group.reductions if dict(x.keywords)["axis"] == some])
-    if group.stores:
-        yield _part(group, group.stores, [])
-
-
-def _part(group: Group, stores: list[tuple[Symbol, Symbol]], reductions: list[Symbol]) -> Group:
-    """Return what of a group it takes to store and to reduce that."""
-    part = Group(group.shape, list(stores), reductions)
-    todo = [what for what, _ in stores] + [x.args[0] for x in reductions]
-    while todo:
-        x = todo.pop()
-        if x in group.stored_in:
-            part.stored_in[x] = group.stored_in[x]
-        elif x in group.computed:
-            if x not in part.computed:
-                part.computed.add(x)
-                todo += symbols_in(x.args)
-        elif x.shape == () and x.dtype in HALVES and x.op != "constant":
-            part.stored_in[x] = x  # arguments are of no such dtype
-    return part
 
 
 def _results_first(shape: Sequence[int], axes: Sequence[int], steps: Sequence[Strides]) -> tuple[Layout, bool]:

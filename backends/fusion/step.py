@@ -104,6 +104,7 @@ class FusedStep:
         if found.captured:
             bound = Binding(self._memory, kept, given, self._parameters, found.captured)
         bound.program = found.program
+        bound.kept = []  # gradients are not to be held beyond the call
         self._bound = bound
         return bound
 

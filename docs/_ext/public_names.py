@@ -22,7 +22,10 @@ import uniopt
 from uniopt import optimizers, schedules
 from uniopt import typing as uniopt_typing
 
-GROUPS = ("optimizers", "schedules", "transformations", "states", "types")
+GROUPS = ("optimizers", "schedules", "transformations", "state-tools", "states", "types")
+
+STATE_TOOLS = ("uniopt.keys", "uniopt.states", "uniopt.summary")
+"""Where the functions are that read states; what they return stands beside them."""
 
 
 def public_names(module: ModuleType) -> list[str]:
@@ -47,6 +50,8 @@ def group_of(name: str) -> str | None:
         return "optimizers"
     if hasattr(schedules, name):
         return "schedules"
+    if found.__module__ in STATE_TOOLS:
+        return "state-tools"
     is_state = hasattr(found, "_fields") and not issubclass(found, uniopt.GradientTransformation)
     return "states" if is_state else "transformations"
 

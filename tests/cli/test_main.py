@@ -20,7 +20,7 @@ def printed_help(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     out = printed_help(capsys)
-    for command in ("demo", "doctor", "bench", "conformance"):
+    for command in ("demo", "doctor", "bench", "plot", "conformance"):
         assert f"    {command}" in out
 
 
@@ -35,7 +35,7 @@ def test_help_fits_a_terminal_of_80_columns(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    for words in ([], ["demo"], ["doctor"], ["bench"]):
+    for words in ([], ["demo"], ["doctor"], ["bench"], ["plot"], ["plot", "schedule"]):
         assert max(map(len, printed_help(capsys, *words).splitlines())) <= 80
 
 
@@ -58,14 +58,14 @@ def test_an_unknown_command_is_refused_with_the_known_ones(capsys: pytest.Captur
     assert "demo" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["--help"], ["demo", "--help"], ["doctor", "--help"], ["bench", "--help"]])
+@pytest.mark.parametrize("words", [[], ["demo"], ["doctor"], ["bench"], ["plot", "schedule"]])
 def test_help_loads_no_library_and_none_of_the_extras(words: list[str]) -> None:
     heavy = ["torch", "jax", "mlx", "dask", "array_api_strict", "cupy", "rich", "matplotlib", "sklearn", "scipy"]
     program = (
         "import sys\n"
         "from uniopt.cli import main\n"
         "try:\n"
-        f"    main({words!r})\n"
+        f"    main({[*words, '--help']!r})\n"
         "except SystemExit:\n"
         f"    print('LOADED', [name for name in {heavy!r} if name in sys.modules])\n"
     )
@@ -73,7 +73,15 @@ def test_help_loads_no_library_and_none_of_the_extras(words: list[str]) -> None:
     assert done.stdout.endswith("LOADED []\n")
 
 
-@pytest.mark.parametrize(("command", "module", "extra"), [("demo", "sklearn", "demo"), ("doctor", "rich", "cli")])
+@pytest.mark.parametrize(
+    ("command", "module", "extra"),
+    [
+        ("demo", "sklearn", "demo"),
+        ("doctor", "rich", "cli"),
+        ("plot schedule constant_schedule(1)", "rich", "plot"),
+        ("plot schedule constant_schedule(1) --out x.png", "matplotlib", "plot"),
+    ],
+)
 def test_a_missing_extra_is_named(
     command: str, module: str, extra: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,7 +89,7 @@ def test_a_missing_extra_is_named(
 
     present = errors.find_spec
     monkeypatch.setattr(errors, "find_spec", lambda name: None if name == module else present(name))
-    assert main([command]) == 1
+    assert main(command.split()) == 1
     err = capsys.readouterr().err
     assert module in err
     assert f"pip install 'uniopt[{extra}]'" in err

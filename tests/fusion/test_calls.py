@@ -15,6 +15,7 @@ import torch
 
 import uniopt
 from tests.fusion.walks import assert_same_bits, build, compiled, copied, eager, gradients, in_torch, normal, odd_tree
+from uniopt.errors import EagerStepWarning
 
 
 class Layer(NamedTuple):
@@ -200,3 +201,17 @@ def test_torch_threads_are_torchs() -> None:
     w.register_post_accumulate_grad_hook(lambda p: step([p.grad], state, [p]) and None)
     (2 * w).sum().backward()
     assert w.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_an_extra_number_is_where_the_leaves_are() -> None:
+    found: list[Any] = []
+
+    def update(updates: Any, state: Any, params: Any = None, *, value: Any, **extra: Any) -> Any:
+        found.append(value.device)
+        return updates, state
+
+    step = uniopt.compile(uniopt.GradientTransformation(lambda params: uniopt.EmptyState(), update))
+    leaf = torch.ones(3, device="meta")
+    with pytest.warns(EagerStepWarning, match="on meta"):
+        step([leaf], uniopt.EmptyState(), [leaf.clone()], value=2.0)
+    assert found == [torch.device("meta")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -246,3 +247,16 @@ def test_numbers_among_arrays(library: str) -> None:
         wanted = expected(tx, grads, state, params)
         params, state = step(grads, state, params)
         assert_same_bits((params, state), wanted, f"step {k}")
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_gradients_are_not_held_beyond_the_call(library: str) -> None:
+    """A step that kept those of its first call would cost the memory of all parameters once more."""
+    tx, params = build("adamw"), make(library, "held")
+    state, step = tx.init(params), uniopt.compile(tx)
+    for _ in range(2):
+        grads = make(library, "gradients")
+        held = [weakref.ref(g) for g in uniopt.tree.leaves(grads)]
+        params, state = step(grads, state, params)
+        del grads
+        assert not any(x() is not None for x in held)

@@ -138,8 +138,9 @@ def test_other_numbers_make_no_other_kernels(name: str, kernels: Callable[[], in
     assert run(getattr(uniopt, name)(**{**hyper, **numbers})) == 0
 
 
-def test_leaves_of_any_shape_share_their_kernels(kernels: Callable[[], int]) -> None:
-    tx = uniopt.adamw(0.1)
+@pytest.mark.parametrize("name", ["adamw", "noisy_sgd"])
+def test_leaves_of_any_shape_share_their_kernels(name: str, kernels: Callable[[], int]) -> None:
+    tx = build(name)
 
     def run(*shapes: tuple[int, ...]) -> int:
         params = [np.ones(shape, np.float32) for shape in shapes]

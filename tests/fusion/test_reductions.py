@@ -28,6 +28,7 @@ from tests.fusion.walks import (
     normal,
     objective,
     odd_tree,
+    units,
 )
 
 MAGNIFIED = {("muon", "float32"): 8.0}
@@ -36,19 +37,6 @@ MAGNIFIED = {("muon", "float32"): 8.0}
 SIZES = [1, 2, 7, 64, 8191, 8192, 8193, 16385, 100_001]
 SHAPES = [(1, 1), (3, 5), (2, 8191), (8193, 2), (100, 83), (1, 20_000), (20_000, 1), (17, 31, 19), (4, 1, 5000)]
 THREADED = [(300_001,), (8192 * 40,), (700, 501), (2, 200_000), (200_000, 2), (50, 60, 70)]
-
-
-def units(found: Any, expected: Any) -> float:
-    """Return the largest difference, in ulp of the largest value of its leaf."""
-    worst = 0.0
-    for x, (path, y) in zip(uniopt.tree.leaves(found), uniopt.tree.leaves_with_paths(expected, ""), strict=True):
-        assert (x.shape, x.dtype) == (y.shape, y.dtype), path
-        if y.dtype.kind != "f":
-            assert np.array_equal(x, y), path
-        elif y.size:
-            distance = np.max(np.abs(np.asarray(x, np.float64) - np.asarray(y, np.float64)))
-            worst = max(worst, float(distance / np.spacing(np.max(np.abs(y)))))
-    return worst
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -36,6 +36,7 @@ MADE_OF = {  # what a transformation is called with, where its defaults do not d
         uniopt.adamw(0.125),
         {"empty": True, "kernel": False, "matrix": True, "scalar": False, "vector": (True, False)},
     ),
+    "master_weights": lambda: uniopt.master_weights(uniopt.adamw(0.125)),
     "partition": lambda: uniopt.partition(
         {"a": uniopt.adam(0.125), "b": uniopt.sgd(0.25, momentum=0.5)},
         {"empty": "a", "kernel": "b", "matrix": "b", "scalar": "a", "vector": ("a", "b")},
@@ -59,6 +60,8 @@ VARIANTS = {
     "undampened trace": lambda: uniopt.trace(0.5, dampening=0.25, undampened_first_step=True),
     "optimistic, nothing first": lambda: uniopt.scale_by_optimistic_gradient(zero_first_gradient=True),
     "rprop, one step late": lambda: uniopt.scale_by_rprop(0.125, one_step_late=True),
+    "kahan summation in a chain": lambda: uniopt.chain(uniopt.adamw(0.125), uniopt.kahan_summation()),
+    "stochastic rounding in a chain": lambda: uniopt.chain(uniopt.adamw(0.125), uniopt.stochastic_rounding(3)),
     "a mask from a function": lambda: uniopt.adamw(
         0.125, mask=lambda params: uniopt.tree.map(lambda p: p.ndim > 1, params)
     ),

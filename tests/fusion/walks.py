@@ -138,3 +138,33 @@ def _bits(x: Any) -> Any:
         return x
     kind = np.dtype(f"u{x.dtype.itemsize}")
     return np.where(np.isnan(x), np.iinfo(kind).max, np.ascontiguousarray(x).reshape(x.shape).view(kind))
+
+
+def assert_near(
+    run: Callable[..., tuple[Tree, Tree]],
+    tx: uniopt.GradientTransformation,
+    params: Tree,
+    stream: list[Tree],
+    bound: float = 2.0,
+) -> None:
+    """Fail unless each of the steps that `run` takes, from the same parameters and state, is near to the eager one."""
+    state = tx.init(params)
+    for k, grads in enumerate(stream):
+        found, found_state = run(grads, state, params, value=objective(k))
+        updates, state = tx.update(grads, state, params, value=objective(k))
+        params = uniopt.apply_updates(params, updates)
+        assert units(found, params) <= bound, f"step {k}"
+        assert units(found_state, state) <= 2 * bound, f"step {k}"
+
+
+def units(found: Any, expected: Any) -> float:
+    """Return the largest difference, in ulp of the largest value of its leaf."""
+    worst = 0.0
+    for x, (path, y) in zip(uniopt.tree.leaves(found), uniopt.tree.leaves_with_paths(expected, ""), strict=True):
+        assert (x.shape, x.dtype) == (y.shape, y.dtype), path
+        if y.dtype.kind != "f":
+            assert np.array_equal(x, y), path
+        elif y.size:
+            distance = np.max(np.abs(np.asarray(x, np.float64) - np.asarray(y, np.float64)))
+            worst = max(worst, float(distance / np.spacing(np.max(np.abs(y)))))
+    return worst

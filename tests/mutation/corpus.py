@@ -21,7 +21,7 @@ from uniopt.conformance.suite import planned
 from uniopt.conformance.verdicts import Verdict
 
 import uniopt
-from tests.mutation import transformations, wrappers
+from tests.mutation import sixteen_bits, transformations, wrappers
 from tests.mutation.checks import checks
 from tests.mutation.faults import Fault, faults
 from tests.mutation.planting import functions_of, name_of, planted
@@ -34,6 +34,7 @@ MODULES = [
     *(f"transforms/{name}.py" for name in ("clip", "decay", "ema", "noise", "scale", "trace", "trust_ratio")),
     *(f"transforms/{name}.py" for name in ("accumulate", "apply_every", "apply_if_finite", "conditionally", "inject")),
     *(f"transforms/{name}.py" for name in ("loss_scaling", "plateau", "skip")),
+    *(f"transforms/{name}.py" for name in ("kahan", "master_weights", "narrow", "stochastic_rounding")),
 ]
 """Where rules are, and the arithmetic that they share."""
 
@@ -122,7 +123,8 @@ def _trials(quick: bool) -> Iterator[Trial]:
     yield from _of_cells("numpy", [case for case in suite if case.problem.name == "brief"])
     if quick:
         return
-    yield from (Trial(name, partial(_failure_of_check, check)) for name, check in (*checks(), *wrappers.checks()))
+    own_checks = (*checks(), *sixteen_bits.checks(), *wrappers.checks())
+    yield from (Trial(name, partial(_failure_of_check, check)) for name, check in own_checks)
     yield from _of_cells("numpy", own)
     brief = [case for case in (*suite, *own) if case.problem.name == "brief"]
     yield from _of_cells("array_api_strict", [_with_arrays(case) for case in brief])

@@ -140,3 +140,41 @@ def test_a_schedule_counts_from_zero_and_steps_by_one(backend: Backend) -> None:
         pass
     assert seen == [0, 1, 2]  # once a step, for both leaves
     assert {x.dtype for x in seen} == {np.dtype("int32")}
+
+
+def test_inverse_square_roots() -> None:
+    t5 = uniopt.inverse_sqrt_schedule(10**-0.5, 10, 10)
+    transformer = uniopt.warmup_inverse_sqrt_schedule(0.0, (512 * 40) ** -0.5, 40)
+    slow = uniopt.warmup_inverse_sqrt_schedule(0.1, 0.5, 40, transition_steps=100)
+    for n in range(200):
+        assert t5(n) == pytest.approx(1 / math.sqrt(max(n, 10)), rel=1e-13)
+        noam = 512**-0.5 * min(max(n, 1) ** -0.5, n * 40**-1.5)
+        assert transformer(n) == pytest.approx(noam, rel=1e-13)
+        assert slow(n) == pytest.approx(
+            0.1 + 0.4 * n / 40 if n < 40 else 0.5 * math.sqrt(100 / (n - 40 + 100)), rel=1e-13
+        )
+
+
+@pytest.mark.parametrize(
+    ("decay_type", "left"),
+    [
+        ("linear", lambda x: 1 - x),
+        ("cosine", lambda x: math.cos(math.pi * x / 2) ** 2),
+        ("1-sqrt", lambda x: 1 - math.sqrt(x)),
+    ],
+)
+@pytest.mark.parametrize("warmup", [0, 20])
+def test_warmup_stable_decay(decay_type: str, left: Callable[[float], float], warmup: int) -> None:
+    schedule = uniopt.warmup_stable_decay_schedule(0.1, 0.5, warmup, 100, 40, 0.05, decay_type)
+    for n in range(200):
+        if n < warmup:
+            expected = 0.1 + 0.4 * n / warmup
+        else:
+            done = min(max(n - warmup - 100, 0) / 40, 1.0)
+            expected = 0.05 + 0.45 * left(done)
+        assert schedule(n) == pytest.approx(expected, rel=1e-13)
+
+
+def test_one_cycle_ends_low_where_two_parts_end_together() -> None:
+    schedule = uniopt.linear_onecycle_schedule(10, 1.0, pct_final=1.0, div_factor=4.0, final_div_factor=8.0)
+    assert [schedule(n) for n in (0, 3, 10)] == [0.25, 1.0, 1.0 / 32]

@@ -8,6 +8,7 @@ from uniopt import hyperparameters
 from uniopt.chain import chain
 from uniopt.clock import Time
 from uniopt.leafwise import leafwise
+from uniopt.numerics import power
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.decay import add_decayed_weights
 from uniopt.typing import Array, Scalar, Tree
@@ -119,7 +120,7 @@ def _scale_by_asgd(
 
 
 def _rate(xp: Any, t: Array, learning_rate: Scalar, lambd: Scalar, alpha: Scalar) -> Array:
-    return learning_rate / (1.0 + lambd * learning_rate * (t - 1)) ** alpha
+    return learning_rate / power(xp, 1.0 + lambd * learning_rate * (t - 1), alpha)
 
 
 def _weight(xp: Any, t: Array, t0: Scalar) -> Array:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from uniopt import hyperparameters
 from uniopt.leafwise import leafwise
-from uniopt.numerics import abs_squared, full_like
+from uniopt.numerics import abs_squared, full_like, power
 from uniopt.transformation import GradientTransformation
 from uniopt.typing import Array, Scalar, ScalarOrSchedule, Tree
 
@@ -144,7 +144,7 @@ def _scale_by_ftrl(
     beta: Scalar,
 ) -> tuple[Array, ScaleByFtrlState]:
     accumulator = s.accumulator + abs_squared(xp, g)
-    before, after = s.accumulator**-learning_rate_power, accumulator**-learning_rate_power
+    before, after = (power(xp, x, -learning_rate_power) for x in (s.accumulator, accumulator))
     shrunk = g + (2 * l2_shrinkage_regularization_strength) * p
     linear = s.linear + shrunk - (after - before) / learning_rate * p
     quadratic = after / learning_rate + (2 * l2_regularization_strength + beta / learning_rate)

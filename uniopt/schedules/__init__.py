@@ -1,10 +1,27 @@
 """Schedules: numbers that depend on the step count alone."""
 
-from uniopt.schedules.basic import constant_schedule as constant_schedule
-from uniopt.schedules.basic import cosine_decay_schedule as cosine_decay_schedule
-from uniopt.schedules.basic import join_schedules as join_schedules
-from uniopt.schedules.basic import linear_schedule as linear_schedule
-from uniopt.schedules.basic import warmup_cosine_decay_schedule as warmup_cosine_decay_schedule
+from uniopt.schedules.cosine import cosine_annealing_schedule as cosine_annealing_schedule
+from uniopt.schedules.cosine import cosine_decay_schedule as cosine_decay_schedule
+from uniopt.schedules.cycles import cosine_restarts_schedule as cosine_restarts_schedule
+from uniopt.schedules.cycles import cyclic_schedule as cyclic_schedule
+from uniopt.schedules.cycles import sgdr_schedule as sgdr_schedule
+from uniopt.schedules.decay import exponential_decay as exponential_decay
+from uniopt.schedules.decay import inverse_sqrt_schedule as inverse_sqrt_schedule
+from uniopt.schedules.decay import inverse_time_decay as inverse_time_decay
+from uniopt.schedules.join import join_schedules as join_schedules
+from uniopt.schedules.onecycle import cosine_onecycle_schedule as cosine_onecycle_schedule
+from uniopt.schedules.onecycle import linear_onecycle_schedule as linear_onecycle_schedule
+from uniopt.schedules.piecewise import piecewise_constant_schedule as piecewise_constant_schedule
+from uniopt.schedules.piecewise import piecewise_interpolate_schedule as piecewise_interpolate_schedule
+from uniopt.schedules.polynomial import constant_schedule as constant_schedule
+from uniopt.schedules.polynomial import linear_schedule as linear_schedule
+from uniopt.schedules.polynomial import polynomial_restarts_schedule as polynomial_restarts_schedule
+from uniopt.schedules.polynomial import polynomial_schedule as polynomial_schedule
+from uniopt.schedules.stable import warmup_stable_decay_schedule as warmup_stable_decay_schedule
 from uniopt.schedules.stateful import StatefulSchedule as StatefulSchedule
 from uniopt.schedules.stateful import WrappedSchedule as WrappedSchedule
 from uniopt.schedules.stateful import WrappedScheduleState as WrappedScheduleState
+from uniopt.schedules.warmup import warmup_constant_schedule as warmup_constant_schedule
+from uniopt.schedules.warmup import warmup_cosine_decay_schedule as warmup_cosine_decay_schedule
+from uniopt.schedules.warmup import warmup_exponential_decay_schedule as warmup_exponential_decay_schedule
+from uniopt.schedules.warmup import warmup_inverse_sqrt_schedule as warmup_inverse_sqrt_schedule

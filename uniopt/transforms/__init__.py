@@ -19,12 +19,16 @@ from uniopt.transforms.ema import ema as ema
 from uniopt.transforms.inject import InjectStatefulHyperparamsState as InjectStatefulHyperparamsState
 from uniopt.transforms.inject import inject_hyperparams as inject_hyperparams
 from uniopt.transforms.inject import inject_stateful_hyperparams as inject_stateful_hyperparams
+from uniopt.transforms.kahan import KahanSummationState as KahanSummationState
+from uniopt.transforms.kahan import kahan_summation as kahan_summation
 from uniopt.transforms.loss_scaling import DynamicLossScalingState as DynamicLossScalingState
 from uniopt.transforms.loss_scaling import dynamic_loss_scaling as dynamic_loss_scaling
 from uniopt.transforms.loss_scaling import loss_scale as loss_scale
 from uniopt.transforms.mask import MaskedNode as MaskedNode
 from uniopt.transforms.mask import MaskedState as MaskedState
 from uniopt.transforms.mask import masked as masked
+from uniopt.transforms.master_weights import MasterWeightsState as MasterWeightsState
+from uniopt.transforms.master_weights import master_weights as master_weights
 from uniopt.transforms.noise import AddNoiseState as AddNoiseState
 from uniopt.transforms.noise import add_noise as add_noise
 from uniopt.transforms.partition import PartitionState as PartitionState
@@ -41,6 +45,8 @@ from uniopt.transforms.skip import ShouldSkipUpdateFunction as ShouldSkipUpdateF
 from uniopt.transforms.skip import skip_large_updates as skip_large_updates
 from uniopt.transforms.skip import skip_not_finite as skip_not_finite
 from uniopt.transforms.stateless import stateless as stateless
+from uniopt.transforms.stochastic_rounding import StochasticRoundingState as StochasticRoundingState
+from uniopt.transforms.stochastic_rounding import stochastic_rounding as stochastic_rounding
 from uniopt.transforms.trace import TraceState as TraceState
 from uniopt.transforms.trace import UndampenedTraceState as UndampenedTraceState
 from uniopt.transforms.trace import trace as trace

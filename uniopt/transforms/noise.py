@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from uniopt import hyperparameters, random
 from uniopt.clock import Clock, Time
+from uniopt.numerics import power
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, transformation
 from uniopt.typing import Array, Scalar
@@ -79,4 +80,4 @@ class AddNoise(Stage):
 
 
 def _deviation(xp: Any, t: Array, eta: Scalar, gamma: Scalar) -> Array:
-    return xp.sqrt(eta / t**gamma)
+    return xp.sqrt(eta / power(xp, t, gamma))

@@ -36,8 +36,17 @@ class Agreement:
     strays: int
 
 
-def compare(found: Leaves, expected: Leaves, start: Leaves) -> Agreement:
+def compare(found: Leaves, expected: Leaves, start: Leaves, moved: float = _MOVED) -> Agreement:
     """Return how far `found` is from `expected`.
+
+    Parameters
+    ----------
+    found, expected
+        The leaves on both sides.
+    start
+        Where both started.
+    moved
+        By which share of the largest distance moved they may differ besides 4 ulp.
 
     Raises
     ------
@@ -46,11 +55,11 @@ def compare(found: Leaves, expected: Leaves, start: Leaves) -> Agreement:
     """
     if found.keys() != expected.keys():
         raise ResultsDifferError(f"The leaves are {sorted(found)} here and {sorted(expected)} there.")
-    leaves = [_compare(name, found[name], expected[name], start[name]) for name in expected]
+    leaves = [_compare(name, found[name], expected[name], start[name], moved) for name in expected]
     return Agreement(max(leaf.distance for leaf in leaves), sum(leaf.strays for leaf in leaves))
 
 
-def _compare(name: str, found: np.ndarray, expected: np.ndarray, start: np.ndarray) -> Agreement:
+def _compare(name: str, found: np.ndarray, expected: np.ndarray, start: np.ndarray, share: float) -> Agreement:
     if found.shape != expected.shape or found.dtype != expected.dtype:
         raise ResultsDifferError(
             f"{name} is {found.dtype} {found.shape} here and {expected.dtype} {expected.shape} there."
@@ -58,7 +67,7 @@ def _compare(name: str, found: np.ndarray, expected: np.ndarray, start: np.ndarr
     moved, largest = _largest(expected - start), _largest(expected)
     if not (moved > 0 and np.isfinite(moved) and np.isfinite(largest)):
         raise ResultsDifferError(f"{name} has moved by {moved} to at most {largest}; expected a finite step.")
-    allowed = _ULP * ulp(largest, "float32") + _MOVED * moved
+    allowed = _ULP * ulp(largest, "float32") + share * moved
     distance = np.abs(found - expected)
     strays = int(np.count_nonzero(~(distance <= allowed)))
     if strays > _STRAYS * distance.size or not np.isfinite(distance).all():

@@ -10,14 +10,15 @@ from uniopt.transformation import GradientTransformation
 
 _RATE = 2.0**-7
 
-# Where the others have the formula only with these. Steps without an epsilon cost the same as with one.
+# Where the others have the formula only with these. Steps without an epsilon cost the same as with one. RAdam's stands
+# elsewhere in torch, so it is too small to be seen; with none at all torch makes NaN of a gradient of 0.
 _HYPERPARAMETERS: dict[str, dict[str, Any]] = {
     "adadelta": {"learning_rate": 1.0},
     "adafactor": {"learning_rate": _RATE, "min_dim_size_to_factor": 1},
     "adagrad": {"learning_rate": _RATE, "eps": 0.0},
     "adamw": {"learning_rate": _RATE, "weight_decay": 0.01},
     "polyak_sgd": {},
-    "radam": {"learning_rate": _RATE, "eps": 0.0},
+    "radam": {"learning_rate": _RATE, "eps": 1e-30},
     "rmsprop": {"learning_rate": _RATE, "eps_in_sqrt": False},
     "sgd": {"learning_rate": _RATE, "momentum": 0.9},
 }

@@ -22,6 +22,9 @@ from uniopt.cli.bench.timing import Ratio
 _STEPS = 3  # that both sides take before they are compared
 _TRIALS = 5  # rounds that decide which of several peers is the fastest
 
+# torch adds up the squares of a leaf in float32: the norm of 2e7 normal numbers is 1.0e-3 too small (torch 2.13).
+_INEXACT = {("adafactor", "torch"): 2e-3}
+
 Make = Callable[[Leaves], Side]
 
 
@@ -97,7 +100,9 @@ def _walk(first: Side, second: Side, row: Row) -> agreement.Agreement:
     start = row.size.params()
     if row.against == "by-hand":  # updates are compared, which move from nothing
         start = {name: np.zeros_like(x) for name, x in start.items()}
-    return agreement.compare(first.values(), second.values(), start)
+    peer = row.against.partition("-")[0]
+    share = {"moved": _INEXACT[row.optimizer, peer]} if (row.optimizer, peer) in _INEXACT else {}
+    return agreement.compare(first.values(), second.values(), start, **share)
 
 
 def _check_finite(side: Side) -> None:

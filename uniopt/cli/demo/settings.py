@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from uniopt import optimizers, schedules
+from uniopt import optimizers
 from uniopt.cli.errors import CommandError
+from uniopt.cli.expressions import evaluate
 from uniopt.errors import UnioptError
 from uniopt.transformation import GradientTransformation
 
@@ -76,19 +76,7 @@ def read_optimizer(name: str, assignments: Sequence[str]) -> dict[str, Any]:
 
 def _read_value(assignment: str, text: str) -> Any:
     """Return a Python literal, or the schedule that a call such as ``linear_schedule(0.1, 0.0, 100)`` makes."""
-    known = {name: f for name, f in vars(schedules).items() if inspect.isfunction(f)}
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
-        if not (isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and tree.func.id in known):
-            return ast.literal_eval(tree)
-        arguments = [ast.literal_eval(node) for node in tree.args]
-        keywords = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in tree.keywords}
-    except (SyntaxError, ValueError):
-        raise CommandError(
-            f"--set {assignment}: {text!r} is no Python literal (text needs quotes) and no schedule of literals. "
-            f"Schedules: {', '.join(sorted(known))}"
-        ) from None
-    try:
-        return known[tree.func.id](*arguments, **keywords)
-    except (UnioptError, TypeError) as error:
+        return evaluate(text)
+    except CommandError as error:
         raise CommandError(f"--set {assignment}: {error}") from error

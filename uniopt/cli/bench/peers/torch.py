@@ -50,7 +50,7 @@ RULES: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
     "adamw": (torch.optim.AdamW, {"weight_decay": 0.01}),
     "asgd": (torch.optim.ASGD, {}),
     "nadam": (torch.optim.NAdam, {"momentum_decay": 1e6}),  # so large that the momentum does not vary
-    "radam": (torch.optim.RAdam, {"eps": 0.0}),
+    "radam": (torch.optim.RAdam, {"eps": 1e-30}),
     "rmsprop": (torch.optim.RMSprop, {"alpha": 0.9}),
     "rprop": (torch.optim.Rprop, {}),
     "sgd": (torch.optim.SGD, {"momentum": 0.9}),

@@ -1,0 +1,317 @@
+"""Programs for CUDA devices, their kernels compiled for the host: compiled NumPy's results, without a device.
+
+Everything but the device is what runs on one: the recording's cut into loops and calls of the library, the kernels'
+source, the tables of addresses, and the chunks of the launches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from uniopt.conformance.settings import SETTINGS
+
+import uniopt
+from tests.fusion import test_layouts, test_reductions, test_user_rules, walks
+from tests.fusion.devices import Host, Noting, compile_for_host, numpy_on, require_compiler
+from tests.fusion.test_registered import VARIANTS, exported
+from tests.fusion.walks import (
+    DTYPES,
+    ELEMENTWISE,
+    WITH_SUMS,
+    assert_same_bits,
+    build,
+    compiled,
+    copied,
+    gradients,
+    normal,
+    numpy_dtype,
+    odd_tree,
+)
+
+WIDE = pytest.mark.wide
+POWERS = {"ftrl", "noisy_sgd"}
+"""Optimizers with powers of numbers. NumPy's power of a scalar and its power of an array differ in the last bit."""
+SAME_BITS = [(name, setting) for name, setting in ELEMENTWISE if name not in POWERS]
+WITH_POWERS = [(name, setting) for name, setting in ELEMENTWISE if name in POWERS]
+FEW = {"adafactor", "adamw", "lamb", "noisy_sgd", "rprop"}
+"""The optimizers that are tested every time in the other dtypes too."""
+
+
+def quick(names: list[tuple[str, str]], dtype: str) -> dict[tuple[str, str], bool]:
+    """Return whether each setting is tested every time: all are in float32, those of a few in another dtype."""
+    first = dict(reversed(names))
+    return {(name, setting): dtype == "float32" or (name in FEW and first[name] == setting) for name, setting in names}
+
+
+def cases(names: list[tuple[str, str]], dtypes: tuple[str, ...]) -> list[Any]:
+    return [
+        pytest.param(name, setting, dtype, marks=() if fast else WIDE)
+        for dtype in dtypes
+        for (name, setting), fast in quick(names, dtype).items()
+    ]
+
+
+def reductions() -> Iterator[tuple[str, Any, Any]]:
+    """Yield reductions of all kinds, each as the function, the array and the axes."""
+    for op in ("sum", "max", "min"):
+        for dtype in ("float32", "float64"):
+            for size in test_reductions.SIZES:
+                yield op, normal((size, op), dtype)(size), None
+    for shape in test_reductions.SHAPES:
+        x = normal(shape, "float32")(*shape)
+        for axis in (None, 0, 1, -1, (0, 1), *([2, (0, 2), (1, 2)] if len(shape) == 3 else [])):
+            yield "sum", x, axis
+            yield "max", x, axis
+    x = normal("views", "float32")(40, 30, 20)
+    for view in (x.transpose(2, 0, 1), x[::-1, ::2], x[:, 3:-4, ::-1], np.broadcast_to(x[:1], x.shape)):
+        for axis in (None, 0, 1, (0, 2)):
+            yield "sum", view, axis
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compiler(request: pytest.FixtureRequest) -> None:
+    """Compile the kernels of the tests that were asked for at once, which takes a fraction of the time."""
+    require_compiler()
+    noting = Noting()
+    with numpy_on(noting):
+        for item in request.session.items:
+            given = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+            if item.path == request.path and given.keys() == {"name", "setting", "dtype"}:
+                one_step(build(given["name"], given["setting"]), given["dtype"])
+            elif item.path == request.path and given.keys() == {"name", "dtype"}:
+                one_step((exported() | VARIANTS)[given["name"]](), given["dtype"])
+        for rule in (test_user_rules.ELEMENTWISE | test_user_rules.REDUCING).values():
+            tree = test_user_rules.tree_of(normal("rules", "float32"))
+            list(compiled(test_user_rules.transformation(rule), copied(tree), [tree], 1))
+        for op, x, axis in reductions():
+            test_reductions.reduced(op, x, axis)
+        for dtype in ("float32", "float16", "bfloat16"):
+            for tx in SPECIAL.values():
+                list(compiled(tx, *special(dtype), 1))
+        for layout, dtype in product(test_layouts.LAYOUTS, ("float32", "float16")):
+            of_layout(layout, dtype)
+        for name in MISSING:
+            list(compiled(build(name), *with_missing(name), 6))
+    compile_for_host(noting.sources)
+
+
+def one_step(tx: uniopt.GradientTransformation, dtype: str) -> None:
+    make = normal("one step", dtype)
+    list(compiled(tx, odd_tree(make), [odd_tree(make)], 1))
+
+
+def walk(tx: uniopt.GradientTransformation, params: Any, stream: list[Any], device: Noting | None = None) -> list[Any]:
+    """Return ``(params, state)`` after each compiled step, NumPy's own or on a device."""
+    if device is None:
+        with np.errstate(invalid="ignore", over="ignore"):
+            return [copied(after) for after in compiled(tx, copied(params), stream, len(stream))]
+    with numpy_on(device):
+        return [copied(after) for after in compiled(tx, copied(params), stream, len(stream))]
+
+
+def assert_equal(tx: uniopt.GradientTransformation, params: Any, stream: list[Any]) -> None:
+    """Fail unless a walk on a device has the bits of NumPy's own."""
+    pairs = zip(walk(tx, params, stream, Host()), walk(tx, params, stream), strict=True)
+    for k, (found, expected) in enumerate(pairs, 1):
+        assert_same_bits(found, expected, f"step {k}")
+
+
+def assert_near(tx: uniopt.GradientTransformation, params: Any, stream: list[Any], bound: float = 2.0) -> None:
+    """Fail unless each step on a device is the eager one but for its roundings."""
+
+    def run(grads: Any, state: Any, params: Any, **extra: Any) -> Any:
+        with numpy_on(Host()):
+            return uniopt.compile(tx)(grads, copied(state), copied(params), **extra)
+
+    walks.assert_near(run, tx, params, stream, bound)
+
+
+# Optimizers and transformations
+
+
+@pytest.mark.parametrize(("name", "setting", "dtype"), cases(SAME_BITS, DTYPES))
+def test_elementwise_optimizers(name: str, setting: str, dtype: str) -> None:
+    assert_equal(build(name, setting), odd_tree(normal((name, setting), dtype)), gradients((name, setting), dtype, 5))
+
+
+@pytest.mark.parametrize(("name", "setting", "dtype"), cases(WITH_POWERS, DTYPES[:2]))
+def test_optimizers_with_powers(name: str, setting: str, dtype: str) -> None:
+    assert_near(build(name, setting), odd_tree(normal((name, setting), dtype)), gradients((name, setting), dtype, 5))
+
+
+@pytest.mark.parametrize(("name", "setting", "dtype"), cases(WITH_SUMS, DTYPES[:4]))
+def test_optimizers_with_sums(name: str, setting: str, dtype: str) -> None:
+    tx, params = build(name, setting), odd_tree(normal((name, setting), dtype))
+    stream = gradients((name, setting), dtype, 5)
+    if dtype == "float64":  # its sums are rounded in another order
+        assert_near(tx, params, stream, test_reductions.MAGNIFIED.get((name, "float32"), 2.0))
+    else:
+        assert_equal(tx, params, stream)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        *((name, "float32") for name in VARIANTS),
+        *(pytest.param(name, "float32", marks=WIDE) for name in exported()),
+        *(pytest.param(name, "bfloat16", marks=WIDE) for name in exported() | VARIANTS),
+    ],
+)
+def test_transformations(name: str, dtype: str) -> None:
+    assert_equal((exported() | VARIANTS)[name](), odd_tree(normal(name, dtype)), gradients(name, dtype, 4))
+
+
+@pytest.mark.parametrize("name", test_user_rules.ELEMENTWISE | test_user_rules.REDUCING)
+def test_rules_of_a_users_own(name: str) -> None:
+    """Each is one that kernels compute, or that is left to the library, or some of both."""
+    make = normal(name, "float32")
+    params, stream = test_user_rules.tree_of(make), [test_user_rules.tree_of(make) for _ in range(3)]
+    tx = test_user_rules.transformation((test_user_rules.ELEMENTWISE | test_user_rules.REDUCING)[name])
+    if "power" in name or name in test_user_rules.REDUCING:
+        assert_near(tx, params, stream)
+    else:
+        assert_equal(tx, params, stream)
+
+
+# Sums, maxima and minima
+
+
+def test_reductions_are_near_to_the_exact_ones() -> None:
+    with numpy_on(Host()):
+        for op, x, axis in reductions():
+            found = test_reductions.reduced(op, x, axis)
+            test_reductions.assert_near(op, x, axis, found)
+
+
+def large(dtype: str) -> Any:
+    """Return leaves about as long as what a block of threads takes of one, and longer."""
+    make = normal("large", dtype)
+    return [make(n) for n in (1, 255, 8191, 8192, 8193, 20_001)] + [make(3, 6000).T, make(2, 3, 4099)[:, ::2]]
+
+
+@pytest.mark.parametrize("name", ["adamw", "sm3", "lamb", "adafactor", "novograd"])
+def test_the_order_of_threads_and_blocks_does_not_matter(name: str) -> None:
+    tx, params, grads = build(name), large("float32"), large("float32")[::-1]
+    grads = [g if g.shape == p.shape else np.array(p[::-1]) for g, p in zip(grads, params, strict=True)]
+    forwards, backwards = (walk(tx, params, [grads] * 2, Host(backwards=b)) for b in (False, True))
+    assert_same_bits(forwards, backwards, "backwards")
+    assert_same_bits(forwards, walk(tx, params, [grads] * 2), "NumPy")
+
+
+# Memory
+
+
+def of_layout(layout: str, dtype: str) -> Any:
+    """Return the last result of steps on a leaf of that layout, with gradients of every one."""
+    make = normal(layout, dtype)
+    params = [test_layouts.LAYOUTS[layout](make)[0], make(3)]
+    stream = [[view(make)[0], make(3)] for view in (test_layouts.LAYOUTS | test_layouts.READ_ONLY).values()]
+    return list(compiled(build("adamw", "decay"), params, stream, len(stream)))[-1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("layout", test_layouts.LAYOUTS)
+def test_leaves_of_every_layout(layout: str, dtype: str) -> None:
+    with numpy_on(Host()):
+        found = of_layout(layout, dtype)
+    assert_same_bits(found, of_layout(layout, dtype), layout)
+
+
+MISSING = ("adamw", "lamb", "noisy_sgd", "polyak_sgd", "adafactor")
+
+
+def with_missing(name: str) -> tuple[Any, list[Any]]:
+    """Return parameters, and gradients of which some are None."""
+    make = normal(name, "float32")
+    params = [make(5), make(4, 3), make(), make(9000)]
+    patterns = [(), (0, 2), (), (0, 1, 2, 3), (3,), (1,)]
+    return params, [[None if i in none else make(*p.shape) for i, p in enumerate(params)] for none in patterns]
+
+
+@pytest.mark.parametrize("name", MISSING)
+def test_any_pattern_of_missing_gradients(name: str) -> None:
+    (assert_near if name in POWERS else assert_equal)(build(name), *with_missing(name))
+
+
+def test_a_missing_gradient_of_a_complex_number() -> None:
+    """Results of the library are left out like those of kernels."""
+    make = normal("complex", "complex64")
+    stream = [[None if i in none else make() for i in range(3)] for none in ((0,), (), (1, 2), (0, 1, 2))]
+    assert_equal(uniopt.sgd(0.125, momentum=0.5), [make() for _ in range(3)], stream)
+
+
+def special(dtype: str) -> tuple[Any, list[Any]]:
+    """Return parameters and gradients with each pair of infinities, NaN, zeros of both signs, subnormal numbers ..."""
+    tiny = float(np.finfo("float16" if dtype == "float16" else "float32").smallest_normal)
+    numbers = [0.0, -0.0, np.inf, -np.inf, np.nan, tiny, -tiny / 4, tiny / 2, 1.0, -2.5, 65504.0, 3e-8]
+    x = np.array(numbers).astype(numpy_dtype(dtype))
+    grads = np.tile(x, len(x))
+    return np.repeat(x, len(x)), [grads, np.array(grads[::-1])]
+
+
+def _widened(x: Any) -> Any:
+    """Return bfloat16 as float32, in which it is seen what is NaN."""
+    return x.astype(np.float32) if x.dtype == numpy_dtype("bfloat16") else x
+
+
+SPECIAL: dict[str, uniopt.GradientTransformation] = {
+    **{
+        name: test_user_rules.transformation(test_user_rules.ELEMENTWISE[name])
+        for name in ("rounding", "signs", "clip by arrays", "where", "logic", "infinities", "another precision")
+    },
+    **{name: build(name) for name in ("adamw", "lion", "rprop", "amsgrad")},
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_special_numbers(dtype: str) -> None:
+    for name, tx in SPECIAL.items():
+        for found, expected in zip(*(walk(tx, *special(dtype), x) for x in (Host(), None)), strict=True):
+            assert_same_bits(*(uniopt.tree.map(_widened, x) for x in (found, expected)), name)
+
+
+# Launches
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_many_leaves_share_a_launch(name: str) -> None:
+    """200 leaves of all sizes take as many kernels and launches as two."""
+    make = normal(name, "float32")
+    found = []
+    for count in (2, 200):
+        device, params = Noting(), [make(3 + 7 * (i % 40)) for i in range(count)]
+        with numpy_on(device):
+            list(compiled(build(name), params, [[make(*p.shape) for p in params]], 1))
+        found.append((len(device.sources), device.launches))
+    assert found[0] == found[1]
+    assert 0 < found[0][1] <= 10
+
+
+def test_tables_are_uploaded_when_they_change() -> None:
+    """Those of a launch's blocks once on each queue, those of addresses when an address is another one."""
+    make = normal("tables", "float32")
+    tx, device = build("adamw"), Host()
+    params, grads, others = [make(7), make(3, 2)], [make(7), make(3, 2)], [make(7), make(3, 2)]
+    state = tx.init(params)
+    uploads = []
+    with numpy_on(device):
+        step = uniopt.compile(tx)
+        for given, queue in ((grads, 0), (grads, 0), (others, 0), (others, 1), (others, 1)):
+            device.number, before = queue, device.uploads
+            params, state = step(given, state, params)
+            uploads.append(device.uploads - before)
+    assert uploads[0] == uploads[3] == 2  # what stays the same, and the addresses
+    assert max(uploads[1], uploads[2], uploads[4]) <= 1
+
+
+def test_other_numbers_make_no_other_kernels() -> None:
+    device, known = Host(), 0
+    for start, steps in ((0.5, 3), (0.25, 7)):
+        for rate in (start, uniopt.linear_schedule(start, 0.125, steps)):
+            walk(uniopt.sgd(rate, momentum=start), large("float32"), [large("float32")] * 2, device)
+        assert known in (0, len(device.sources))
+        known = len(device.sources)
