@@ -28,7 +28,7 @@ class Clock:
         self.backend = step.backend if count is None else registry.backend_of(count)
         self.xp = self.backend.xp
         self.count = count
-        self._known: dict[Any, list[tuple[tuple[Any, ...], Any]]] = {}
+        self._known: dict[tuple[Any, int], list[tuple[tuple[Any, ...], Any]]] = {}
         self._scheduled: dict[int, Any] = {}
 
     def next(self) -> Array:
@@ -38,9 +38,9 @@ class Clock:
 
     def once(self, f: Callable[..., Scalar], *args: Any) -> Scalar:
         """Return ``f(xp, t, *args)`` for this step ``t``, counted from 1, a float64 array where there is float64."""
-        computed = self._known.setdefault(f, [])
+        computed = self._known.setdefault((f, len(args)), [])
         for known, value in computed:  # not by id, which torch.compile would take for a constant
-            if len(known) == len(args) and all(x is y for x, y in zip(known, args, strict=True)):
+            if all(x is y for x, y in zip(known, args, strict=True)):
                 return value
         near = [x if isinstance(x, float | int | bool) else self.backend.place(x, self.count) for x in args]
         value = self.backend.at_step(f, self.count, *near)

@@ -187,6 +187,8 @@ def hyperparameters_are_in_the_state(backend: Backend) -> None:
     state = uniopt.inject_hyperparams(uniopt.scale)(Doubling()).init(params)
     kinds = [backend.to_numpy(state.hyperparams_states["step_size"][name]).dtype for name in ("n", "rate", "done")]
     assert kinds == [np.int32, np.float32, np.bool_]
+    wide = uniopt.inject_hyperparams(uniopt.scale)(Doubling()).init(backend.from_numpy(np.ones(2)))
+    assert backend.to_numpy(wide.hyperparams_states["step_size"]["rate"]).dtype == np.float64
     found = list(walk(uniopt.inject_hyperparams(uniopt.scale)(Doubling()), STREAM, backend, value=STREAM))
     close([u for u, _ in found[1:3]], [0.5, 1.5])
 

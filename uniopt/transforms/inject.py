@@ -169,7 +169,7 @@ class Injected(Stage):
         return {name: x for name, x in self.injected.items() if isinstance(x, StatefulSchedule)}
 
     def init(self, step: Step, params: list[Any]) -> Any:
-        states = {name: tree.map(_array_maker(step), x.init()) for name, x in self._schedules.items()}
+        states = {name: tree.map(self._made(step), x.init()) for name, x in self._schedules.items()}
         values = {name: x(states[name]) if name in states else x for name, x in self.injected.items()}
         hyper = {name: self._array(step, name, x) for name, x in values.items()}
         return InjectStatefulHyperparamsState(step.counter(), hyper, states, self._stage(hyper).init(step, params))
@@ -211,22 +211,21 @@ class Injected(Stage):
                 f"state.hyperparams[{name!r}] is an array of {found.name}, the parameters are of {backend.name}. "
                 f"Set it to a Python number, or to a 0-d array of {backend.name}."
             )
-        return _array_maker(step, self._dtype(step))(float(value))
+        return self._made(step)(float(value))
 
     def _dtype(self, step: Step) -> str:
         computed = [dtype_name(place.scalar_dtype) for place in step.places if place is not None]
         return self.dtype or max(computed, default="float32")  # float64 goes before float32
 
+    def _made(self, step: Step) -> Callable[[Any], Array]:
+        """Return a function that makes a 0-d array of a Python number, where the first parameter lives."""
+        backend, real = step.backend, self._dtype(step)
+        first = next((x for x in step.leaves if x is not None), None)
 
-def _array_maker(step: Step, dtype: str | None = None) -> Callable[[Any], Array]:
-    """Return a function that makes a 0-d array of a Python number, where the first parameter lives."""
-    backend = step.backend
-    first = next((x for x in step.leaves if x is not None), None)
+        def make(value: Any) -> Array:
+            if hasattr(value, "dtype"):
+                return value
+            kind = "bool" if isinstance(value, bool) else "int32" if isinstance(value, int) else real
+            return backend.asarray(value, dtype=backend.dtype(kind), like=first)
 
-    def make(value: Any) -> Array:
-        if hasattr(value, "dtype"):
-            return value
-        kind = "bool" if isinstance(value, bool) else "int32" if isinstance(value, int) else "float32"
-        return backend.asarray(value, dtype=backend.dtype(dtype or kind), like=first)
-
-    return make
+        return make
