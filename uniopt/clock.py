@@ -22,14 +22,15 @@ class Clock:
         The number of steps taken before this one, as in the state: a 0-d int32 array, or None without a counter.
     """
 
-    __slots__ = ("_known", "backend", "count", "xp")
+    __slots__ = ("_known", "_scheduled", "backend", "count", "xp")
 
     def __init__(self, step: Step, count: Array | None) -> None:
         # A tree without arrays has no library of its own; then the counter's decides.
         self.backend = step.backend if count is None else registry.backend_of(count)
         self.xp = self.backend.xp
         self.count = count
-        self._known: dict[Any, Any] = {}
+        self._known: dict[tuple[Any, int], list[tuple[tuple[Any, ...], Any]]] = {}
+        self._scheduled: dict[int, Any] = {}
 
     def next(self) -> Array:
         """Return the count after this step; it saturates."""
@@ -38,16 +39,19 @@ class Clock:
 
     def once(self, f: Callable[..., Scalar], *args: Any) -> Scalar:
         """Return ``f(xp, t, *args)`` for this step ``t``, counted from 1, a float64 array where there is float64."""
-        key = (f, *(x if isinstance(x, float | int | bool) else id(x) for x in args))
-        if key not in self._known:
-            near = [x if isinstance(x, float | int | bool) else self.backend.place(x, self.count) for x in args]
-            self._known[key] = self.backend.at_step(f, self.count, *near)
-        return self._known[key]
+        computed = self._known.setdefault((f, len(args)), [])
+        for known, value in computed:  # not by id, which torch.compile would take for a constant
+            if all(x is y for x, y in zip(known, args, strict=True)):
+                return value
+        near = [x if isinstance(x, float | int | bool) else self.backend.place(x, self.count) for x in args]
+        value = self.backend.at_step(f, self.count, *near)
+        computed.append((args, value))
+        return value
 
     def scheduled(self, name: str, schedule: Schedule) -> Scalar:
         """Return the value of a schedule, which counts from 0."""
         key = id(schedule)
-        if key not in self._known:
+        if key not in self._scheduled:
             value = schedule(self.count)
             shape = () if isinstance(value, int | float) else getattr(value, "shape", None)
             if shape is None or tuple(shape) != ():
@@ -56,8 +60,8 @@ class Clock:
                     f"The schedule given as {name} returned {found}, expected one number or a 0-d array. "
                     "Return a scalar for a scalar step count."
                 )
-            self._known[key] = value
-        return self._known[key]
+            self._scheduled[key] = value
+        return self._scheduled[key]
 
 
 class Time:

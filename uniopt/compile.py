@@ -80,17 +80,19 @@ class CompiledStep:
 
     def __call__(self, grads: Tree, state: Tree, params: Tree, **extra: Any) -> tuple[Tree, Tree]:
         """Return the next parameters and the next state."""
-        program = self._last
+        program, given = self._last, None
         leaves = None if program is None else program.read((grads, extra, state, params))
         if program is None or leaves is None:
-            leaves, structure = tree.flatten((grads, extra, state, params))
-            program = self._last = self._find(leaves, structure)
+            given, structure = tree.flatten((grads, extra, state, params))
+            program, leaves = self._find(given, structure)
+            self._last = program
         kept, donated = program.arrays(leaves)
         try:
             results = program.run(kept, donated)
         except NotWritableError as error:
             raise NotWritableError(error.index, error.reason, program.path(error.index)) from None
-        if results is donated and not program.has_numbers:  # updated in place
+        as_given = given is None or leaves is given
+        if results is donated and as_given and not program.has_numbers:  # updated in place
             return params, state
         return program.rebuild(results)
 
@@ -100,14 +102,16 @@ class CompiledStep:
     def __reduce__(self) -> tuple[Any, ...]:
         return _compiled, (self._tx, self._donate)
 
-    def _find(self, leaves: list[Any], structure: PyTreeSpec) -> _Program:
+    def _find(self, leaves: list[Any], structure: PyTreeSpec) -> tuple[_Program, list[Any]]:
+        """Return the program for some leaves, and the leaves as it takes them."""
         known = self._programs.setdefault(structure, [])
         for program in known:
-            if program.fits(leaves):
-                return program
+            taken = program.with_scalars(leaves)
+            if program.fits(taken):
+                return program, taken
         known.append(_Program(self._tx, leaves, structure, donate=self._donate, per_example=self._per_example))
         del known[:-_MOST_PROGRAMS]  # a function made anew for each call is another program each time
-        return known[-1]
+        return known[-1], leaves
 
 
 def _compiled(tx: GradientTransformation, donate: bool) -> CompiledStep:
@@ -167,6 +171,11 @@ class _Program:
         # What is no array (None, a function among the extra arguments) belongs to the program.
         self._rest = {i: x for i, x in enumerate(leaves) if i not in set(arrays)}
         self._static = [(i, x) for i, x in self._rest.items() if x is not None]
+        self._scalars = {
+            i: leaves[i].dtype
+            for i in range(self._parts[2], self._parts[3])
+            if getattr(leaves[i], "shape", None) == () and registry.find(type(leaves[i])) is self._backend
+        }
         place = {i: k for k, i in enumerate(self._donated)}
         parameters = {
             self._kept.index(i): place[i + self._parts[3]] for i in self._gradients if i + self._parts[3] in place
@@ -183,6 +192,17 @@ class _Program:
         return (list(map(type, leaves)) == self._types or self._differs_in_gradients(leaves)) and (
             not self._static or all(leaves[i] is x or (isinstance(x, str) and leaves[i] == x) for i, x in self._static)
         )
+
+    def with_scalars(self, leaves: list[Any]) -> list[Any]:
+        """Return the leaves with an array for each number that has been set in place of a scalar of the state."""
+        numbers = {i for i in self._scalars if type(leaves[i]) is not self._types[i] and _is_host_number(leaves[i])}
+        if not numbers:
+            return leaves
+        like = next((x for x in leaves[self._parts[3] :] if hasattr(x, "dtype")), None)
+        return [
+            self._backend.asarray(x, dtype=self._scalars[i], like=like) if i in numbers else x
+            for i, x in enumerate(leaves)
+        ]
 
     def _differs_in_gradients(self, leaves: list[Any]) -> bool:
         """Return whether the leaves are of other types only where gradients are missing, or are no more."""
@@ -272,3 +292,8 @@ class _Program:
 
 def _is_number(x: Any) -> bool:
     return isinstance(x, _NUMBERS) and not hasattr(x, "dtype")
+
+
+def _is_host_number(x: Any) -> bool:
+    """Return whether `x` is a Python number, or a NumPy scalar or 0-d array."""
+    return _is_number(x) or (getattr(x, "shape", None) == () and registry.find(type(x)) is registry.get("numpy"))

@@ -1,4 +1,4 @@
-"""One of two trees, by a condition that may have no value yet."""
+"""Updating on some steps only: one of two trees, by a condition that may have no value yet."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any
 
 from uniopt import tree
 from uniopt.backends import registry
-from uniopt.errors import StateError
+from uniopt.backends.dtypes import dtype_kind, dtype_name
+from uniopt.errors import HyperparameterError, StateError
 from uniopt.step import Step
+from uniopt.transformation import Stage
 from uniopt.typing import Array
 
 Side = Callable[[Step], Any]
@@ -38,9 +40,9 @@ def cond(step: Step, predicate: Array | bool, on_true: Side, on_false: Side) -> 
 
     def arrays_of(side: Side) -> list[Array]:
         found = side(step.aside())
-        returned.append(found)
-        if len(returned) > 1:
+        if returned:
             _check_alike(returned[0], found)
+        returned.append(found)
         return [x for x in tree.flatten(found)[0] if _is_array(x)]
 
     chosen = iter(
@@ -48,6 +50,53 @@ def cond(step: Step, predicate: Array | bool, on_true: Side, on_false: Side) -> 
     )
     leaves, structure = tree.flatten(returned[0])
     return tree.unflatten(structure, [next(chosen) if _is_array(x) else x for x in leaves])
+
+
+def update_if(
+    step: Step,
+    predicate: Array | bool,
+    stage: Stage,
+    updates: list[Any],
+    state: Any,
+    params: list[Any] | None,
+    extra: dict[str, Any],
+    *,
+    otherwise: list[Any],
+) -> tuple[list[Any], Any]:
+    """Return the updates and the next state of a stage, or `otherwise` and the state as it is."""
+
+    def updated(step: Step) -> tuple[list[Any], Any]:
+        results, after = stage.update(step, updates, state, params, extra)
+        return step.widen(results), after
+
+    found: tuple[list[Any], Any] = cond(step, predicate, updated, lambda _: (otherwise, state))
+    return found
+
+
+def zeros(step: Step, leaves: list[Any]) -> list[Any]:
+    """Return updates that change nothing."""
+    return [None if x is None else step.xp.zeros_like(x) for x in leaves]
+
+
+def condition(name: str, value: Any) -> Array | bool:
+    """Return what a user's function gave as a condition; HyperparameterError unless it is a bool or a 0-d array of one.
+
+    Parameters
+    ----------
+    name
+        The function, for the error.
+    value
+        What it returned.
+    """
+    if isinstance(value, bool):
+        return value
+    if registry.find(type(value)) is None:
+        found = repr(value)
+    elif tuple(value.shape) == () and dtype_kind(dtype_name(value.dtype)) == "boolean":
+        return value
+    else:
+        found = _outline(value)
+    raise HyperparameterError(f"{name} returned {found}, expected a bool or a 0-d boolean array.")
 
 
 def _is_array(x: Any) -> bool:

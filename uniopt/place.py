@@ -24,7 +24,7 @@ class Place:
         self.device = backend.device(like)
         self.dtype = dtype
         self.scalar_dtype = backend.dtype(real_dtype(dtype_name(dtype)))
-        self._brought: dict[int, tuple[Any, Any]] = {}
+        self._brought: list[tuple[Any, Any]] = []
 
     def bring(self, value: Any) -> Any:
         """Return a Python number as it is, and a 0-d array on this device in the dtype of its leaves (bool stays bool).
@@ -33,13 +33,14 @@ class Place:
         """
         if isinstance(value, NUMBERS) and not hasattr(value, "dtype"):  # np.float64 is a float, but promotes
             return value
-        known = self._brought.get(id(value))
-        if known is None:
-            condition = dtype_kind(dtype_name(value.dtype)) == "boolean"
-            near = value if condition else self.backend.astype(value, self.scalar_dtype)
-            here = self.backend.place(near, self.like)
-            known = self._brought[id(value)] = (value, here)  # keeps the value alive, so that its id stays its own
-        return known[1]
+        for known, here in self._brought:  # not by id, which torch.compile would take for a constant
+            if known is value:
+                return here
+        condition = dtype_kind(dtype_name(value.dtype)) == "boolean"
+        near = value if condition else self.backend.astype(value, self.scalar_dtype)
+        here = self.backend.place(near, self.like)
+        self._brought.append((value, here))
+        return here
 
 
 def places_of(

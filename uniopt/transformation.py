@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -76,8 +77,25 @@ class Stage:
         return hash(repr(self))
 
 
-class Bound(functools.partial):  # type: ignore[type-arg]
-    """A `functools.partial` that compares by what it binds."""
+class Bound:
+    """A function with its first arguments and its keywords bound, which compares by them.
+
+    torch.compile can make none of a subclass of `functools.partial`.
+    """
+
+    def __init__(self, func: Callable[..., Any], /, *args: Any, **keywords: Any) -> None:
+        self.func = func
+        self.args = args
+        self.keywords = keywords
+
+    def __call__(self, *args: Any, **keywords: Any) -> Any:
+        return self.func(*self.args, *args, **{**self.keywords, **keywords})
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        # What functools.update_wrapper says that it stands for goes first.
+        wrapped = getattr(self, "__wrapped__", None)
+        return inspect.signature(wrapped or functools.partial(self.func, *self.args, **self.keywords))
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):

@@ -52,7 +52,7 @@ def group_of(name: str) -> str | None:
         return "schedules"
     if found.__module__ in STATE_TOOLS:
         return "state-tools"
-    is_state = inspect.isclass(found) and hasattr(found, "_fields") and found is not uniopt.GradientTransformation
+    is_state = hasattr(found, "_fields") and not issubclass(found, uniopt.GradientTransformation)
     return "states" if is_state else "transformations"
 
 

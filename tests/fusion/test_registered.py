@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ def squares(updates: Any) -> Any:
 SUMS |= {"scale_by_polyak", "scale_by_trust_ratio", "scale_by_param_block_norm", "adaptive_grad_clip", "centralize"}
 SUMS |= {"clip_by_global_norm", "normalize", "normalize_by_update_norm", "differentially_private_aggregate", "dpsgd"}
 OF_EXAMPLES = {"differentially_private_aggregate", "dpsgd"}
+SUMS |= {"MultiSteps, without what is large"}
 MATRIX = {"empty": False, "kernel": False, "matrix": True, "scalar": False, "vector": (False, False)}
 MADE_OF = {  # what a transformation is called with, where its defaults do not do
     "chain": lambda: uniopt.chain(uniopt.trace(0.5), uniopt.scale(-0.5)),
@@ -36,6 +38,14 @@ MADE_OF = {  # what a transformation is called with, where its defaults do not d
     "leafwise": lambda: uniopt.leafwise(uniopt.EmptyState, None, lambda xp, g, s: (-g, s)),
     "adaptive_grad_clip": lambda: uniopt.adaptive_grad_clip(0.5),
     "add_decayed_weights": lambda: uniopt.add_decayed_weights(uniopt.linear_schedule(0.5, 0.0, 5)),
+    "apply_every": lambda: uniopt.apply_every(3),
+    "apply_if_finite": lambda: uniopt.apply_if_finite(uniopt.adam(0.125), 2),
+    "conditionally_mask": lambda: uniopt.conditionally_mask(uniopt.adam(0.125), lambda n: n % 2 == 1),
+    "conditionally_transform": lambda: uniopt.conditionally_transform(uniopt.adam(0.125), lambda n: n % 2 == 1),
+    "dynamic_loss_scaling": lambda: uniopt.dynamic_loss_scaling(uniopt.adam(0.125), growth_interval=2),
+    "inject_hyperparams": lambda: uniopt.inject_hyperparams(uniopt.adamw)(uniopt.linear_schedule(0.5, 0.0, 4)),
+    "inject_stateful_hyperparams": lambda: uniopt.inject_hyperparams(uniopt.sgd)(0.125, momentum=0.5),
+    "reduce_on_plateau": lambda: uniopt.reduce_on_plateau(0.5, patience=1, cooldown=1, accumulation_size=2),
     "add_noise": lambda: uniopt.add_noise(0.25, 0.5, 3),
     "clip": lambda: uniopt.clip(0.5),
     "clip_by_block_rms": lambda: uniopt.clip_by_block_rms(0.5),
@@ -107,6 +117,13 @@ VARIANTS = {
     "labels from paths": lambda: uniopt.partition(
         {"m": uniopt.adam(0.125), "rest": uniopt.sgd(0.25)}, uniopt.path_labels({"*[t]rix": "m"}, otherwise="rest")
     ),
+    "MultiSteps": lambda: uniopt.MultiSteps(uniopt.adam(0.125), 2),
+    "MultiSteps, of sums": lambda: uniopt.MultiSteps(
+        uniopt.adamw(0.125), 2, False, uniopt.skip_not_finite, accumulator_dtype="float16"
+    ),
+    "MultiSteps, without what is large": lambda: uniopt.MultiSteps(
+        uniopt.sgd(0.125), lambda n: 1 + n, True, partial(uniopt.skip_large_updates, max_squared_norm=150.0)
+    ),
     "amsgrad in a chain": lambda: uniopt.chain(uniopt.scale_by_amsgrad(), uniopt.scale_by_learning_rate(0.125)),
 }  # fmt: skip
 
@@ -124,7 +141,7 @@ def exported() -> dict[str, Any]:
 
 def test_nothing_is_made_up() -> None:
     assert MADE_OF.keys() <= exported().keys()
-    assert exported().keys() >= SUMS
+    assert (exported() | VARIANTS).keys() >= SUMS
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -21,8 +21,7 @@ from uniopt.conformance.suite import planned
 from uniopt.conformance.verdicts import Verdict
 
 import uniopt
-from tests.mutation import sixteen_bits, transformation_checks, transformations, wrappers
-from tests.mutation.checks import checks
+from tests.mutation import accumulation, sixteen_bits, transformation_checks, transformations, wrappers
 from tests.mutation.faults import Fault, faults
 from tests.mutation.planting import functions_of, name_of, planted
 from uniopt import backends, tree
@@ -30,8 +29,10 @@ from uniopt import backends, tree
 PACKAGE = Path(uniopt.__file__).parent
 MODULES = [
     *sorted(str(path.relative_to(PACKAGE)) for path in (PACKAGE / "optimizers").glob("[!_]*.py")),
-    *("moments.py", "norms.py", "numerics.py", "clock.py"),
+    *("moments.py", "norms.py", "numerics.py", "clock.py", "conditional.py", "finite.py", "schedules/stateful.py"),
     *(f"transforms/{name}.py" for name in ("clip", "decay", "ema", "noise", "scale", "trace", "trust_ratio")),
+    *(f"transforms/{name}.py" for name in ("accumulate", "apply_every", "apply_if_finite", "conditionally", "inject")),
+    *(f"transforms/{name}.py" for name in ("loss_scaling", "plateau", "skip")),
     *(f"transforms/{name}.py" for name in ("kahan", "master_weights", "narrow", "stochastic_rounding")),
     "pairs.py",
     *(f"transforms/{name}.py" for name in ("flatten", "freeze", "labels", "lookahead", "mask", "mechanic", "monitor")),
@@ -127,9 +128,8 @@ def _trials(quick: bool) -> Iterator[Trial]:
     yield from _of_cells("numpy", [case for case in suite if case.problem.name == "brief"])
     if quick:
         return
-    own_checks = (*checks(), *sixteen_bits.checks(), *transformation_checks.checks(), *wrappers.checks())
-    for name, check in own_checks:
-        yield Trial(name, partial(_failure_of_check, check))
+    for module in (accumulation, sixteen_bits, transformation_checks, wrappers):
+        yield from (Trial(name, partial(_failure_of_check, check)) for name, check in module.checks())
     yield from _of_cells("numpy", own)
     brief = [case for case in (*suite, *own) if case.problem.name == "brief"]
     yield from _of_cells("array_api_strict", [_with_arrays(case) for case in brief])

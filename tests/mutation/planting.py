@@ -45,13 +45,13 @@ def name_of(file: str) -> str:
 def functions_of(module: ModuleType) -> Iterator[tuple[str, FunctionType]]:
     """Yield the functions and methods that a module defines, with their names in it."""
     for name, x in vars(module).items():
-        if getattr(x, "__module__", None) != module.__name__:
-            continue
+        if getattr(x, "__module__", None) != module.__name__ or getattr(x, "__name__", None) != name:
+            continue  # another module's, or another name of one
         if isinstance(x, FunctionType):
             yield name, x
         elif isinstance(x, type):
-            methods = ((key, f.__func__ if isinstance(f, classmethod) else f) for key, f in vars(x).items())
-            yield from ((f"{name}.{key}", f) for key, f in methods if isinstance(f, FunctionType))
+            bare = ((key, getattr(f, "__func__", getattr(f, "fget", f))) for key, f in vars(x).items())
+            yield from ((f"{name}.{key}", f) for key, f in bare if isinstance(f, FunctionType))
 
 
 def _parts(f: FunctionType) -> tuple[Any, ...]:

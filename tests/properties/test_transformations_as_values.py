@@ -32,6 +32,9 @@ OTHERS = {
     "stateless": lambda: uniopt.stateless(double),
     "adam with schedule": lambda: uniopt.adam(uniopt.cosine_decay_schedule(0.1, 100), mu_dtype="bfloat16"),
     "decay schedule": lambda: uniopt.adamw(0.1, weight_decay=uniopt.linear_schedule(0.1, 0.0, 10)),
+    "accumulated": lambda: uniopt.MultiSteps(uniopt.adam(0.1), 4, should_skip_update_fn=uniopt.skip_not_finite),
+    "injected": lambda: uniopt.inject_hyperparams(uniopt.adam)(0.1, b1=uniopt.linear_schedule(0.5, 0.9, 10)),
+    "scaled losses": lambda: uniopt.dynamic_loss_scaling(uniopt.adam(0.1)),
     "joined": lambda: uniopt.sgd(
         uniopt.join_schedules([uniopt.constant_schedule(0.1), uniopt.constant_schedule(0.01)], [5])
     ),

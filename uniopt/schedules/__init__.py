@@ -18,6 +18,9 @@ from uniopt.schedules.polynomial import linear_schedule as linear_schedule
 from uniopt.schedules.polynomial import polynomial_restarts_schedule as polynomial_restarts_schedule
 from uniopt.schedules.polynomial import polynomial_schedule as polynomial_schedule
 from uniopt.schedules.stable import warmup_stable_decay_schedule as warmup_stable_decay_schedule
+from uniopt.schedules.stateful import StatefulSchedule as StatefulSchedule
+from uniopt.schedules.stateful import WrappedSchedule as WrappedSchedule
+from uniopt.schedules.stateful import WrappedScheduleState as WrappedScheduleState
 from uniopt.schedules.warmup import warmup_constant_schedule as warmup_constant_schedule
 from uniopt.schedules.warmup import warmup_cosine_decay_schedule as warmup_cosine_decay_schedule
 from uniopt.schedules.warmup import warmup_exponential_decay_schedule as warmup_exponential_decay_schedule

@@ -1,11 +1,22 @@
 """The transformations that are chained around a rule, and that aliases are made of."""
 
+from uniopt.transforms.accumulate import MultiSteps as MultiSteps
+from uniopt.transforms.accumulate import MultiStepsState as MultiStepsState
 from uniopt.transforms.adaptive_clip import adaptive_grad_clip as adaptive_grad_clip
+from uniopt.transforms.apply_every import ApplyEvery as ApplyEvery
+from uniopt.transforms.apply_every import apply_every as apply_every
+from uniopt.transforms.apply_if_finite import ApplyIfFiniteState as ApplyIfFiniteState
+from uniopt.transforms.apply_if_finite import apply_if_finite as apply_if_finite
 from uniopt.transforms.averaged_params import averaged_params as averaged_params
 from uniopt.transforms.averaged_params import swap_averaged_params as swap_averaged_params
 from uniopt.transforms.centralize import centralize as centralize
 from uniopt.transforms.clip import clip as clip
 from uniopt.transforms.clip import clip_by_block_rms as clip_by_block_rms
+from uniopt.transforms.conditionally import ConditionallyMaskState as ConditionallyMaskState
+from uniopt.transforms.conditionally import ConditionallyTransformState as ConditionallyTransformState
+from uniopt.transforms.conditionally import ConditionFn as ConditionFn
+from uniopt.transforms.conditionally import conditionally_mask as conditionally_mask
+from uniopt.transforms.conditionally import conditionally_transform as conditionally_transform
 from uniopt.transforms.constraints import NonNegativeParamsState as NonNegativeParamsState
 from uniopt.transforms.constraints import ZeroNansState as ZeroNansState
 from uniopt.transforms.constraints import keep_params_nonnegative as keep_params_nonnegative
@@ -21,12 +32,18 @@ from uniopt.transforms.freeze import selective_transform as selective_transform
 from uniopt.transforms.global_norm import clip_by_global_norm as clip_by_global_norm
 from uniopt.transforms.global_norm import normalize as normalize
 from uniopt.transforms.global_norm import normalize_by_update_norm as normalize_by_update_norm
+from uniopt.transforms.inject import InjectStatefulHyperparamsState as InjectStatefulHyperparamsState
+from uniopt.transforms.inject import inject_hyperparams as inject_hyperparams
+from uniopt.transforms.inject import inject_stateful_hyperparams as inject_stateful_hyperparams
 from uniopt.transforms.kahan import KahanSummationState as KahanSummationState
 from uniopt.transforms.kahan import kahan_summation as kahan_summation
 from uniopt.transforms.labels import PathLabels as PathLabels
 from uniopt.transforms.labels import path_labels as path_labels
 from uniopt.transforms.lookahead import LookaheadState as LookaheadState
 from uniopt.transforms.lookahead import lookahead as lookahead
+from uniopt.transforms.loss_scaling import DynamicLossScalingState as DynamicLossScalingState
+from uniopt.transforms.loss_scaling import dynamic_loss_scaling as dynamic_loss_scaling
+from uniopt.transforms.loss_scaling import loss_scale as loss_scale
 from uniopt.transforms.mask import MaskedNode as MaskedNode
 from uniopt.transforms.mask import MaskedState as MaskedState
 from uniopt.transforms.mask import masked as masked
@@ -48,6 +65,8 @@ from uniopt.transforms.partition import PartitionState as PartitionState
 from uniopt.transforms.partition import partition as partition
 from uniopt.transforms.per_example import per_example_global_norm_clip as per_example_global_norm_clip
 from uniopt.transforms.per_example import per_example_layer_norm_clip as per_example_layer_norm_clip
+from uniopt.transforms.plateau import ReduceLROnPlateauState as ReduceLROnPlateauState
+from uniopt.transforms.plateau import reduce_on_plateau as reduce_on_plateau
 from uniopt.transforms.privacy import DifferentiallyPrivateAggregateState as DifferentiallyPrivateAggregateState
 from uniopt.transforms.privacy import differentially_private_aggregate as differentially_private_aggregate
 from uniopt.transforms.privacy import dpsgd as dpsgd
@@ -63,6 +82,9 @@ from uniopt.transforms.scale import set_to_zero as set_to_zero
 from uniopt.transforms.schedule_free import ScheduleFreeState as ScheduleFreeState
 from uniopt.transforms.schedule_free import schedule_free as schedule_free
 from uniopt.transforms.schedule_free import schedule_free_eval_params as schedule_free_eval_params
+from uniopt.transforms.skip import ShouldSkipUpdateFunction as ShouldSkipUpdateFunction
+from uniopt.transforms.skip import skip_large_updates as skip_large_updates
+from uniopt.transforms.skip import skip_not_finite as skip_not_finite
 from uniopt.transforms.stateless import stateless as stateless
 from uniopt.transforms.stateless import stateless_with_tree_map as stateless_with_tree_map
 from uniopt.transforms.stochastic_rounding import StochasticRoundingState as StochasticRoundingState

@@ -1,0 +1,231 @@
+"""Hyperparameters in the state, where they can be read and set between steps."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import update_wrapper
+from typing import Any, NamedTuple
+
+from uniopt import hyperparameters, tree
+from uniopt.backends import registry
+from uniopt.backends.dtypes import dtype_kind, dtype_name
+from uniopt.clock import Clock
+from uniopt.errors import HyperparameterError, ScheduleError, StateError
+from uniopt.hyperparameters import DtypeName
+from uniopt.schedules.stateful import StatefulSchedule, WrappedSchedule
+from uniopt.step import Step
+from uniopt.transformation import Bound, GradientTransformation, Stage, check_state, stage_of, transformation
+from uniopt.typing import Array, Scalar, Tree
+
+
+class InjectStatefulHyperparamsState(NamedTuple):
+    """The hyperparameters of a transformation, and its state."""
+
+    count: Array  # int32, shape ()
+    hyperparams: dict[str, Array]  # shape (): of the last update, and those that have no schedule of the next one
+    hyperparams_states: dict[str, Tree]  # of the schedules
+    inner_state: Any
+
+
+def inject_hyperparams(
+    inner_factory: Callable[..., GradientTransformation],
+    static_args: str | Iterable[str] = (),
+    hyperparam_dtype: Any = None,
+) -> Callable[..., GradientTransformation]:
+    """Return a function like `inner_factory` whose transformation has its hyperparameters in the state.
+
+    ``state.hyperparams`` is a dict of 0-d arrays. Those that are numbers may be set between steps, to a number or a 0-d
+    array; those that are schedules show the value of the last update.
+
+    Parameters
+    ----------
+    inner_factory
+        A function that returns a transformation, such as `adamw`.
+    static_args
+        Names of parameters to leave as they are.
+    hyperparam_dtype
+        Dtype of the hyperparameters; by default the widest that parameters are computed in: float32 for 16-bit ones.
+
+    Returns
+    -------
+    callable
+        It takes the arguments of `inner_factory`. A number or a 0-d array becomes a hyperparameter in the state, a
+        function a schedule of the step count (from 0), for every parameter; a `StatefulSchedule` is given the extra
+        arguments of ``update`` as well.
+
+    Raises
+    ------
+    HyperparameterError
+        If `static_args` names no parameter.
+
+    Notes
+    -----
+    Arguments that are not numbers stay as they are: bools, strings, ``None``, trees, dtypes; so do those of a parameter
+    that is annotated ``int``, and functions of one that is annotated as a mask or a function. (optax makes
+    hyperparameters of all integers, and schedules of all functions, unless they are static.)
+
+    The arithmetic is that of the transformation with the same numbers, rounded to the hyperparameters' dtype.
+
+    A compiled step is not compiled again when a hyperparameter is set to a number, or to an array of the same dtype.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import uniopt
+    >>> tx = uniopt.inject_hyperparams(uniopt.sgd)(learning_rate=0.5)
+    >>> params = np.asarray([1.0, 2.0])
+    >>> state = tx.init(params)
+    >>> state.hyperparams["learning_rate"] = 0.25
+    >>> updates, state = tx.update(np.asarray([1.0, 1.0]), state, params)
+    >>> updates, state.hyperparams["learning_rate"]
+    (array([-0.25, -0.25]), array(0.25))
+    """
+    names = (static_args,) if isinstance(static_args, str) else tuple(static_args)
+    known = inspect.signature(inner_factory).parameters
+    if not known.keys() >= set(names):
+        raise HyperparameterError(
+            f"static_args names {sorted(set(names) - known.keys())}, expected parameters of {inner_factory!r}: "
+            f"{', '.join(known)}."
+        )
+    dtype = hyperparameters.real_dtype("hyperparam_dtype", hyperparam_dtype)
+    return update_wrapper(Bound(_injected, inner_factory, names, dtype), inner_factory)
+
+
+inject_stateful_hyperparams = inject_hyperparams
+"""The name that optax had for it, before both were one."""
+
+
+def _injected(
+    factory: Callable[..., GradientTransformation],
+    static_args: tuple[str, ...],
+    dtype: DtypeName | None,
+    /,
+    *args: Any,
+    **kwargs: Any,
+) -> GradientTransformation:
+    signature = inspect.signature(factory)
+    bound = signature.bind(*args, **kwargs)
+    bound.apply_defaults()
+    given = {
+        name: _injectable(value, signature.parameters[name])
+        for name, value in bound.arguments.items()
+        if name not in static_args
+    }
+    injected = {name: value for name, value in given.items() if value is not None}
+    return transformation(Injected(factory, static_args, dtype, dict(bound.arguments), injected))
+
+
+def _injectable(value: Any, parameter: inspect.Parameter) -> Scalar | StatefulSchedule | None:
+    """Return a number, an array or a schedule that can be a hyperparameter; None for anything else."""
+    words = set(re.findall(r"\w+", str(parameter.annotation)))
+    if isinstance(value, bool | type) or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        return None
+    if "int" in words and words.isdisjoint(("float", "Scalar", "ScalarOrSchedule")):  # a number of steps, an axis
+        return None
+    if isinstance(value, StatefulSchedule):
+        return value
+    if callable(value):
+        return WrappedSchedule(value) if words.isdisjoint(("Mask", "Callable")) else None
+    return value if _is_number(value) else None
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, int | float):
+        return True
+    is_scalar = registry.find(type(value)) is not None and tuple(value.shape) == ()
+    return is_scalar and dtype_kind(dtype_name(value.dtype)) in ("real", "integer")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Injected(Stage):
+    """The stage behind `inject_hyperparams`.
+
+    Attributes
+    ----------
+    arguments
+        Those of the factory.
+    injected
+        The numbers, arrays and schedules among them that are hyperparameters.
+    """
+
+    factory: Callable[..., GradientTransformation]
+    static_args: tuple[str, ...]
+    dtype: DtypeName | None
+    arguments: dict[str, Any]
+    injected: dict[str, Any]
+
+    def __repr__(self) -> str:
+        static = f", static_args={self.static_args!r}" if self.static_args else ""
+        dtype = f", hyperparam_dtype={self.dtype!r}" if self.dtype else ""
+        given = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        name = getattr(self.factory, "__name__", self.factory)
+        return f"inject_hyperparams({name}{static}{dtype})({given})"
+
+    @property
+    def _schedules(self) -> dict[str, StatefulSchedule]:
+        return {name: x for name, x in self.injected.items() if isinstance(x, StatefulSchedule)}
+
+    def init(self, step: Step, params: list[Any]) -> Any:
+        states = {name: tree.map(self._made(step), x.init()) for name, x in self._schedules.items()}
+        values = {name: x(states[name]) if name in states else x for name, x in self.injected.items()}
+        hyper = {name: self._array(step, name, x) for name, x in values.items()}
+        return InjectStatefulHyperparamsState(step.counter(), hyper, states, self._stage(hyper).init(step, params))
+
+    def update(
+        self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
+    ) -> tuple[list[Any], Any]:
+        check_state("inject_hyperparams", state, InjectStatefulHyperparamsState)
+        if state.hyperparams.keys() != self.injected.keys():
+            raise StateError(
+                f"state.hyperparams has {', '.join(state.hyperparams) or 'nothing'}, expected "
+                f"{', '.join(self.injected) or 'nothing'}. Set the value of one that is there."
+            )
+        states = state.hyperparams_states
+        scheduled = {name: x(states[name], **extra) for name, x in self._schedules.items()}
+        hyper = {name: self._array(step, name, scheduled.get(name, x)) for name, x in state.hyperparams.items()}
+        results, inner_state = self._stage(hyper).update(step, updates, state.inner_state, params, extra)
+        after = {name: x.update(states[name], **extra) for name, x in self._schedules.items()}
+        count = Clock(step, state.count).next()
+        return results, InjectStatefulHyperparamsState(count, hyper, after, inner_state)
+
+    def _stage(self, hyper: Mapping[str, Array]) -> Stage:
+        """Return the transformation that the factory makes of these hyperparameters."""
+        bound = inspect.signature(self.factory).bind_partial()
+        bound.arguments.update({name: hyper.get(name, x) for name, x in self.arguments.items()})
+        return stage_of(self.factory(*bound.args, **bound.kwargs))
+
+    def _array(self, step: Step, name: str, value: Any) -> Array:
+        """Return a hyperparameter as a 0-d array: a number in the hyperparameters' dtype, a float array as it is."""
+        backend = step.backend
+        if not _is_number(value):
+            raise ScheduleError(f"The hyperparameter {name} is {value!r}, expected a number or a 0-d array.")
+        found = registry.find(type(value))
+        if found is not None and (backend.accepts(found) or not any(x is not None for x in step.leaves)):
+            is_float = dtype_kind(dtype_name(value.dtype)) == "real"
+            return found.astype(value, value.dtype if is_float else found.dtype(self._dtype(step)))
+        if found is not None and found.name != "numpy":
+            raise StateError(
+                f"state.hyperparams[{name!r}] is an array of {found.name}, the parameters are of {backend.name}. "
+                f"Set it to a Python number, or to a 0-d array of {backend.name}."
+            )
+        return self._made(step)(float(value))
+
+    def _dtype(self, step: Step) -> str:
+        computed = [dtype_name(place.scalar_dtype) for place in step.places if place is not None]
+        return self.dtype or max(computed, default="float32")  # float64 goes before float32
+
+    def _made(self, step: Step) -> Callable[[Any], Array]:
+        """Return a function that makes a 0-d array of a Python number, where the first parameter lives."""
+        backend, real = step.backend, self._dtype(step)
+        first = next((x for x in step.leaves if x is not None), None)
+
+        def make(value: Any) -> Array:
+            if hasattr(value, "dtype"):
+                return value
+            kind = "bool" if isinstance(value, bool) else "int32" if isinstance(value, int) else real
+            return backend.asarray(value, dtype=backend.dtype(kind), like=first)
+
+        return make
