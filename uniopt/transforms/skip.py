@@ -6,7 +6,7 @@ from typing import Protocol
 
 from uniopt.backends import registry
 from uniopt.finite import not_finite
-from uniopt.norms import sum_of_squares
+from uniopt.norms import meeting, sum_of_squares
 from uniopt.step import Step
 from uniopt.typing import Array, Scalar, Tree
 
@@ -82,10 +82,11 @@ def skip_large_updates(
     >>> tx = uniopt.MultiSteps(uniopt.sgd(0.1), every_k_schedule=4, should_skip_update_fn=skip)
     """
     step, leaves, _ = Step.of_update(updates, None)
-    if all(x is None for x in leaves):
+    where = meeting(step.places)
+    if where is None:
         backend = registry.backend_of(gradient_step)
         squared = backend.astype(gradient_step * 0, backend.xp.float32)
     else:
-        squared = step.backend.place(sum_of_squares(step, leaves), gradient_step)
+        squared = step.backend.place(sum_of_squares(step, leaves, where), gradient_step)
     should_skip = ~(squared < max_squared_norm)
     return should_skip, {"should_skip": should_skip, "norm_squared": squared}
