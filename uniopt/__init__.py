@@ -7,235 +7,41 @@ if not _os.path.isdir(_os.path.join(_here, "backends")):
     # In a checkout, `backends` and `conformance` stand beside this package; a wheel has them inside.
     __path__.append(_os.path.dirname(_here))
 
-from uniopt import backends as backends
-from uniopt import dialects as dialects
-from uniopt import errors as errors
-from uniopt import random as random
-from uniopt import tree as tree
+# Functions with the name of their module: whoever imports the module later would put it in their place.
 from uniopt.chain import chain as chain
-from uniopt.chain import named_chain as named_chain
-from uniopt.compile import CompiledStep as CompiledStep
 from uniopt.compile import compile as compile
-from uniopt.hyperparameters import PerLeaf as PerLeaf
-from uniopt.keys import NamedTupleKey as NamedTupleKey
 from uniopt.leafwise import leafwise as leafwise
-from uniopt.norms import global_norm as global_norm
-from uniopt.optimizers import adabelief as adabelief
-from uniopt.optimizers import adadelta as adadelta
-from uniopt.optimizers import adafactor as adafactor
-from uniopt.optimizers import adagrad as adagrad
-from uniopt.optimizers import adam as adam
-from uniopt.optimizers import adamax as adamax
-from uniopt.optimizers import adamaxw as adamaxw
-from uniopt.optimizers import adamw as adamw
-from uniopt.optimizers import adan as adan
-from uniopt.optimizers import amsgrad as amsgrad
-from uniopt.optimizers import asgd as asgd
-from uniopt.optimizers import fromage as fromage
-from uniopt.optimizers import ftrl as ftrl
-from uniopt.optimizers import lamb as lamb
-from uniopt.optimizers import lars as lars
-from uniopt.optimizers import lion as lion
-from uniopt.optimizers import muon as muon
-from uniopt.optimizers import nadam as nadam
-from uniopt.optimizers import nadamw as nadamw
-from uniopt.optimizers import noisy_sgd as noisy_sgd
-from uniopt.optimizers import novograd as novograd
-from uniopt.optimizers import optimistic_adam as optimistic_adam
-from uniopt.optimizers import optimistic_adam_v2 as optimistic_adam_v2
-from uniopt.optimizers import optimistic_gradient_descent as optimistic_gradient_descent
-from uniopt.optimizers import polyak_sgd as polyak_sgd
-from uniopt.optimizers import radam as radam
-from uniopt.optimizers import rmsprop as rmsprop
-from uniopt.optimizers import rprop as rprop
-from uniopt.optimizers import sgd as sgd
-from uniopt.optimizers import sign_sgd as sign_sgd
-from uniopt.optimizers import signum as signum
-from uniopt.optimizers import sm3 as sm3
-from uniopt.optimizers import yogi as yogi
-from uniopt.optimizers.adabelief import ScaleByBeliefState as ScaleByBeliefState
-from uniopt.optimizers.adabelief import scale_by_belief as scale_by_belief
-from uniopt.optimizers.adadelta import ScaleByAdaDeltaState as ScaleByAdaDeltaState
-from uniopt.optimizers.adadelta import scale_by_adadelta as scale_by_adadelta
-from uniopt.optimizers.adafactor import FactoredState as FactoredState
-from uniopt.optimizers.adafactor import scale_by_factored_rms as scale_by_factored_rms
-from uniopt.optimizers.adagrad import ScaleByRssState as ScaleByRssState
-from uniopt.optimizers.adagrad import scale_by_rss as scale_by_rss
-from uniopt.optimizers.adam import ScaleByAdamState as ScaleByAdamState
-from uniopt.optimizers.adam import scale_by_adam as scale_by_adam
-from uniopt.optimizers.adamax import scale_by_adamax as scale_by_adamax
-from uniopt.optimizers.adan import ScaleByAdanState as ScaleByAdanState
-from uniopt.optimizers.adan import scale_by_adan as scale_by_adan
-from uniopt.optimizers.amsgrad import ScaleByAmsgradState as ScaleByAmsgradState
-from uniopt.optimizers.amsgrad import scale_by_amsgrad as scale_by_amsgrad
-from uniopt.optimizers.asgd import ScaleByAsgdState as ScaleByAsgdState
-from uniopt.optimizers.asgd import scale_by_asgd as scale_by_asgd
-from uniopt.optimizers.ftrl import ScaleByFtrlState as ScaleByFtrlState
-from uniopt.optimizers.ftrl import scale_by_ftrl as scale_by_ftrl
-from uniopt.optimizers.lion import ScaleByLionState as ScaleByLionState
-from uniopt.optimizers.lion import scale_by_lion as scale_by_lion
-from uniopt.optimizers.muon import MuonState as MuonState
-from uniopt.optimizers.muon import scale_by_muon as scale_by_muon
-from uniopt.optimizers.muon import scale_by_shape as scale_by_shape
-from uniopt.optimizers.newton_schulz import MuonDimensionNumbers as MuonDimensionNumbers
-from uniopt.optimizers.novograd import ScaleByNovogradState as ScaleByNovogradState
-from uniopt.optimizers.novograd import scale_by_novograd as scale_by_novograd
-from uniopt.optimizers.optimistic import ScaleByOptimisticGradientState as ScaleByOptimisticGradientState
-from uniopt.optimizers.optimistic import scale_by_optimistic_gradient as scale_by_optimistic_gradient
-from uniopt.optimizers.polyak import scale_by_polyak as scale_by_polyak
-from uniopt.optimizers.radam import scale_by_radam as scale_by_radam
-from uniopt.optimizers.rmsprop import ScaleByRmsState as ScaleByRmsState
-from uniopt.optimizers.rmsprop import ScaleByRmsWithCountState as ScaleByRmsWithCountState
-from uniopt.optimizers.rmsprop import ScaleByRStdDevState as ScaleByRStdDevState
-from uniopt.optimizers.rmsprop import ScaleByRStdDevWithCountState as ScaleByRStdDevWithCountState
-from uniopt.optimizers.rmsprop import scale_by_rms as scale_by_rms
-from uniopt.optimizers.rmsprop import scale_by_stddev as scale_by_stddev
-from uniopt.optimizers.rprop import ScaleByRpropState as ScaleByRpropState
-from uniopt.optimizers.rprop import scale_by_rprop as scale_by_rprop
-from uniopt.optimizers.schedule_free import schedule_free_adamw as schedule_free_adamw
-from uniopt.optimizers.schedule_free import schedule_free_sgd as schedule_free_sgd
-from uniopt.optimizers.sign import scale_by_sign as scale_by_sign
-from uniopt.optimizers.sm3 import ScaleBySM3State as ScaleBySM3State
-from uniopt.optimizers.sm3 import scale_by_sm3 as scale_by_sm3
-from uniopt.optimizers.yogi import scale_by_yogi as scale_by_yogi
-from uniopt.pairs import LookaheadParams as LookaheadParams
-from uniopt.schedules import StatefulSchedule as StatefulSchedule
-from uniopt.schedules import WrappedSchedule as WrappedSchedule
-from uniopt.schedules import WrappedScheduleState as WrappedScheduleState
-from uniopt.schedules import constant_schedule as constant_schedule
-from uniopt.schedules import cosine_annealing_schedule as cosine_annealing_schedule
-from uniopt.schedules import cosine_decay_schedule as cosine_decay_schedule
-from uniopt.schedules import cosine_onecycle_schedule as cosine_onecycle_schedule
-from uniopt.schedules import cosine_restarts_schedule as cosine_restarts_schedule
-from uniopt.schedules import cyclic_schedule as cyclic_schedule
-from uniopt.schedules import exponential_decay as exponential_decay
-from uniopt.schedules import inverse_sqrt_schedule as inverse_sqrt_schedule
-from uniopt.schedules import inverse_time_decay as inverse_time_decay
-from uniopt.schedules import join_schedules as join_schedules
-from uniopt.schedules import linear_onecycle_schedule as linear_onecycle_schedule
-from uniopt.schedules import linear_schedule as linear_schedule
-from uniopt.schedules import piecewise_constant_schedule as piecewise_constant_schedule
-from uniopt.schedules import piecewise_interpolate_schedule as piecewise_interpolate_schedule
-from uniopt.schedules import polynomial_restarts_schedule as polynomial_restarts_schedule
-from uniopt.schedules import polynomial_schedule as polynomial_schedule
-from uniopt.schedules import sgdr_schedule as sgdr_schedule
-from uniopt.schedules import warmup_constant_schedule as warmup_constant_schedule
-from uniopt.schedules import warmup_cosine_decay_schedule as warmup_cosine_decay_schedule
-from uniopt.schedules import warmup_exponential_decay_schedule as warmup_exponential_decay_schedule
-from uniopt.schedules import warmup_inverse_sqrt_schedule as warmup_inverse_sqrt_schedule
-from uniopt.schedules import warmup_stable_decay_schedule as warmup_stable_decay_schedule
-from uniopt.states import tree_get as tree_get
-from uniopt.states import tree_get_all_with_path as tree_get_all_with_path
-from uniopt.states import tree_map_params as tree_map_params
-from uniopt.states import tree_set as tree_set
-from uniopt.summary import LeafSummary as LeafSummary
-from uniopt.summary import Summary as Summary
 from uniopt.summary import summary as summary
-from uniopt.transformation import GradientTransformation as GradientTransformation
-from uniopt.transforms import AddNoiseState as AddNoiseState
-from uniopt.transforms import ApplyEvery as ApplyEvery
-from uniopt.transforms import ApplyIfFiniteState as ApplyIfFiniteState
-from uniopt.transforms import ConditionallyMaskState as ConditionallyMaskState
-from uniopt.transforms import ConditionallyTransformState as ConditionallyTransformState
-from uniopt.transforms import ConditionFn as ConditionFn
-from uniopt.transforms import DifferentiallyPrivateAggregateState as DifferentiallyPrivateAggregateState
-from uniopt.transforms import DynamicLossScalingState as DynamicLossScalingState
-from uniopt.transforms import EmaState as EmaState
-from uniopt.transforms import EmptyState as EmptyState
-from uniopt.transforms import InjectStatefulHyperparamsState as InjectStatefulHyperparamsState
-from uniopt.transforms import KahanSummationState as KahanSummationState
-from uniopt.transforms import LookaheadState as LookaheadState
-from uniopt.transforms import MaskedNode as MaskedNode
-from uniopt.transforms import MaskedState as MaskedState
-from uniopt.transforms import MasterWeightsState as MasterWeightsState
-from uniopt.transforms import MechanicState as MechanicState
-from uniopt.transforms import MonitorState as MonitorState
-from uniopt.transforms import MultiSteps as MultiSteps
-from uniopt.transforms import MultiStepsState as MultiStepsState
-from uniopt.transforms import NonNegativeParamsState as NonNegativeParamsState
-from uniopt.transforms import ParamsAverageState as ParamsAverageState
-from uniopt.transforms import PartitionState as PartitionState
-from uniopt.transforms import PathLabels as PathLabels
-from uniopt.transforms import ReduceLROnPlateauState as ReduceLROnPlateauState
-from uniopt.transforms import SAMState as SAMState
-from uniopt.transforms import ScaleByScheduleState as ScaleByScheduleState
-from uniopt.transforms import ScheduleFreeState as ScheduleFreeState
-from uniopt.transforms import ShouldSkipUpdateFunction as ShouldSkipUpdateFunction
-from uniopt.transforms import SnapshotState as SnapshotState
-from uniopt.transforms import StochasticRoundingState as StochasticRoundingState
-from uniopt.transforms import TraceState as TraceState
-from uniopt.transforms import UndampenedTraceState as UndampenedTraceState
-from uniopt.transforms import WeightDecaySchedule as WeightDecaySchedule
-from uniopt.transforms import ZeroNansState as ZeroNansState
-from uniopt.transforms import adaptive_grad_clip as adaptive_grad_clip
-from uniopt.transforms import add_decayed_weights as add_decayed_weights
-from uniopt.transforms import add_noise as add_noise
-from uniopt.transforms import apply_every as apply_every
-from uniopt.transforms import apply_if_finite as apply_if_finite
-from uniopt.transforms import averaged_params as averaged_params
-from uniopt.transforms import centralize as centralize
-from uniopt.transforms import clip as clip
-from uniopt.transforms import clip_by_block_rms as clip_by_block_rms
-from uniopt.transforms import clip_by_global_norm as clip_by_global_norm
-from uniopt.transforms import conditionally_mask as conditionally_mask
-from uniopt.transforms import conditionally_transform as conditionally_transform
-from uniopt.transforms import differentially_private_aggregate as differentially_private_aggregate
-from uniopt.transforms import dpsgd as dpsgd
-from uniopt.transforms import dynamic_loss_scaling as dynamic_loss_scaling
-from uniopt.transforms import ema as ema
-from uniopt.transforms import flatten as flatten
-from uniopt.transforms import freeze as freeze
-from uniopt.transforms import identity as identity
-from uniopt.transforms import inject_hyperparams as inject_hyperparams
-from uniopt.transforms import inject_stateful_hyperparams as inject_stateful_hyperparams
-from uniopt.transforms import kahan_summation as kahan_summation
-from uniopt.transforms import keep_params_nonnegative as keep_params_nonnegative
-from uniopt.transforms import lookahead as lookahead
-from uniopt.transforms import loss_scale as loss_scale
-from uniopt.transforms import masked as masked
-from uniopt.transforms import master_weights as master_weights
-from uniopt.transforms import measure_with_ema as measure_with_ema
-from uniopt.transforms import mechanize as mechanize
-from uniopt.transforms import monitor as monitor
-from uniopt.transforms import multi_transform as multi_transform
-from uniopt.transforms import normalize as normalize
-from uniopt.transforms import normalize_by_update_norm as normalize_by_update_norm
-from uniopt.transforms import params_ema as params_ema
-from uniopt.transforms import params_mean as params_mean
-from uniopt.transforms import partition as partition
-from uniopt.transforms import path_labels as path_labels
-from uniopt.transforms import per_example_global_norm_clip as per_example_global_norm_clip
-from uniopt.transforms import per_example_layer_norm_clip as per_example_layer_norm_clip
-from uniopt.transforms import reduce_on_plateau as reduce_on_plateau
-from uniopt.transforms import sam as sam
-from uniopt.transforms import scale as scale
-from uniopt.transforms import scale_by_learning_rate as scale_by_learning_rate
-from uniopt.transforms import scale_by_param_block_norm as scale_by_param_block_norm
-from uniopt.transforms import scale_by_param_block_rms as scale_by_param_block_rms
-from uniopt.transforms import scale_by_schedule as scale_by_schedule
-from uniopt.transforms import scale_by_trust_ratio as scale_by_trust_ratio
-from uniopt.transforms import schedule_free as schedule_free
-from uniopt.transforms import schedule_free_eval_params as schedule_free_eval_params
-from uniopt.transforms import selective_transform as selective_transform
-from uniopt.transforms import set_to_zero as set_to_zero
-from uniopt.transforms import skip_large_updates as skip_large_updates
-from uniopt.transforms import skip_not_finite as skip_not_finite
-from uniopt.transforms import snapshot as snapshot
-from uniopt.transforms import stateless as stateless
-from uniopt.transforms import stateless_with_tree_map as stateless_with_tree_map
-from uniopt.transforms import stochastic_rounding as stochastic_rounding
-from uniopt.transforms import swap_averaged_params as swap_averaged_params
-from uniopt.transforms import trace as trace
-from uniopt.transforms import weight_decay_mask as weight_decay_mask
-from uniopt.transforms import zero_nans as zero_nans
-from uniopt.typing import Array as Array
-from uniopt.typing import Mask as Mask
-from uniopt.typing import Scalar as Scalar
-from uniopt.typing import ScalarOrSchedule as ScalarOrSchedule
-from uniopt.typing import Schedule as Schedule
-from uniopt.typing import Tree as Tree
-from uniopt.updates import apply_updates as apply_updates
-from uniopt.updates import incremental_update as incremental_update
-from uniopt.updates import periodic_update as periodic_update
 
 __version__ = "0.1.0"
+
+_places: dict[str, tuple[str, str]] = {}
+
+
+def _place(name: str) -> tuple[str, str] | None:
+    """Return the module that a public name comes from, and its name there, as `__init__.pyi` says."""
+    if not _places:
+        import ast
+
+        with open(_os.path.join(_here, "__init__.pyi"), encoding="utf-8") as file:
+            nodes = ast.parse(file.read()).body
+        imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+        _places.update({x.asname or x.name: (str(node.module), x.name) for node in imports for x in node.names})
+    return _places.get(name)
+
+
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    place = _place(name)
+    if place is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, own_name = place
+    value = import_module(f"uniopt.{name}") if module == "uniopt" else getattr(import_module(module), own_name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    _place("")
+    return sorted({*globals(), *_places})

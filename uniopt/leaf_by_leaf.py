@@ -93,7 +93,7 @@ class _Update:
         if self._wants_params:
             hyper["p"] = self._params[i]  # type: ignore[index]  # _check has seen to it
         # As the class would, but for a call of Python's.
-        before = (
+        before: Any = (
             tuple.__new__(stage.state, [None if column is None else _widen(place, column[i]) for column in columns])
             if columns
             else self._empty

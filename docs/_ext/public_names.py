@@ -32,7 +32,9 @@ def public_names(module: ModuleType) -> list[str]:
     """Return the public names of a module: what it re-exports as itself, or else what it defines."""
     if hasattr(module, "__all__"):
         return list(module.__all__)
-    body = ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")).body
+    source = Path(str(module.__file__))
+    stub = source.with_suffix(".pyi")  # of a module that imports its names when they are first used
+    body = ast.parse((stub if stub.exists() else source).read_text(encoding="utf-8")).body
     aliases = [alias for node in body if isinstance(node, ast.ImportFrom) for alias in node.names]
     exported = [alias.name for alias in aliases if alias.asname == alias.name]
     defined = [name for name, x in vars(module).items() if getattr(x, "__module__", None) == module.__name__]

@@ -10,15 +10,16 @@ import pytest
 
 import uniopt
 import uniopt.optimizers
+from tests.shown import SHOWN
 
 ROOT = Path(__file__).parents[2]
 OPTIMIZERS = sorted(name for name, value in vars(uniopt.optimizers).items() if inspect.isfunction(value))
-PUBLIC = sorted(name for name in vars(uniopt) if not name.startswith("_"))
+PUBLIC = sorted(name for name in SHOWN if not name.startswith("_"))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_an_optimizer_takes_one_line_in_each_list_of_exports(name: str) -> None:
-    for path in (ROOT / "uniopt/optimizers/__init__.py", ROOT / "uniopt/__init__.py"):
+    for path in (ROOT / "uniopt/optimizers/__init__.py", ROOT / "uniopt/__init__.pyi"):
         lines = [line for line in path.read_text().splitlines() if line.endswith(f" as {name}")]
         assert len(lines) == 1, path
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import uniopt
+import uniopt.numerics
 from uniopt.cli.bench import memory, optimizers, runner, threads, timing
 from uniopt.cli.bench.agreement import ResultsDifferError, compare
 from uniopt.cli.bench.fresh import FreshProcessError, call

@@ -9,6 +9,7 @@ from uniopt.conformance.problems import PROBLEMS, recorded
 from uniopt.conformance.reference import OPTIMIZERS
 
 import uniopt
+import uniopt.optimizers
 
 
 def test_an_optimizer_without_a_case_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

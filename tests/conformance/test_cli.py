@@ -12,6 +12,7 @@ from uniopt.conformance import Record, report
 from uniopt.conformance.cases import exported
 
 import uniopt
+import uniopt.numerics
 from uniopt.cli import main
 
 QUICK = ["conformance", "--quick", "--against", "reference", "--against", "numpy"]

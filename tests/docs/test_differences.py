@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import uniopt
+import uniopt.optimizers
 
 FOLDER = Path(__file__).parents[2] / "docs" / "differences"
 

@@ -15,6 +15,7 @@ from uniopt.conformance.problems import PROBLEMS
 from uniopt.conformance.settings import SETTINGS, Written
 
 import uniopt
+import uniopt.optimizers
 from uniopt import backends
 from uniopt.transforms.mask import MaskedState
 from uniopt.transforms.scale import EmptyState, ScaleByScheduleState

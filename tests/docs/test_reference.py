@@ -13,13 +13,15 @@ import pytest
 from sphinx.util.inventory import InventoryFile
 
 import uniopt
+import uniopt.typing
+from tests.shown import SHOWN
 
 ROOT = Path(__file__).parents[2]
 
 
 def _exported() -> list[str]:
     """The names that `uniopt` re-exports; what else stands in it are its submodules, loaded on the way."""
-    body = ast.parse(Path(str(uniopt.__file__)).read_text(encoding="utf-8")).body
+    body = ast.parse(Path(str(uniopt.__file__)).with_suffix(".pyi").read_text(encoding="utf-8")).body
     aliases = [alias for node in body if isinstance(node, ast.ImportFrom) for alias in node.names]
     return [alias.asname for alias in aliases if alias.asname and not alias.asname.startswith("_")]
 
@@ -48,7 +50,7 @@ def _get(dotted: str) -> object:
 
 
 def test_no_public_name_is_overlooked() -> None:
-    loaded = {name for name, x in vars(uniopt).items() if name[0] != "_" and not inspect.ismodule(x)}
+    loaded = {name for name, x in SHOWN.items() if name[0] != "_" and not inspect.ismodule(x)}
     assert loaded <= set(_exported())
 
 

@@ -12,6 +12,7 @@ from uniopt.conformance.settings import SETTINGS
 
 import uniopt
 from tests.fusion.walks import assert_same_bits, compiled, copied, eager, gradients, in_torch, normal, odd_tree
+from tests.shown import SHOWN
 
 SUMS = {"clip_by_block_rms", "scale_by_factored_rms", "scale_by_muon", "scale_by_novograd", "scale_by_param_block_rms"}
 SUMS |= {"mechanize", "monitor", "normalize", "sam", "scale_by_polyak", "scale_by_trust_ratio", "snapshot"}
@@ -131,7 +132,7 @@ VARIANTS = {
 def exported() -> dict[str, Any]:
     """Return the functions that return transformations and are no optimizers of the conformance suite."""
     found = {}
-    for name, f in list(vars(uniopt).items()):
+    for name, f in SHOWN.items():
         if inspect.isfunction(f) and name not in SETTINGS:
             returned = inspect.signature(f).return_annotation
             if "GradientTransformation" in str(returned):

@@ -18,6 +18,7 @@ from uniopt.conformance.reference import Leaf, asgd_average
 from uniopt.conformance.settings import SETTINGS
 
 import uniopt
+from tests.shown import SHOWN
 from uniopt import GradientTransformation, backends, norms, numerics, tree
 
 Check = Callable[[], None]
@@ -41,7 +42,7 @@ def checks() -> Iterator[tuple[str, Check]]:
             yield f"no exception from {name}/{setting}", partial(no_floating_point_exception, case)
             if name not in WITHOUT_DIRECTION:
                 yield f"complex numbers in {name}/{setting}", partial(complex_numbers_have_the_real_path, case)
-    for name, make in vars(uniopt).items():
+    for name, make in SHOWN.items():
         if inspect.isfunction(make) and not {*DTYPES}.isdisjoint(inspect.signature(make).parameters):
             yield f"dtype of {name}", partial(slots_have_the_dtype_that_is_asked_for, make)
     for check in (

@@ -11,8 +11,10 @@ import pytest
 from uniopt.backends.protocol import Backend
 
 import uniopt
+import uniopt.schedules
 from tests.conftest import float64, require
 from tests.fusion.walks import assert_same_bits, compiled, eager, in_torch
+from tests.shown import SHOWN
 
 COUNTS = [0, 1, 4, 5, 7, 10, 11, 29, 30, 31, 70, 1000]
 CALLS = [
@@ -50,7 +52,7 @@ every_schedule = pytest.mark.parametrize("call", CALLS)
 
 
 def made(call: str) -> Any:
-    return eval(call, dict(vars(uniopt)))
+    return eval(call, dict(SHOWN))
 
 
 def test_no_schedule_is_left_out() -> None:

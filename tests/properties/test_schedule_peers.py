@@ -17,6 +17,7 @@ import pytest
 import torch
 
 import uniopt
+from tests.shown import SHOWN
 
 PAGE = Path(__file__).parents[2] / "docs" / "schedules.md"
 LR = 0.1
@@ -158,7 +159,7 @@ def rows(heading: str) -> list[Any]:
 
 
 def ours(call: str) -> Any:
-    return eval(call, {**vars(uniopt), "lr": LR})
+    return eval(call, {**SHOWN, "lr": LR})
 
 
 @pytest.mark.parametrize(("theirs", "native"), rows("torch"))

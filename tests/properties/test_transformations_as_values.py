@@ -12,6 +12,7 @@ from uniopt.backends.protocol import Backend
 import uniopt
 from tests.conftest import EVERYWHERE, require
 from tests.properties.problems import ONE_EACH, PLAIN, Case, gradients, parameters
+from tests.shown import SHOWN
 
 OTHERS = {
     "chain": lambda: uniopt.chain(uniopt.trace(0.9), uniopt.scale(-0.1)),
@@ -110,7 +111,7 @@ def test_prints_its_hyperparameters(case: Case) -> None:
 
 @pytest.mark.parametrize("make", [m for m in MAKERS if m.id != "stateless"])
 def test_the_text_evaluates_to_the_transformation(make: Any) -> None:
-    assert eval(repr(make()), dict(vars(uniopt))) == make()
+    assert eval(repr(make()), dict(SHOWN)) == make()
 
 
 @pytest.mark.parametrize("case", PLAIN, ids=str)
@@ -118,7 +119,7 @@ def test_the_text_of_each_stage_evaluates_to_the_stage(case: Case) -> None:
     stages = case.build().update.args[0].stages
     assert len(stages) >= 2
     for stage in stages:
-        assert eval(repr(stage), dict(vars(uniopt))).update.args[0] == stage
+        assert eval(repr(stage), dict(SHOWN)).update.args[0] == stage
 
 
 def test_arrays_as_hyperparameters_compare_by_value(backend: Backend) -> None:

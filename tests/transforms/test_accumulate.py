@@ -13,6 +13,7 @@ from uniopt.backends.protocol import Backend
 import uniopt
 from tests.conftest import require
 from tests.properties.problems import gradients, host, moved, parameters, settled, small_tree
+from tests.shown import SHOWN
 from uniopt.errors import HyperparameterError, ScheduleError, StateError
 
 F = np.float32
@@ -168,7 +169,7 @@ def test_it_is_a_pair_and_a_value() -> None:
     assert tx.gradient_transformation() == tx
     assert type(tx.gradient_transformation()) is uniopt.GradientTransformation
     assert tx.inner_opt == uniopt.sgd(0.5)
-    assert tx == eval(repr(tx), dict(vars(uniopt)))
+    assert tx == eval(repr(tx), dict(SHOWN))
     assert tx != uniopt.MultiSteps(uniopt.sgd(0.5), 2)
     for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
         copy = pickle.loads(pickle.dumps(tx, protocol))

@@ -16,6 +16,7 @@ import uniopt
 from tests.conftest import EVERYWHERE, float64, require
 from tests.properties.error_unit import ulps
 from tests.properties.problems import gradients, host, moved, parameters, settled, small_tree
+from tests.shown import SHOWN
 from uniopt.errors import HyperparameterError, ScheduleError, StateError
 
 F = np.float32
@@ -232,7 +233,7 @@ def test_it_is_a_value() -> None:
     tx = make(0.5, b1=uniopt.linear_schedule(0.9, 0.5, 3))
     assert tx == make(0.5, b1=uniopt.linear_schedule(0.9, 0.5, 3))
     assert tx != make(0.25)
-    assert eval(repr(tx), {**vars(uniopt)}) == tx
+    assert eval(repr(tx), dict(SHOWN)) == tx
     assert pickle.loads(pickle.dumps(tx)) == tx
     assert pickle.loads(pickle.dumps(make))(0.5) == make(0.5)
     assert inspect.signature(make) == inspect.signature(uniopt.adam)

@@ -13,6 +13,7 @@ from uniopt.backends.protocol import Backend
 import uniopt
 from tests.conftest import EVERYWHERE, require
 from tests.properties.problems import gradients, host, moved, parameters, settled, small_tree
+from tests.shown import SHOWN
 from uniopt.errors import HyperparameterError, MissingArgumentError, ShapeError, StateError
 
 F = np.float32
@@ -139,7 +140,7 @@ def test_it_is_a_value() -> None:
         uniopt.apply_every(4),
         uniopt.apply_if_finite(uniopt.sgd(0.1), 3),
     ):
-        assert eval(repr(tx), dict(vars(uniopt))) == tx
+        assert eval(repr(tx), dict(SHOWN)) == tx
         assert pickle.loads(pickle.dumps(tx)) == tx
     masked = uniopt.conditionally_mask(uniopt.sgd(0.1), bool, forward_extra_args=True)
     assert repr(masked).startswith("conditionally_mask(chain(")

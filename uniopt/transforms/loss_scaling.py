@@ -11,7 +11,8 @@ from uniopt.conditional import update_if, zeros
 from uniopt.errors import HyperparameterError
 from uniopt.finite import all_finite
 from uniopt.numerics import increment
-from uniopt.step import Place, Step
+from uniopt.place import Place
+from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, stage_of, transformation
 from uniopt.typing import Array, Scalar
 

@@ -104,3 +104,7 @@ class Partition(Stage):
                     "Give a transformation for it, or another label."
                 )
         return found
+
+
+multi_transform = partition
+"""The name that `partition` had in optax before."""

@@ -10,7 +10,8 @@ from uniopt.backends.dtypes import dtype_name
 from uniopt.clock import Clock, Time
 from uniopt.errors import HyperparameterError, MissingArgumentError, ShapeError
 from uniopt.numerics import increment
-from uniopt.step import Place, Step
+from uniopt.place import Place
+from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, transformation
 from uniopt.typing import Array, Scalar
 
