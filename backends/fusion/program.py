@@ -34,11 +34,19 @@ class Program:
         How the arrays lie in memory.
     parts
         The parts that can be skipped; None if it runs as a whole only.
+    condition
+        A 0-d boolean symbol whose value it returns.
     """
 
     def __init__(
-        self, schedule: Schedule, inputs: Sequence[Symbol], memory: Memory, parts: Parts | None = None
+        self,
+        schedule: Schedule,
+        inputs: Sequence[Symbol],
+        memory: Memory,
+        parts: Parts | None = None,
+        condition: Symbol | None = None,
     ) -> None:
+        self._condition = condition
         self.separable = parts is not None
         self._memory = memory
         position = {symbol: i for i, symbol in enumerate(inputs)}
@@ -51,7 +59,8 @@ class Program:
         scratch = _scratch(schedule)
         self._passes = [Pass(loops, position, groups, scratch) for loops in schedule.passes]
         # Before the first turn writes anything: a pass takes its scalars from the values.
-        scalars = {x: None for one in self._passes for x in one.arguments if x in position}
+        asked = [] if condition is None else [condition]
+        scalars = {x: None for x in (*asked, *(y for one in self._passes for y in one.arguments)) if x in position}
         turns = [
             compile_turn(turn, reduced | scratch.keys(), position, wanted, () if number else scalars)
             for number, (turn, wanted) in enumerate(zip(schedule.turns, self._wanted(schedule.turns), strict=True))
@@ -68,7 +77,7 @@ class Program:
 
     def __call__(
         self, arrays: Sequence[Any], addresses: list[int], threads: int, missing: frozenset[int] = frozenset()
-    ) -> None:
+    ) -> bool | None:
         """Run on arrays that lie at those addresses; the parts of missing gradients are skipped.
 
         Something of the same shape stands among the arrays for a missing gradient.
@@ -92,15 +101,16 @@ class Program:
                     turn(values, views)
             if loops is not None:
                 loops.run(self._strides, self._where, values, threads, missing, moved)
+        return None if self._condition is None else bool(values[self._condition.index])
 
-    def _wanted(self, turns: Sequence[Turn]) -> list[set[Symbol]]:
-        """Return, for each turn, what passes and the other turns read."""
-        by_passes = {x for one in self._passes for x in (*one.arguments, *one.memories)}
+    def _wanted(self, turns: Sequence[Turn]) -> list[set[Symbol | None]]:
+        """Return, for each turn, what passes and the other turns read, and what is returned."""
+        later = {self._condition, *(x for one in self._passes for x in (*one.arguments, *one.memories))}
         read = [
             {x for symbol in turn.symbols for x in symbols_in(symbol.args)} | {out.symbol for out in turn.copies}
             for turn in turns
         ]
-        return [by_passes.union(*read[number + 1 :]) for number in range(len(turns))]
+        return [later.union(*read[number + 1 :]) for number in range(len(turns))]
 
 
 def _scratch(schedule: Schedule) -> dict[Symbol, np.ndarray[Any, Any]]:

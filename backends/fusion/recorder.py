@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from uniopt.backends.fusion.functions import operand
@@ -48,6 +49,12 @@ class Recorder(StandardBackend):
 
     def asarray(self, value: Any, dtype: Any = None, like: Any = None) -> Any:
         return self.xp.asarray(value, dtype=dtype)
+
+    def cond(self, predicate: Any, on_true: Callable[[], list[Any]], on_false: Callable[[], list[Any]]) -> list[Any]:
+        taken = current().decide(operand(predicate))
+        if taken is None:
+            return self.select(predicate, on_true, on_false)
+        return on_true() if taken else on_false()
 
     def to_numpy(self, x: Any) -> Any:
         x._values("to_numpy")

@@ -7,7 +7,7 @@ thing twice is recorded as computing it once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NoReturn
@@ -20,6 +20,14 @@ Shape = tuple[int, ...]
 
 class NotRecordable(UnioptError, TypeError):
     """An operation needs values, or is of a kind, that a recording does not have."""
+
+
+class UndecidedError(Exception):
+    """A recording meets a condition, and has not been told how it turns out."""
+
+    def __init__(self, predicate: Symbol) -> None:
+        super().__init__("a condition that has not been decided")
+        self.predicate = predicate
 
 
 class Symbol:
@@ -185,12 +193,18 @@ class Recording:
         All of them.
     captured
         Arrays that the program found in its hyperparameters instead of among its inputs, and their symbols.
+    conditions
+        How many conditions it has met.
     """
 
-    def __init__(self, outline: Callable[[Any], tuple[Shape, str] | None]) -> None:
+    def __init__(
+        self, outline: Callable[[Any], tuple[Shape, str] | None], outcomes: Sequence[bool] | None = None
+    ) -> None:
         self.symbols: list[Symbol] = []
         self.captured: list[tuple[Any, Symbol]] = []
+        self.conditions = 0
         self._outline = outline
+        self._outcomes = outcomes
         self._known: dict[Any, Symbol] = {}
 
     def input(self, shape: Shape, dtype: str) -> Symbol:
@@ -207,6 +221,21 @@ class Recording:
             return None
         self.captured.append((x, self.input(*outline)))
         return self.captured[-1][1]
+
+    def decide(self, predicate: Symbol) -> bool | None:
+        """Return how the next condition turns out, or None if both sides are to be recorded.
+
+        Raises
+        ------
+        UndecidedError
+            If it is not known.
+        """
+        self.conditions += 1
+        if self._outcomes is None:
+            return None
+        if self.conditions > len(self._outcomes):
+            raise UndecidedError(predicate)
+        return self._outcomes[self.conditions - 1]
 
     def record(
         self, op: str, args: tuple[Any, ...], keywords: tuple[tuple[str, Any], ...], shape: Shape, dtype: str
@@ -247,15 +276,19 @@ def current() -> Recording:
 
 
 @contextmanager
-def recording(outline: Callable[[Any], tuple[Shape, str] | None]) -> Iterator[Recording]:
+def recording(
+    outline: Callable[[Any], tuple[Shape, str] | None], outcomes: Sequence[bool] | None = None
+) -> Iterator[Recording]:
     """Make a recording; symbols are made inside the context.
 
     Parameters
     ----------
     outline
         Returns the shape and the dtype of an array of the library that is recorded, and None for what is none.
+    outcomes
+        How the first conditions turn out; by default both sides of all are recorded.
     """
-    token = _current.set(Recording(outline))
+    token = _current.set(Recording(outline, outcomes))
     try:
         yield _current.get()
     finally:

@@ -8,7 +8,7 @@ needs of an earlier one, unless that has been stored: arithmetic is free next to
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from uniopt.backends.fusion.functions import ELEMENTWISE
@@ -80,15 +80,15 @@ class Schedule:
         return found
 
 
-def schedule(recording: Recording, outputs: list[Output]) -> Schedule:
-    """Return in which order the outputs of a recording are computed."""
-    return _Scheduler(recording, [out for out in outputs if out.symbol is not out.target]).result()
+def schedule(recording: Recording, outputs: list[Output], asked: Sequence[Symbol] = ()) -> Schedule:
+    """Return in which order the outputs of a recording are computed, and 0-d symbols whose values the host is asked."""
+    return _Scheduler(recording, [out for out in outputs if out.symbol is not out.target], asked).result()
 
 
 class _Scheduler:
-    def __init__(self, recording: Recording, outputs: list[Output]) -> None:
+    def __init__(self, recording: Recording, outputs: list[Output], asked: Sequence[Symbol]) -> None:
         self.outputs = outputs
-        self.symbols = _needed(recording, outputs)
+        self.symbols = _needed(recording, [*(out.symbol for out in outputs), *asked])
         self.times: dict[Symbol, int] = {}
         for symbol in self.symbols:
             self.times[symbol] = self._time(symbol)
@@ -273,10 +273,10 @@ class _Scheduler:
         )
 
 
-def _needed(recording: Recording, outputs: Iterable[Output]) -> list[Symbol]:
-    """Return the symbols that the outputs depend on, arguments first."""
+def _needed(recording: Recording, wanted: Iterable[Symbol]) -> list[Symbol]:
+    """Return the symbols that others depend on, and those, arguments first."""
     needed: set[Symbol] = set()
-    todo = [out.symbol for out in outputs]
+    todo = list(wanted)
     while todo:
         x = todo.pop()
         if x not in needed:

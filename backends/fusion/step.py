@@ -7,22 +7,25 @@ import linecache
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple
 
 from uniopt.backends.errors import EagerStepWarning
 from uniopt.backends.fusion.binding import Binding, Runs
+from uniopt.backends.fusion.branches import Branches, Outcomes
 from uniopt.backends.fusion.eager import EagerStep
 from uniopt.backends.fusion.memory import Memory
 from uniopt.backends.fusion.program import Program
 from uniopt.backends.fusion.recorder import RECORDER
-from uniopt.backends.fusion.recording import NotRecordable, Recording, Shape, Symbol, recording
+from uniopt.backends.fusion.recording import NotRecordable, Recording, Shape, Symbol, UndecidedError, recording
 from uniopt.backends.fusion.schedule import Output, Schedule, schedule
 from uniopt.backends.fusion.separate import Parts, separate
 
 _MOST_PROGRAMS = 32
 
 Step = Callable[[list[Any], list[Any]], list[Any]]
+Outline = tuple[Shape, str]
 
 
 class FusedStep:
@@ -70,35 +73,33 @@ class FusedStep:
         targets = donated if self._donate else [memory.copy(x) for x in donated]
         with self._lock:
             bound = self._bound
-            if bound is None or not bound.run(kept, targets):
+            try:
+                if bound is None or not bound.run(kept, targets):
+                    with memory.untracked():
+                        bound = self._bind(kept, targets)
+                    bound.run(kept, targets)
+            except NotRecordable as error:
                 with memory.untracked():
-                    found = self._bind(kept, targets)
-                    if isinstance(found, NotRecordable):
-                        return self._give_up(found, kept, donated)
-                bound = found
-                bound.run(kept, targets)
+                    return self._give_up(error, kept, donated)
         memory.written(bound.watched)
         return targets if bound.targets is bound.given else bound.results()
 
-    def _bind(self, kept: list[Any], given: list[Any]) -> Binding | NotRecordable:
-        """Return what runs these arrays, or why the step cannot be recorded."""
+    def _bind(self, kept: list[Any], given: list[Any]) -> Binding:
+        """Return what runs these arrays; NotRecordable if the step cannot be recorded."""
         for x in (*kept, *given):
             if x is not None and (reason := self._memory.out_of_reach(x)) is not None:
-                return NotRecordable(reason)
+                raise NotRecordable(reason)
         if not self._memory.congruent(kept, given, self._parameters):
-            return _NeedsWhole("parts that do not belong together")
+            raise _NeedsWhole("parts that do not belong together")
         bound = Binding(self._memory, kept, given, self._parameters, [])
         whole = self._programs.get((bound.signature, None))
         key = bound.signature, None if whole is None or whole.program.separable or not bound.missing else bound.missing
         found = self._programs.get(key)
-        try:
-            if found is None:
-                found = self._programs[key] = self._record(bound, key[1] or frozenset())
-            if bound.missing and not found.program.separable and key[1] is None:
-                key = bound.signature, bound.missing
-                found = self._programs[key] = self._record(bound, bound.missing)
-        except NotRecordable as error:
-            return error
+        if found is None:
+            found = self._programs[key] = self._record(bound, key[1] or frozenset())
+        if bound.missing and not found.program.separable and key[1] is None:
+            key = bound.signature, bound.missing
+            found = self._programs[key] = self._record(bound, bound.missing)
         while len(self._programs) > _MOST_PROGRAMS:  # of patterns of missing gradients there is no end
             del self._programs[next(iter(self._programs))]
         if found.captured:
@@ -110,34 +111,63 @@ class FusedStep:
 
     def _record(self, bound: Binding, missing: frozenset[int]) -> _Recorded:
         memory = self._memory
+        kept, targets = (tuple(self._outlined(x, memory.shape) for x in xs) for xs in (bound.kept, bound.targets))
         if memory.sharded:  # whether sums are needed is to be the same in every process, whatever its shards
-            whole = self._plan(bound, missing, memory.whole_shape)
+            whole = self._plan(
+                *(tuple(self._outlined(x, memory.whole_shape) for x in xs) for xs in (bound.kept, bound.targets)),
+                missing,
+            )
             if not whole.planned.elementwise():
                 raise _NeedsWhole("an operation on whole arrays")
-        made, inputs, outputs, planned = self._plan(bound, missing, memory.shape)
-        if memory.sharded and _new_numbers(whole.outputs) != _new_numbers(outputs):
+        plan = self._plan(kept, targets, missing)
+        if memory.sharded and _new_numbers(whole.outputs) != _new_numbers(plan.outputs):
             raise _NeedsWhole("a number that belongs to a leaf without a shard here")
-        kept, targets = inputs[: len(bound.kept)], inputs[len(bound.kept) :]
-        parameters = {kept[i]: targets[k] for i, k in self._parameters.items()}
-        parts = None if missing else separate(made.symbols, outputs, planned, parameters)
-        captured = [symbol for _, symbol in made.captured]
-        program = self._program(planned, [*kept, *captured, *targets], memory, parts)
-        return _Recorded(program, [x for x, _ in made.captured])
+        captured = [x for x, _ in plan.made.captured]
+        if plan.made.conditions and self._program is Program and not memory.sharded:  # a device would be waited for
+            return _Recorded(Branches(partial(self._branch, kept, targets, missing, captured)), captured)
+        parameters = {plan.kept[i]: plan.targets[k] for i, k in self._parameters.items()}
+        parts = None if missing else separate(plan.made.symbols, plan.outputs, plan.planned, parameters)
+        return _Recorded(self._program(plan.planned, plan.inputs, memory, parts), captured)
 
-    def _plan(self, bound: Binding, missing: frozenset[int], shape: Callable[[Any], Shape]) -> _Plan:
-        """Return a recording of the step on arrays of these shapes, and how to run it."""
-        with recording(self._outline) as made:
-            inputs = [made.input(shape(x), self._memory.dtype(x)) for x in (*bound.kept, *bound.targets)]
-            targets = inputs[len(bound.kept) :]
+    def _branch(
+        self,
+        kept: Sequence[Outline],
+        targets: Sequence[Outline],
+        missing: frozenset[int],
+        captured: list[Any],
+        outcomes: Outcomes,
+    ) -> Program:
+        """Return the program for conditions that have turned out so; while there are more, it asks the next one."""
+        with self._memory.untracked():
+            plan = self._plan(kept, targets, missing, captured, outcomes)
+        return Program(plan.planned, plan.inputs, self._memory, None, plan.asked)
+
+    def _plan(
+        self,
+        kept: Sequence[Outline],
+        targets: Sequence[Outline],
+        missing: frozenset[int],
+        captured: Sequence[Any] = (),
+        outcomes: Outcomes | None = None,
+    ) -> _Plan:
+        """Return a recording of the step on arrays of these shapes and dtypes, and how to run it."""
+        with recording(self._outline, outcomes) as made:
+            read, written = ([made.input(*x) for x in xs] for xs in (kept, targets))
+            for x in captured:
+                made.capture(x)
             try:
-                kept = [None if i in missing else x for i, x in enumerate(inputs[: len(bound.kept)])]
-                results = self._step(kept, targets)
+                results = self._step([None if i in missing else x for i, x in enumerate(read)], written)
+                outputs = [_output(result, target) for result, target in zip(results, written, strict=True)]
+                return _Plan(made, read, written, outputs, schedule(made, outputs))
             except NotRecordable:
                 raise
+            except UndecidedError as error:
+                return _Plan(made, read, written, [], schedule(made, [], [error.predicate]), error.predicate)
             except Exception as error:  # whatever the user's code makes of a symbol: it may run on arrays
                 raise NotRecordable(str(error)) from error
-            outputs = [_output(result, target) for result, target in zip(results, targets, strict=True)]
-            return _Plan(made, inputs, outputs, schedule(made, outputs))
+
+    def _outlined(self, x: Any, shape: Callable[[Any], Shape]) -> Outline:
+        return shape(x), self._memory.dtype(x)
 
     def _outline(self, x: Any) -> tuple[tuple[int, ...], str] | None:
         memory = self._memory
@@ -166,12 +196,19 @@ class FusedStep:
 
 
 class _Plan(NamedTuple):
-    """A recording, its inputs and outputs, and its schedule."""
+    """A recording, its inputs and outputs, its schedule, and the condition that it asks for instead of outputs."""
 
     made: Recording
-    inputs: list[Symbol]
+    kept: list[Symbol]
+    targets: list[Symbol]
     outputs: list[Output]
     planned: Schedule
+    asked: Symbol | None = None
+
+    @property
+    def inputs(self) -> list[Symbol]:
+        """Return all inputs, in the order of a binding's arrays."""
+        return [*self.kept, *(symbol for _, symbol in self.made.captured), *self.targets]
 
 
 class _Recorded(NamedTuple):
