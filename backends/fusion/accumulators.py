@@ -26,6 +26,17 @@ def _form(x: _Total) -> tuple[int, int]:
     return x.blocks, math.prod(x.shape)
 
 
+def _rows(arrays: list[Any]) -> np.ndarray[Any, Any] | None:
+    """Return the rows of a matrix that some arrays are, one after the other; None if they are not."""
+    matrix = None if arrays[0] is None else arrays[0].base
+    if matrix is None or matrix.ndim != 2 or any(x is None or x.base is not matrix for x in arrays):
+        return None
+    size = matrix.strides[0]
+    first = (address(arrays[0]) - address(matrix)) // size
+    found = matrix[first : first + len(arrays)]
+    return found if all(address(x) == address(found) + i * size for i, x in enumerate(arrays)) else None
+
+
 class _Buffer:
     """The memory of all reductions of one kind, one behind the other: numbers first, then arrays."""
 
@@ -44,6 +55,7 @@ class _Buffer:
         self._indexes = [x.symbol.index for x in numbers]
         self._starts = ends[: len(numbers)]
         self._numbers = self._memory[: ends[len(numbers)]]
+        self._rows: list[np.ndarray[Any, Any] | None] | None = None
         self._arrays: list[tuple[list[Symbol], np.ndarray[Any, Any]]] = []
         first = int(ends[len(numbers)])
         for (blocks, size), group in groupby(arrays, key=_form):
@@ -61,9 +73,14 @@ class _Buffer:
             totals = combine.reduceat(self._numbers, self._starts).astype(self._dtype)
             for index, total in zip(self._indexes, totals, strict=True):
                 values[index] = total
-        for symbols, parts in self._arrays:
-            results = (parts[:, 0] if parts.shape[1] == 1 else combine.reduce(parts, axis=1)).astype(self._dtype)
-            for symbol, result in zip(symbols, results, strict=True):
+        if self._rows is None:  # the arrays that are there already stay the same ones
+            self._rows = [_rows([values[symbol.index] for symbol in symbols]) for symbols, _ in self._arrays]
+        for (symbols, parts), rows in zip(self._arrays, self._rows, strict=True):
+            results = parts[:, 0] if parts.shape[1] == 1 else combine.reduce(parts, axis=1)
+            if rows is not None:
+                np.copyto(rows, results, casting="same_kind")
+                continue
+            for symbol, result in zip(symbols, results.astype(self._dtype), strict=True):
                 array = result.reshape(symbol.shape)
                 if values[symbol.index] is None:
                     values[symbol.index] = array

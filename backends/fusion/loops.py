@@ -71,7 +71,7 @@ class Pass:
         addresses are known.
         """
         for symbol in self._temporaries:
-            values[symbol.index] = empty(symbol)
+            values[symbol.index] = empty(symbol.dtype, symbol.shape)
         found = [values[symbol.index] for symbol in self._computed]
         computed = [x.strides for x in found]
         if computed != self._strides:
@@ -142,9 +142,9 @@ def temporaries(groups: Sequence[Group]) -> list[Symbol]:
     return [memory for group in groups for what, memory in group.stores if memory is what]
 
 
-def empty(symbol: Symbol) -> np.ndarray[Any, Any]:
-    """Return an array for a symbol's value; bfloat16 as uint16."""
-    return np.empty(symbol.shape, dtype="uint16" if symbol.dtype == "bfloat16" else symbol.dtype)
+def empty(dtype: str, shape: Shape) -> np.ndarray[Any, Any]:
+    """Return an array for values of a dtype; bfloat16 as uint16."""
+    return np.empty(shape, dtype="uint16" if dtype == "bfloat16" else dtype)
 
 
 def _load(kernels: list[Kernel]) -> list[Callable[[int, int, int], None]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import nullcontext
 from itertools import zip_longest
@@ -121,11 +122,15 @@ def _scratch(schedule: Schedule) -> dict[Symbol, np.ndarray[Any, Any]]:
     found: dict[Symbol, np.ndarray[Any, Any]] = {}
     left = _MOST_SCRATCH
     for groups in schedule.passes:
-        for symbol in (*temporaries(groups), *(x for group in groups for x in group.reductions if x.shape != ())):
-            size = symbol.size * itemsize(symbol.dtype)
-            if size <= min(_SMALL, left):
-                found[symbol] = empty(symbol)
-                left -= size
+        alike: dict[tuple[str, int], list[Symbol]] = defaultdict(list)  # so that all can be written at once
+        for symbol in (x for group in groups for x in group.reductions if x.shape != ()):
+            alike[symbol.dtype, symbol.size].append(symbol)
+        for symbols in (*([x] for x in temporaries(groups)), *alike.values()):
+            size = symbols[0].size * itemsize(symbols[0].dtype)
+            if size <= _SMALL and len(symbols) * size <= left:
+                rows = empty(symbols[0].dtype, (len(symbols), symbols[0].size))
+                found |= {symbol: row.reshape(symbol.shape) for symbol, row in zip(symbols, rows, strict=True)}
+                left -= len(symbols) * size
     for turn in schedule.turns:
         for symbol in turn.symbols:
             if symbol.op == "reshape" and symbol.args[0] in found:

@@ -11,10 +11,11 @@ from uniopt.transformation import GradientTransformation
 _RATE = 2.0**-7
 
 # Where the others have the formula only with these. Steps without an epsilon cost the same as with one. RAdam's stands
-# elsewhere in torch, so it is too small to be seen; with none at all torch makes NaN of a gradient of 0.
+# elsewhere in torch, so it is too small to be seen; with none at all torch makes NaN of a gradient of 0. Adafactor's
+# steps are relative: with the others' rate, thousands of them in one direction lead beyond all numbers.
 _HYPERPARAMETERS: dict[str, dict[str, Any]] = {
     "adadelta": {"learning_rate": 1.0},
-    "adafactor": {"learning_rate": _RATE, "min_dim_size_to_factor": 1},
+    "adafactor": {"learning_rate": 2.0**-12, "min_dim_size_to_factor": 1},
     "adagrad": {"learning_rate": _RATE, "eps": 0.0},
     "adamw": {"learning_rate": _RATE, "weight_decay": 0.01},
     "polyak_sgd": {},
