@@ -17,7 +17,7 @@ from uniopt.conformance.settings import SETTINGS
 import uniopt
 from tests.fusion import test_layouts, test_reductions, test_user_rules, walks
 from tests.fusion.devices import Host, Noting, compile_for_host, numpy_on, require_compiler
-from tests.fusion.test_registered import VARIANTS, exported
+from tests.fusion.test_registered import VARIANTS, exported, made
 from tests.fusion.walks import (
     DTYPES,
     ELEMENTWISE,
@@ -81,9 +81,10 @@ def _compiler(request: pytest.FixtureRequest) -> None:
         for item in request.session.items:
             given = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
             if item.path == request.path and given.keys() == {"name", "setting", "dtype"}:
-                one_step(build(given["name"], given["setting"]), given["dtype"])
+                make = normal("one step", given["dtype"])
+                list(compiled(build(given["name"], given["setting"]), odd_tree(make), [odd_tree(make)], 1))
             elif item.path == request.path and given.keys() == {"name", "dtype"}:
-                one_step((exported() | VARIANTS)[given["name"]](), given["dtype"])
+                list(compiled(*made(given["name"], given["dtype"], 1), 1))
         for rule in (test_user_rules.ELEMENTWISE | test_user_rules.REDUCING).values():
             tree = test_user_rules.tree_of(normal("rules", "float32"))
             list(compiled(test_user_rules.transformation(rule), copied(tree), [tree], 1))
@@ -97,11 +98,6 @@ def _compiler(request: pytest.FixtureRequest) -> None:
         for name in MISSING:
             list(compiled(build(name), *with_missing(name), 6))
     compile_for_host(noting.sources)
-
-
-def one_step(tx: uniopt.GradientTransformation, dtype: str) -> None:
-    make = normal("one step", dtype)
-    list(compiled(tx, odd_tree(make), [odd_tree(make)], 1))
 
 
 def walk(tx: uniopt.GradientTransformation, params: Any, stream: list[Any], device: Noting | None = None) -> list[Any]:
@@ -162,7 +158,7 @@ def test_optimizers_with_sums(name: str, setting: str, dtype: str) -> None:
     ],
 )
 def test_transformations(name: str, dtype: str) -> None:
-    assert_equal((exported() | VARIANTS)[name](), odd_tree(normal(name, dtype)), gradients(name, dtype, 4))
+    assert_equal(*made(name, dtype, 4))
 
 
 @pytest.mark.parametrize("name", test_user_rules.ELEMENTWISE | test_user_rules.REDUCING)

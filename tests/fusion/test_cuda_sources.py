@@ -14,7 +14,7 @@ from uniopt.conformance.settings import SETTINGS
 
 import uniopt
 from tests.fusion.devices import Noting, numpy_on
-from tests.fusion.test_registered import VARIANTS, exported
+from tests.fusion.test_registered import VARIANTS, exported, made
 from tests.fusion.test_user_rules import ELEMENTWISE, REDUCING, transformation, tree_of
 from tests.fusion.walks import DTYPES, build, compiled, normal, odd_tree
 
@@ -41,9 +41,13 @@ _NOT_TO_NEAREST = re.compile(r"\.(?:rz|rm|rp|sat)\b")
 
 def sources(tx: uniopt.GradientTransformation, tree: Any, dtype: str) -> list[str]:
     """Return the kernels of a transformation's step."""
+    return sources_for(tx, tree(normal("leaves", dtype)), [tree(normal("gradients", dtype))])
+
+
+def sources_for(tx: uniopt.GradientTransformation, params: Any, stream: list[Any]) -> list[str]:
     noting = Noting()
     with numpy_on(noting):
-        list(compiled(tx, tree(normal("leaves", dtype)), [tree(normal("gradients", dtype))], 1))
+        list(compiled(tx, params, stream, 1))
     return list(noting.sources)
 
 
@@ -98,7 +102,7 @@ def test_optimizers(name: str, setting: str, dtype: str, capability: str) -> Non
     ],
 )
 def test_transformations(name: str, dtype: str) -> None:
-    kernels = sources((exported() | VARIANTS)[name](), odd_tree, dtype)
+    kernels = sources_for(*made(name, dtype, 1))
     for capability in CAPABILITIES:
         check_all(kernels, capability)
 

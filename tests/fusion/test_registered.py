@@ -140,6 +140,16 @@ def exported() -> dict[str, Any]:
     return found
 
 
+def made(name: str, dtype: str, steps: int) -> tuple[uniopt.GradientTransformation, Any, list[Any]]:
+    """Return a transformation, and the parameters and gradients that it takes."""
+    params, stream = odd_tree(normal(name, dtype)), gradients(name, dtype, steps)
+    if name.startswith("lookahead"):
+        params = uniopt.LookaheadParams(fast=params, slow=odd_tree(normal((name, "slow"), dtype)))
+    if name in OF_EXAMPLES:
+        stream = [uniopt.tree.map(lambda *x: np.stack(x), g, *stream) for g in stream]
+    return (exported() | VARIANTS)[name](), params, stream
+
+
 def test_nothing_is_made_up() -> None:
     assert MADE_OF.keys() <= exported().keys()
     assert (exported() | VARIANTS).keys() >= SUMS
@@ -149,12 +159,7 @@ def test_nothing_is_made_up() -> None:
 @pytest.mark.parametrize("name", [*exported(), *VARIANTS])
 def test_transformations(name: str, dtype: str) -> None:
     """Warnings are errors here, those of a fallback too."""
-    tx = (exported() | VARIANTS)[name]()
-    params, stream = odd_tree(normal(name, dtype)), gradients(name, dtype, 4)
-    if name.startswith("lookahead"):
-        params = uniopt.LookaheadParams(fast=params, slow=odd_tree(normal((name, "slow"), dtype)))
-    if name in OF_EXAMPLES:
-        stream = [uniopt.tree.map(lambda *x: np.stack(x), g, *stream) for g in stream]
+    tx, params, stream = made(name, dtype, 4)
     walks = (
         eager(tx, copied(params), stream, 4),
         compiled(tx, copied(params), stream, 4),
