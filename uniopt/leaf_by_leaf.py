@@ -80,7 +80,7 @@ class _Update:
         self._varying = _varying(stage, step, updates if params is None else params)
         self._hyper: dict[int, dict[str, Any]] = {}
         self._wants_params = "p" in stage.wants
-        self._empty = None if fields else stage.state()
+        self._empty: Any = None if fields else stage.state()
 
     def leaf(self, i: int, g: Any, place: Place) -> Any:
         """Return what the rule makes of leaf `i`, and note the leaf's next slots."""
@@ -92,12 +92,7 @@ class _Update:
             hyper[name] = values[i]
         if self._wants_params:
             hyper["p"] = self._params[i]  # type: ignore[index]  # _check has seen to it
-        # As the class would, but for a call of Python's.
-        before: Any = (
-            tuple.__new__(stage.state, [None if column is None else _widen(place, column[i]) for column in columns])
-            if columns
-            else self._empty
-        )
+        before = self._before(i, place) if columns else self._empty
         try:
             result, after = stage.rule(self._step.xp, g, before, **hyper)
         except (HyperparameterError, DtypeKindError) as error:  # the rule does not know which leaf it was given
@@ -120,6 +115,16 @@ class _Update:
             same = type(y) is type(kept) and y.dtype == kept.dtype
             column[i] = y if same else place.backend.astype(y, kept.dtype)
         return result
+
+    def _before(self, i: int, place: Place) -> Any:
+        """Return the slots of leaf `i`, in the dtypes that are computed in."""
+        slots = []
+        for column in self._columns:
+            slot = None if column is None else column[i]
+            if slot is not None and (type(slot) in _NESTED or slot.dtype != place.dtype):
+                slot = _widen(place, slot)
+            slots.append(slot)
+        return tuple.__new__(self._stage.state, slots)  # as the class would, but for a call of Python's
 
     def state(self) -> Any:
         """Return the next state."""
@@ -196,8 +201,6 @@ def _widen(place: Place, slot: Any) -> Any:
     """Return a slot in the dtype that is computed in: float32 for the 16-bit floats."""
     if type(slot) in _NESTED:
         return type(slot)(_widen(place, x) for x in slot)
-    if slot.dtype == place.dtype:
-        return slot
     name = dtype_name(slot.dtype)
     wide = compute_dtype(name)
     return slot if wide == name else place.backend.astype(slot, place.backend.dtype(wide))

@@ -62,8 +62,10 @@ def places_of(
             places.append(None)
             continue
         dtype, device = leaf.dtype, backend.device(leaf)
-        place = next((place for d, place in known if d == dtype and place.device == device), None)
-        if place is None:
+        for other, place in known:
+            if other == dtype and place.device == device:
+                break
+        else:
             name = dtype_name(dtype)
             kind = dtype_kind(name)
             if kind is None or (updated and kind in ("integer", "boolean")):

@@ -114,8 +114,10 @@ class Step:
         step = cls(backend, structure, name, grads, places, dtypes)
         if params is None:
             return step, step.widen(grads), None
+        colocated = backend.colocated
         for i, (g, p) in enumerate(zip(grads, values, strict=True)):
-            if g is not None:
+            alike = p is not None and g is not None and g.shape == p.shape and g.dtype == p.dtype and colocated(g, p)
+            if g is not None and (per_example or not alike):
                 step._check_pair(g, p, i, names, per_example)
         return step, step.widen(grads), step.widen(values)
 
@@ -288,6 +290,9 @@ class Step:
 
 def library_of(structure: PyTreeSpec | None, **columns: Sequence[Any]) -> Backend | None:
     """Return the one library of all leaves, or None if they are all numbers or ``None``."""
+    kinds = {kind for leaves in columns.values() for kind in map(type, leaves)} - {type(None)}
+    if kinds.isdisjoint(NUMBERS) and len(found := {registry.find(kind) for kind in kinds}) == 1 and None not in found:
+        return found.pop()
     backend: Backend | None = None
     first: tuple[str, int] = ("", 0)
 
@@ -326,7 +331,7 @@ def numbers_as_arrays(backend: Backend, leaves: Sequence[Any], others: Sequence[
 
     The arrays are where `like` is; if that is None, where the first array among the leaves and their counterparts is.
     """
-    if not any(isinstance(leaf, NUMBERS) and not hasattr(leaf, "dtype") for leaf in leaves):
+    if not any(issubclass(kind, NUMBERS) for kind in set(map(type, leaves))):
         return list(leaves)
     neighbour = next((x for x in (*leaves, *others) if hasattr(x, "dtype")), None) if like is None else like
     arrays = []
