@@ -22,8 +22,9 @@ from uniopt.cli.bench.timing import Ratio
 _STEPS = 3  # that both sides take before they are compared
 _TRIALS = 5  # rounds that decide which of several peers is the fastest
 
-# torch adds up the squares of a leaf in float32: the norm of 2e7 normal numbers is 1.0e-3 too small (torch 2.13).
-_INEXACT = {("adafactor", "torch"): 2e-3}
+# torch adds up the squares of a leaf in float32: the norm of 2e7 normal numbers is 1.0e-3 too small, that of the 3.9e7
+# of GPT-2's embedding 2.7e-3 (torch 2.13).
+_INEXACT = {("adafactor", "torch"): 4e-3}
 
 Make = Callable[[Leaves], Side]
 
