@@ -123,7 +123,8 @@ def stage_of(tx: Any) -> Stage:
     """Return the stage that a transformation runs; any other pair of functions init and update becomes a `Foreign`."""
     try:
         # An object with both, as optax's MultiSteps is, need not be a tuple.
-        init_fn, update_fn = (tx.init, tx.update) if hasattr(tx, "init") and hasattr(tx, "update") else tx
+        has_both = not isinstance(tx, type) and hasattr(tx, "init") and hasattr(tx, "update")
+        init_fn, update_fn = (tx.init, tx.update) if has_both else tx
     except (TypeError, ValueError):
         raise HyperparameterError(
             f"Found {tx!r}, expected a gradient transformation, which is a pair (init, update). "
