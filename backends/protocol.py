@@ -86,10 +86,6 @@ class Backend(Protocol):
         """Return `x` rounded to a number that `dtype` has, in its own dtype; no compiler leaves the rounding out."""
         ...
 
-    def constant(self, x: Array) -> Array:
-        """Return the values of `x` apart from their history, where the library notes down how arrays were made."""
-        ...
-
     def copy(self, x: Array) -> Array:
         """Return an array of the same values that shares no memory with `x`, and no history for gradients."""
         ...

@@ -78,9 +78,6 @@ class StandardBackend:
     def rounded(self, x: Array, dtype: Dtype) -> Array:
         return self.astype(self.astype(x, dtype), x.dtype)
 
-    def constant(self, x: Array) -> Array:
-        return x
-
     def copy(self, x: Array) -> Array:
         return self.xp.asarray(x, copy=True)
 

@@ -281,9 +281,6 @@ class TorchBackend(StandardBackend):
             return x
         return _rounded(x, dtype) if torch.compiler.is_compiling() else x.to(dtype).to(x.dtype)
 
-    def constant(self, x: Any) -> Any:
-        return x.detach()
-
     def copy(self, x: Any) -> Any:
         return x.detach().clone()
 

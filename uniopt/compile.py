@@ -10,8 +10,8 @@ from uniopt import tree
 from uniopt.backends import registry
 from uniopt.backends.dtypes import dtype_name
 from uniopt.errors import MissingParamsError, NotWritableError, StateError
+from uniopt.library import library_of, numbers_as_arrays
 from uniopt.reader import reader
-from uniopt.step import library_of, numbers_as_arrays
 from uniopt.transformation import GradientTransformation, stage_of
 from uniopt.typing import Array, Tree
 from uniopt.updates import apply_updates
@@ -72,7 +72,7 @@ class CompiledStep:
     """A compiled step: ``step(grads, state, params, **extra)`` returns ``(params, state)``; see `compile`."""
 
     def __init__(self, tx: GradientTransformation, donate: bool) -> None:
-        self._per_example = stage_of(tx).per_example()
+        stage_of(tx)  # HyperparameterError if it is none
         self._tx = tx
         self._donate = donate
         self._programs: dict[Any, list[_Program]] = {}
@@ -109,7 +109,7 @@ class CompiledStep:
             taken = program.with_scalars(leaves)
             if program.fits(taken):
                 return program, taken
-        known.append(_Program(self._tx, leaves, structure, donate=self._donate, per_example=self._per_example))
+        known.append(_Program(self._tx, leaves, structure, donate=self._donate))
         del known[:-_MOST_PROGRAMS]  # a function made anew for each call is another program each time
         return known[-1], leaves
 
@@ -130,15 +130,7 @@ class _Program:
         gradients' and the extra arguments'.
     """
 
-    def __init__(
-        self,
-        tx: GradientTransformation,
-        leaves: list[Any],
-        structure: PyTreeSpec,
-        *,
-        donate: bool,
-        per_example: bool,
-    ) -> None:
+    def __init__(self, tx: GradientTransformation, leaves: list[Any], structure: PyTreeSpec, *, donate: bool) -> None:
         self._tx = tx
         self._structure = structure
         self._read = reader(structure)
@@ -157,8 +149,11 @@ class _Program:
                 "Call step(grads, state, params)."
             )
         self._check_library(state, children[2])
-        # A gradient of None is only another call's; the parameter tells what it would be, unless it is of examples.
-        paired = range(len(grads)) if children[0] == children[3] and not per_example else ()
+        # A gradient of None is only another call's; the parameter tells what it would be, unless they are of examples.
+        follows = children[0] == children[3] and all(
+            g is None or getattr(g, "shape", ()) == getattr(p, "shape", ()) for g, p in zip(grads, params, strict=True)
+        )
+        paired = range(len(grads)) if follows else ()
         own = [leaves[i + self._parts[3]] if x is None and i in paired else x for i, x in enumerate(leaves)]
         arrays = [i for i, x in enumerate(own) if _is_number(x) or registry.find(type(x)) is not None]
         self._kept = [i for i in arrays if i < self._parts[2]]

@@ -9,8 +9,13 @@ from uniopt.step import Step
 from uniopt.typing import Array
 
 
-def constant(step: Step, value: Any) -> Array:
-    """Return a number or a list of numbers as an array where all leaves meet, in the dtype of scalars there."""
-    where = meeting(step.places)
-    dtype = step.backend.dtype("float32") if where is None else where.scalar_dtype
-    return step.backend.asarray(value, dtype=dtype, like=None if where is None else where.like)
+def constant(step: Step, value: Any, dtype: str | None = None) -> Array:
+    """Return a number or a list of numbers as an array where all leaves meet, by default in the dtype of scalars there.
+
+    A tree without leaves has no place of its own; it is float32 then.
+    """
+    where, backend = meeting(step.places), step.backend
+    if where is None:
+        return backend.asarray(value, dtype=backend.dtype(dtype or "float32"))
+    own = where.scalar_dtype if dtype is None else backend.dtype(dtype)
+    return backend.asarray(value, dtype=own, like=where.like)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from uniopt import tree
@@ -153,16 +154,15 @@ def mask(name: str, value: Any) -> Any:
     if value is None or tree.is_function(value):
         return value
     leaves, structure = tree.flatten(value)
-    return tree.unflatten(
-        structure,
-        [
-            None if leaf is None else mask_leaf(path, leaf)
-            for path, leaf in zip(tree.paths(structure, name), leaves, strict=True)
-        ],
-    )
+
+    def path(i: int) -> str:
+        return tree.paths(structure, name)[i]
+
+    checked = [None if leaf is None else mask_leaf(partial(path, i), leaf) for i, leaf in enumerate(leaves)]
+    return tree.unflatten(structure, checked)
 
 
-def mask_leaf(path: str, leaf: Any) -> bool:
+def mask_leaf(path: Callable[[], str], leaf: Any) -> bool:
     """Return one leaf of a mask as a bool: it is one, or a 0-d array of one, of any library."""
     if isinstance(leaf, bool):
         return leaf
@@ -172,7 +172,7 @@ def mask_leaf(path: str, leaf: Any) -> bool:
         if value.shape == ():
             return bool(value)
     raise HyperparameterError(
-        f"{path} is {leaf!r}, expected True or False. "
+        f"{path()} is {leaf!r}, expected True or False. "
         "A mask is a tree of bools, a prefix of one, or a function from the parameters to one."
     )
 

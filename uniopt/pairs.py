@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from uniopt.step import Step
@@ -41,10 +41,12 @@ class PairedStep(Step):
     slow_step: Step
 
     @classmethod
-    def of_pair(cls, updates: Tree, params: LookaheadParams) -> tuple[PairedStep, list[Any], list[Any] | None]:
+    def of_pair(
+        cls, updates: Tree, params: LookaheadParams, per_example: Callable[[], bool]
+    ) -> tuple[PairedStep, list[Any], list[Any] | None]:
         """Return the step of ``update(updates, ..., params)``, and the leaves of updates and fast parameters."""
-        slow_step, _, slow = Step.of_update(updates, params.slow)
-        step, leaves, fast = Step.of_update(updates, params.fast)
+        slow_step, _, slow = Step.of_update(updates, params.slow, per_example=per_example)
+        step, leaves, fast = Step.of_update(updates, params.fast, per_example=per_example)
         return cls._of(step, slow_step, [] if slow is None else slow), leaves, fast
 
     @classmethod
@@ -53,9 +55,9 @@ class PairedStep(Step):
         paired.slow_step, paired.slow = slow_step, slow
         return paired
 
-    def part(self, chosen: Sequence[bool], rest: Any) -> tuple[Step, list[int]]:
-        part, positions = super().part(chosen, rest)
-        slow_part, _ = self.slow_step.part(chosen, rest)
+    def part(self, marked: Tree) -> tuple[Step, list[int]]:
+        part, positions = super().part(marked)
+        slow_part, _ = self.slow_step.part(marked)
         return self._of(part, slow_part, [self.slow[i] for i in positions]), positions
 
     def aside(self) -> Step:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from uniopt import tree
@@ -11,15 +12,13 @@ from uniopt.backends.dtypes import dtype_kind, dtype_name
 from uniopt.backends.protocol import Backend
 from uniopt.errors import (
     DtypeKindError,
-    LeafError,
     MixedDevicesError,
-    MixedLibrariesError,
     ShapeError,
     StateError,
     TreeStructureError,
-    UnknownArrayTypeError,
 )
-from uniopt.place import NUMBERS, Place, places_of
+from uniopt.library import library_of, numbers_as_arrays
+from uniopt.place import Place, places_of
 from uniopt.typing import Array, Tree
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ class Step:
         For each leaf its `Place`; None where the gradient is ``None``.
     """
 
-    __slots__ = ("_dtypes", "_exact", "_name", "_whole", "backend", "leaves", "places", "structure", "xp")
+    __slots__ = ("_dtypes", "_exact", "_name", "_skipped", "_whole", "backend", "leaves", "places", "structure", "xp")
 
     def __init__(
         self,
@@ -64,6 +63,7 @@ class Step:
         self._dtypes = dtypes
         self._whole = whole
         self._exact: set[int] = set()
+        self._skipped: list[Any] = []
 
     @classmethod
     def of_params(cls, params: Tree) -> tuple[Step, list[Any]]:
@@ -81,7 +81,7 @@ class Step:
         updates: Tree,
         params: Tree,
         *,
-        per_example: bool = False,
+        per_example: Callable[[], bool] = bool,
         names: tuple[str, str] = ("updates", "params"),
     ) -> tuple[Step, list[Any], list[Any] | None]:
         """Return the step of ``update(updates, ..., params)`` and the leaves of both in their compute dtypes.
@@ -91,7 +91,7 @@ class Step:
         updates, params
             The trees.
         per_example
-            Whether each gradient has a first axis of examples, which its parameter has not.
+            Returns whether a gradient may have a first axis of examples, which its parameter has not.
         names
             What to call the trees in errors.
         """
@@ -114,6 +114,7 @@ class Step:
         step = cls(backend, structure, name, grads, places, dtypes)
         if params is None:
             return step, step.widen(grads), None
+        step._skipped = [p if g is None else None for g, p in zip(grads, aligned, strict=True)]
         colocated = backend.colocated
         for i, (g, p) in enumerate(zip(grads, values, strict=True)):
             alike = p is not None and g is not None and g.shape == p.shape and g.dtype == p.dtype and colocated(g, p)
@@ -161,34 +162,34 @@ class Step:
         """Return the tree of this step's structure with those leaves."""
         return tree.unflatten(self.structure, leaves)
 
+    def rebuild_params(self, leaves: Sequence[Any]) -> Tree:
+        """Return the tree of the parameters with those leaves, and as they are where there is no gradient."""
+        held = self._skipped or leaves
+        return self.rebuild([p if x is None else x for x, p in zip(leaves, held, strict=True)])
+
     def slot(self, values: Tree, name: str) -> list[Any]:
         """Return what a state's slot holds for each leaf; anything where the gradient is ``None``."""
-        found = self.held(values, name)
-        for i, (x, place) in enumerate(zip(found, self.places, strict=True)):
-            if place is not None and registry.find(type(x)) is not self.backend:
-                self.check_library(x, f"{self.path(i, name)}")
-        return found
-
-    def held(self, values: Tree, name: str) -> list[Any]:
-        """Return what a tree of a state holds for each leaf, whatever that is."""
         found, structure = tree.flatten(values)
         if structure != self.structure:
             try:
                 found = list(self.structure.flatten_up_to(values))
             except ValueError:
                 self._refuse(values, name)
+        for i, (x, place) in enumerate(zip(found, self.places, strict=True)):
+            if place is not None and registry.find(type(x)) is not self.backend:
+                self.check_library(x, partial(self.path, i, name))
         return found
 
-    def check_library(self, x: Any, path: str) -> None:
+    def check_library(self, x: Any, path: Callable[[], str]) -> None:
         """Raise StateError unless `x` is an array of this step's library, or a list or tuple of such."""
         if isinstance(x, list | tuple) and not hasattr(x, "_fields"):
             for i, item in enumerate(x):
-                self.check_library(item, f"{path}[{i}]")
+                self.check_library(item, partial(_item, path, i))
         elif (found := registry.find(type(x))) is not self.backend:
             kind = "no array" if found is None else f"an array of {found.name}"
             raise StateError(
-                f"{path} is {kind} ({type(x).__name__}), expected an array of {self.backend.name} like the parameters. "
-                "Call init with these parameters."
+                f"{path()} is {kind} ({type(x).__name__}), expected an array of {self.backend.name} like the "
+                "parameters. Call init with these parameters."
             )
 
     def _refuse(self, values: Tree, name: str) -> None:
@@ -207,17 +208,14 @@ class Step:
         first = next((x for x in self.leaves if x is not None), None)
         return self.backend.asarray(0, dtype=self.backend.xp.int32, like=first)
 
-    def part(self, chosen: Sequence[bool], rest: Any) -> tuple[Step, list[int]]:
-        """Return the step of the chosen leaves alone, and their positions in this one.
+    def part(self, marked: Tree) -> tuple[Step, list[int]]:
+        """Return the step of some of the leaves, and their positions in this one.
 
         Parameters
         ----------
-        chosen
-            For each leaf, whether the part has it.
-        rest
-            A container without leaves, to stand where the part's trees have nothing.
+        marked
+            The tree of the positions, with containers without leaves where the part has nothing.
         """
-        marked = self.rebuild([i if keep else rest for i, keep in enumerate(chosen)])
         positions, structure = tree.flatten(marked)
         leaves, places, dtypes = ([column[i] for i in positions] for column in (self.leaves, self.places, self._dtypes))
         return Step(self.backend, structure, self._name, leaves, places, dtypes, (self, positions)), positions
@@ -255,7 +253,7 @@ class Step:
         places = [None if place is None else fresh[id(place)] for place in self.places]
         return Step(self.backend, self.structure, self._name, self.leaves, places, self._dtypes)
 
-    def _check_pair(self, g: Array, p: Array, i: int, names: tuple[str, str], per_example: bool) -> None:
+    def _check_pair(self, g: Array, p: Array, i: int, names: tuple[str, str], per_example: Callable[[], bool]) -> None:
         def named(number: int) -> str:
             return f"{_NOUNS.get(names[number], '')}{self.path(i, names[number])}"
 
@@ -264,15 +262,11 @@ class Step:
                 f"{self.path(i)} is None, but {self.path(i, names[0])} has shape {tuple(g.shape)}. "
                 "Expected a parameter for each gradient; pass None as the gradient too."
             )
-        if per_example and g.shape[1:] != p.shape:
+        if g.shape != p.shape and not ((of_examples := per_example()) and g.shape[1:] == p.shape):
+            expected = "the gradient of each example, along a first axis" if of_examples else "the same shape"
             raise ShapeError(
                 f"{named(0)} has shape {tuple(g.shape)}, {named(1)} has shape {tuple(p.shape)}. "
-                "Expected the gradient of each example, along a first axis."
-            )
-        if not per_example and g.shape != p.shape:
-            raise ShapeError(
-                f"{named(0)} has shape {tuple(g.shape)}, {named(1)} has shape {tuple(p.shape)}. "
-                "Expected the same shape; uniopt does not broadcast."
+                f"Expected {expected}; uniopt does not broadcast."
             )
         if g.dtype != p.dtype:
             kinds = dtype_kind(dtype_name(g.dtype)), dtype_kind(dtype_name(p.dtype))
@@ -288,59 +282,5 @@ class Step:
             )
 
 
-def library_of(structure: PyTreeSpec | None, **columns: Sequence[Any]) -> Backend | None:
-    """Return the one library of all leaves, or None if they are all numbers or ``None``."""
-    kinds = {kind for leaves in columns.values() for kind in map(type, leaves)} - {type(None)}
-    if kinds.isdisjoint(NUMBERS) and len(found := {registry.find(kind) for kind in kinds}) == 1 and None not in found:
-        return found.pop()
-    backend: Backend | None = None
-    first: tuple[str, int] = ("", 0)
-
-    def path(name: str, i: int) -> str:
-        return name if structure is None else tree.paths(structure, name)[i]
-
-    for name, leaves in columns.items():
-        for i, leaf in enumerate(leaves):
-            if leaf is None or (isinstance(leaf, NUMBERS) and not hasattr(leaf, "dtype")):
-                continue
-            found = registry.find(type(leaf))
-            if found is backend and found is not None:
-                continue
-            if found is None:
-                raise _not_an_array(leaf, path(name, i))
-            if backend is not None:
-                raise MixedLibrariesError(
-                    f"{path(*first)} is an array of {backend.name}, {path(name, i)} of {found.name}. "
-                    "Expected all leaves of one tree in one library; convert one of them."
-                )
-            backend, first = found, (name, i)
-    return backend
-
-
-def _not_an_array(leaf: Any, path: str) -> Exception:
-    if type(leaf).__module__ == "builtins":
-        return LeafError(
-            f"{path} is {leaf!r} of type {type(leaf).__name__}, expected an array or a number. "
-            "Take it out of the tree, or put None in its place."
-        )
-    return UnknownArrayTypeError(f"At {path}: {registry.unknown_type_message(type(leaf))}")
-
-
-def numbers_as_arrays(backend: Backend, leaves: Sequence[Any], others: Sequence[Any], like: Any = None) -> list[Any]:
-    """Return the leaves with each Python number as a 0-d array of the dtype that its counterpart has.
-
-    The arrays are where `like` is; if that is None, where the first array among the leaves and their counterparts is.
-    """
-    if not any(issubclass(kind, NUMBERS) for kind in set(map(type, leaves))):
-        return list(leaves)
-    neighbour = next((x for x in (*leaves, *others) if hasattr(x, "dtype")), None) if like is None else like
-    arrays = []
-    for leaf, other in zip(leaves, others, strict=True):
-        if not isinstance(leaf, NUMBERS) or hasattr(leaf, "dtype"):
-            arrays.append(leaf)
-            continue
-        value = leaf if isinstance(leaf, bool | complex) else float(leaf)
-        # An explicit dtype: JAX gives a bare number a weak type, which would change after the first step.
-        dtype = other.dtype if hasattr(other, "dtype") else backend.asarray(value).dtype
-        arrays.append(backend.asarray(value, dtype=dtype, like=neighbour))
-    return arrays
+def _item(path: Callable[[], str], i: int) -> str:
+    return f"{path()}[{i}]"

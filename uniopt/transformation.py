@@ -54,7 +54,10 @@ class Stage:
     """
 
     def per_example(self) -> bool:
-        """Return whether it takes the gradients of single examples, stacked along a first axis, and adds them up."""
+        """Return whether it takes the gradients of single examples, stacked along a first axis, and adds them up.
+
+        It is asked only where gradients have another shape than their parameters.
+        """
         return False
 
     @abstractmethod
@@ -117,9 +120,11 @@ def transformation(stage: Stage) -> GradientTransformation:
 
 
 def stage_of(tx: Any) -> Stage:
-    """Return the stage that a transformation runs; any other pair of functions becomes a `Foreign` stage."""
+    """Return the stage that a transformation runs; any other pair of functions init and update becomes a `Foreign`."""
     try:
-        init_fn, update_fn = tx
+        # An object with both, as optax's MultiSteps is, need not be a tuple.
+        has_both = not isinstance(tx, type) and hasattr(tx, "init") and hasattr(tx, "update")
+        init_fn, update_fn = (tx.init, tx.update) if has_both else tx
     except (TypeError, ValueError):
         raise HyperparameterError(
             f"Found {tx!r}, expected a gradient transformation, which is a pair (init, update). "
@@ -164,10 +169,10 @@ def init(stage: Stage, /, params: Tree) -> Any:
 def update(stage: Stage, /, updates: Tree, state: Any, params: Tree = None, **extra: Any) -> tuple[Tree, Any]:
     """Return the updates that `stage` makes of gradients, and its next state."""
     if is_pair(params):
-        paired, leaves, param_leaves = PairedStep.of_pair(updates, params)
+        paired, leaves, param_leaves = PairedStep.of_pair(updates, params, stage.per_example)
         results, state = stage.update(paired, leaves, state, param_leaves, extra)
         return paired_updates(paired, results, params), state
-    step, leaves, param_leaves = Step.of_update(updates, params, per_example=stage.per_example())
+    step, leaves, param_leaves = Step.of_update(updates, params, per_example=stage.per_example)
     results, state = stage.update(step, leaves, state, param_leaves, extra)
     return step.rebuild(step.finish(results)), state
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from uniopt.backends import registry
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 _NAMESPACE = "uniopt"  # optree keeps the containers adopted below apart from other users' under this name
 
+# What is known of types already: asking the libraries takes time, and under torch.compile they cannot be asked.
 _leaf_types: set[type] = {type(None), bool, int, float, complex, str}
+_function_types: set[type] = {FunctionType}
 
 
 def flatten(tree: Tree, is_leaf: Callable[[Any], bool] | None = None) -> tuple[list[Any], PyTreeSpec]:
@@ -99,7 +102,11 @@ def leaves_with_paths(tree: Tree, root: str = "params") -> list[tuple[str, Any]]
 
 def is_function(value: Any) -> bool:
     """Return whether a value is a function of trees, and no container that can be called, as modules of equinox can."""
-    return callable(value) and all(backend.node(value) is None for backend in registry.loaded())
+    if type(value) not in _function_types:
+        if not callable(value) or any(backend.node(value) is not None for backend in registry.loaded()):
+            return False
+        _function_types.add(type(value))
+    return True
 
 
 def align(
@@ -117,33 +124,53 @@ def align(
 
 
 def broadcast(prefix: Tree, tree: Tree, *, what: str) -> list[Any]:
-    """Return, for each leaf of `tree`, the leaf of `prefix` that stands at or above it.
+    """Return, for each leaf of `tree`, the leaf of `prefix` that stands at or above it; None where `tree` has None."""
+    values, structure = flatten_prefix(prefix, tree, what=what)
+    parts = structure.flatten_up_to(tree)
+    return [value for value, part in zip(values, parts, strict=True) for _ in flatten(part)[0]]
 
-    Where `tree` has ``None``, `prefix` may have anything; so it may for a tree without leaves.
+
+def flatten_prefix(prefix: Tree, tree: Tree, *, what: str) -> tuple[list[Any], PyTreeSpec]:
+    """Return the leaves of a prefix of `tree`, and its structure.
+
+    Where `tree` has ``None``, or a container without leaves, `prefix` may have anything; it is cut off there.
+
+    Parameters
+    ----------
+    prefix, tree
+        The two trees.
+    what
+        What the prefix is of the parameters, for the error.
+
+    Raises
+    ------
+    TreeStructureError
+        If it is no prefix, naming the path where it departs.
     """
-    import optree
-
-    flatten(prefix)  # adopt the containers of both
-    if not flatten(tree)[0]:
-        return []
+    values, structure = flatten(prefix)
+    flatten(tree)  # adopts its containers
     try:
-        return optree.broadcast_prefix(prefix, tree, none_is_leaf=True, namespace=_NAMESPACE)
+        structure.flatten_up_to(tree)
     except ValueError:
-        return _broadcast(prefix, tree, what, "")
+        values, structure = flatten(_cut(prefix, tree, what, ""))
+    return values, structure
 
 
-def _broadcast(prefix: Tree, tree: Tree, what: str, path: str) -> list[Any]:
+def _cut(prefix: Tree, tree: Tree, what: str, path: str) -> Tree:
+    """Return a prefix with None where the tree has nothing below."""
     below, spread = _children(tree), _children(prefix)
-    if below is None and (spread is None or tree is None):
-        return [prefix]
     if spread is None:
-        return [prefix] * len(flatten(tree)[0])
+        return prefix
+    if tree is None or not flatten(tree)[0]:
+        return None
     if below is None or type(prefix) is not type(tree) or below.keys() != spread.keys():
         raise TreeStructureError(
             f"The {what} is no prefix of the parameters: at {what}{path} it has {_outline(prefix)}, where the "
             f"parameters have {_outline(tree)}. Give it one leaf for each parameter, or one for a whole subtree."
         )
-    return [x for entry in below for x in _broadcast(spread[entry], below[entry], what, path + entry)]
+    level = one_level(prefix)
+    parts = [_cut(child, below[entry], what, path + entry) for entry, child in spread.items()]
+    return level.unflatten_func(level.metadata, parts)
 
 
 def one_level(node: Tree) -> Any:

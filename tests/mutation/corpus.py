@@ -21,7 +21,16 @@ from uniopt.conformance.suite import planned
 from uniopt.conformance.verdicts import Verdict
 
 import uniopt
-from tests.mutation import accumulation, sixteen_bits, transformation_checks, transformations, wrappers
+from tests.mutation import (
+    accumulation,
+    averages,
+    parts,
+    scalars,
+    sixteen_bits,
+    transformation_checks,
+    transformations,
+    wrappers,
+)
 from tests.mutation.faults import Fault, faults
 from tests.mutation.planting import functions_of, name_of, planted
 from uniopt import backends, tree
@@ -34,7 +43,7 @@ MODULES = [
     *(f"transforms/{name}.py" for name in ("accumulate", "apply_every", "apply_if_finite", "conditionally", "inject")),
     *(f"transforms/{name}.py" for name in ("loss_scaling", "plateau", "skip")),
     *(f"transforms/{name}.py" for name in ("kahan", "master_weights", "narrow", "stochastic_rounding")),
-    "pairs.py",
+    *("pairs.py", "transforms/copies.py"),
     *(f"transforms/{name}.py" for name in ("flatten", "freeze", "labels", "lookahead", "mask", "mechanic", "monitor")),
     *(f"transforms/{name}.py" for name in ("partition", "restart", "sam", "schedule_free")),
     *(f"transforms/{name}.py" for name in ("adaptive_clip", "centralize", "constraints", "global_norm", "stateless")),
@@ -128,7 +137,7 @@ def _trials(quick: bool) -> Iterator[Trial]:
     yield from _of_cells("numpy", [case for case in suite if case.problem.name == "brief"])
     if quick:
         return
-    for module in (accumulation, sixteen_bits, transformation_checks, wrappers):
+    for module in (accumulation, averages, parts, scalars, sixteen_bits, transformation_checks, wrappers):
         yield from (Trial(name, partial(_failure_of_check, check)) for name, check in module.checks())
     yield from _of_cells("numpy", own)
     brief = [case for case in (*suite, *own) if case.problem.name == "brief"]

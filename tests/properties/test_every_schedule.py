@@ -183,6 +183,15 @@ def test_hyperparameters_may_be_traced(name: str) -> None:
         assert float(slope) == pytest.approx(about, rel=1e-6, abs=1e-8), n
 
 
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_a_count_of_numpy_meets_traced_hyperparameters(name: str) -> None:
+    import jax
+
+    make = DIFFERENTIABLE[name]
+    for count in (np.int32(7), np.asarray(7)):
+        assert float(jax.jit(lambda x, count=count: make(x)(count))(0.5)) == pytest.approx(make(0.5)(7), rel=1e-5)
+
+
 def test_a_schedule_is_not_asked_before_its_turn(backend: Backend) -> None:
     """A function of the user's own may have no value below 0, and may return a number."""
     asked = []

@@ -90,6 +90,59 @@ def test_a_mask_may_be_a_prefix(backend: Backend) -> None:
     check(first_update(uniopt.masked(uniopt.scale(-1.0), False), params, backend), [1, 2], [3], 4)
 
 
+def test_one_node_stands_for_a_subtree_that_is_left_out() -> None:
+    """Whatever gradients are missing in it, as in optax: the state keeps its structure."""
+    params = {"a": {"x": np.ones(2), "y": np.ones(3)}, "b": {"x": np.ones(4)}}
+    within = {"a": {"x": True, "y": False}, "b": True}
+    missing = [{}, {"a": None}, {"a": {"x": None, "y": np.ones(3)}}, {"a": {"x": None, "y": None}}, {"b": None}]
+    for tx in (
+        uniopt.masked(uniopt.trace(0.5), {"a": False, "b": True}),
+        uniopt.partition({"t": uniopt.trace(0.5), "s": uniopt.scale(0.5)}, {"a": "s", "b": "t"}),
+        uniopt.partition({"t": uniopt.trace(0.5), "s": uniopt.scale(0.5)}, lambda p: {"a": "s", "b": "t"}),
+        uniopt.masked(uniopt.masked(uniopt.trace(0.5), within), {"a": False, "b": True}),
+    ):
+        state = tx.init(params)
+        for none in missing:
+            _, after = tx.update({**params, **none}, state, params)
+            for found in (state, after):
+                trace = uniopt.tree_get(found, "trace")
+                assert trace["a"] == uniopt.MaskedNode()
+                assert trace["b"]["x"].shape == (4,)
+
+
+def test_paths_are_made_for_errors_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take time that grows with the square of the number of leaves."""
+    params = {"w": np.ones((2, 2)), "b": np.ones(2)}
+    made = [
+        uniopt.masked(uniopt.adam(0.1), {"w": True, "b": False}),
+        uniopt.masked(uniopt.adam(0.1), lambda tree: uniopt.tree.map(lambda x: np.bool_(x.ndim > 1), tree)),
+        uniopt.partition({"a": uniopt.adam(0.1), "b": uniopt.sgd(0.1)}, {"w": "a", "b": "b"}),
+        uniopt.sm3(0.1),
+        uniopt.chain(uniopt.sgd(0.1), uniopt.params_mean()),
+    ]
+
+    def refuse(*args: Any) -> Any:
+        raise AssertionError("a path was made")
+
+    monkeypatch.setattr(uniopt.tree, "paths", refuse)
+    for tx in made:
+        _, state = tx.update(params, tx.init(params), params)
+    uniopt.averaged_params(state, params)
+
+
+def test_the_states_of_masks_have_the_structure_of_optax() -> None:
+    optax, jax = pytest.importorskip("optax"), pytest.importorskip("jax")
+    params = jax.tree.map(jax.numpy.asarray, {"a": {"x": F(1.0), "y": [F(2.0)]}, "b": (F(3.0), {"z": F(4.0)})})
+    for mask in (True, False, {"a": True, "b": False}, {"a": {"x": False, "y": True}, "b": (True, False)}):
+        labels = uniopt.tree.map(lambda x: "yes" if x else "no", mask)
+        for make in (
+            lambda m, mask=mask: m.masked(m.adam(0.1), mask),
+            lambda m, labels=labels: m.multi_transform({"yes": m.adam(0.1), "no": m.sgd(0.1, 0.9)}, labels),
+        ):
+            found, expected = (str(jax.tree.structure(make(m).init(params))) for m in (uniopt, optax))
+            assert found == expected
+
+
 def test_a_masked_state_knows_only_its_leaves(backend: Backend) -> None:
     params = params_of(backend)
     tx = uniopt.masked(uniopt.trace(0.5), {"layer": {"w": True, "b": False}, "g": False})

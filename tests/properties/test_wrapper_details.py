@@ -68,6 +68,23 @@ def test_nan_of_a_climb_stays_there() -> None:
     np.testing.assert_array_equal(state.cache, params)
 
 
+def test_first_states_have_no_history() -> None:
+    """The parameters of torch may require gradients; what a state keeps of them is no part of their graph."""
+    import torch
+
+    params = {"w": torch.ones(2, requires_grad=True), "h": torch.ones(2, dtype=torch.bfloat16, requires_grad=True)}
+    for tx in (
+        uniopt.sam(uniopt.sgd(0.1), uniopt.sgd(0.1)),
+        uniopt.schedule_free_sgd(0.1),
+        uniopt.mechanize(uniopt.sgd(0.1)),
+        uniopt.master_weights(uniopt.sgd(0.1)),
+        uniopt.params_ema(0.5),
+    ):
+        kept = uniopt.tree.leaves(tx.init(params))
+        assert any(x.shape == (2,) for x in kept)
+        assert not any(x.requires_grad for x in kept)
+
+
 def test_caches_share_no_memory_with_the_parameters() -> None:
     """A user who adds updates in place does not change what the state remembers."""
     for tx in (
@@ -263,3 +280,31 @@ def test_opaque_sam_needs_an_objective() -> None:
     tx, params = uniopt.sam(uniopt.sgd(0.1), uniopt.sgd(0.1), opaque_mode=True), np.ones(2)
     with pytest.raises(errors.MissingArgumentError, match="grad_fn"):
         tx.update(params, tx.init(params), params)
+
+
+def test_opaque_sam_asks_for_gradients_at_all_parameters() -> None:
+    """Those without a gradient stay where they are, and what the objective says of them is not used."""
+    params = {"w": np.asarray([3.0, 4.0]), "frozen": {"a": np.ones(2)}, "n": None}
+
+    def slope(params: Any, i: int) -> Any:
+        assert np.array_equal(params["frozen"]["a"], np.ones(2))
+        assert params["n"] is None
+        return {"w": params["w"] * params["frozen"]["a"], "frozen": {"a": params["w"]}, "n": None}
+
+    tx = uniopt.sam(uniopt.sgd(0.1), uniopt.chain(uniopt.normalize(), uniopt.sgd(0.5)), opaque_mode=True)
+    grads = {"w": params["w"], "frozen": None, "n": None}
+    updates, _ = tx.update(grads, tx.init(params), params, grad_fn=slope)
+    np.testing.assert_allclose(updates["w"], [-0.33, -0.44])
+    assert updates["frozen"] is None
+
+
+def test_flatten_says_which_gradients_are_missing() -> None:
+    params = {"w": np.ones(2), "b": np.ones(3)}
+    tx = uniopt.flatten(uniopt.adam(0.1))
+    with pytest.raises(errors.StateError, match=r"no gradient for params\['b'\].*call init with None there"):
+        tx.update({"w": params["w"], "b": None}, tx.init(params), params)
+    state = tx.init({"w": params["w"], "b": None})
+    assert tx.update({"w": params["w"], "b": None}, state, params)[0]["b"] is None
+    with pytest.raises(errors.StateError) as caught:
+        tx.update(params, state, params)
+    assert "no gradient" not in str(caught.value)

@@ -155,6 +155,13 @@ def test_a_pair_of_functions_is_given_what_it_names() -> None:
     assert updates.tolist() == [-3.0, -3.0]
 
 
+def test_an_object_with_init_and_update() -> None:
+    """optax.MultiSteps is no pair of functions."""
+    found = walk(uniopt.chain(uniopt.scale(2.0), optax.MultiSteps(optax.adam(0.1), 2)))
+    expected = walk(optax.chain(optax.scale(2.0), optax.MultiSteps(optax.adam(0.1), 2).gradient_transformation()))
+    assert_same_path(found, expected)
+
+
 def test_16_bit_gradients_stay_so_within_optax() -> None:
     import jax.numpy as jnp
 

@@ -106,7 +106,7 @@ def test_states_of_every_library(backend: Backend) -> None:
     _, state = tx.update(params, state, params)
     assert int(backend.to_numpy(uniopt.tree_get(state, "count"))) == 1
     ((_, mu),) = uniopt.tree_get_all_with_path(state, "mu")
-    assert mu["b"] == [uniopt.MaskedNode(), None]
+    assert mu["b"] == [uniopt.MaskedNode(), uniopt.MaskedNode()]
     zeros = uniopt.tree_map_params(tx, lambda x: 0 * x, state)
     assert not any(
         backend.to_numpy(x).any()

@@ -197,6 +197,22 @@ def test_averages_of_parts() -> None:
         assert back["rest"][0] is params["rest"][0]
 
 
+def test_averages_below_a_prefix() -> None:
+    """What a prefix leaves out has no average; swapping twice takes the state's structure back too."""
+    params = {"a": {"x": np.asarray(1.0), "y": [np.asarray(2.0)]}, "b": {"x": np.asarray(3.0), "n": None}}
+    tx = uniopt.partition(
+        {"mean": uniopt.params_mean(), "ema": uniopt.params_ema(0.5), "none": uniopt.scale(2.0)},
+        {"a": {"x": "ema", "y": "none"}, "b": "mean"},
+    )
+    updates, state = tx.update(params, tx.init(params), params)
+    following = uniopt.apply_updates(params, updates)
+    assert uniopt.averaged_params(state, params) == {"a": {"x": 2.0, "y": [2.0]}, "b": {"x": 6.0, "n": None}}
+    there, swapped = uniopt.swap_averaged_params(state, following)
+    assert uniopt.tree.flatten(swapped)[1] == uniopt.tree.flatten(state)[1]
+    back, again = uniopt.swap_averaged_params(swapped, there)
+    assert all(x is y for x, y in zip(*map(uniopt.tree.leaves, ((back, again), (following, state))), strict=True))
+
+
 def test_what_is_not_finite_in_between_is_not_averaged() -> None:
     """A NaN in a step that the mean leaves out leaves no trace, nor one before it begins."""
     tx = uniopt.params_mean(1, 2)

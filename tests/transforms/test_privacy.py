@@ -109,6 +109,35 @@ def test_a_chain_takes_examples_where_its_first_part_does() -> None:
             tx.update(grads, tx.init(params), params)
 
 
+WRAPPERS = {
+    "inject_hyperparams": lambda: uniopt.inject_hyperparams(uniopt.dpsgd)(0.5, 1.0, 0.5, 7),
+    "inject_hyperparams, a schedule": lambda: uniopt.inject_hyperparams(uniopt.dpsgd)(lambda n: 0.5, 1.0, 0.5, 7),
+    "master_weights": lambda: uniopt.master_weights(uniopt.dpsgd(0.5, 1.0, 0.5, 7)),
+    "partition": lambda: uniopt.partition({"a": uniopt.dpsgd(0.5, 1.0, 0.5, 7)}, "a"),
+}
+
+
+@pytest.mark.parametrize("make", WRAPPERS.values(), ids=WRAPPERS)
+def test_wrappers_that_hand_gradients_on_take_examples(make: Any) -> None:
+    params, grads, plain = start(), of_examples(), uniopt.dpsgd(0.5, 1.0, 0.5, 7)
+    expected, _ = plain.update(grads, plain.init(params), params)
+    tx, own = make(), uniopt.tree.map(np.array, params)
+    updates, _ = tx.update(grads, tx.init(params), params)
+    compiled, _ = uniopt.compile(tx)(grads, tx.init(own), own)
+    for name, x in expected.items():
+        np.testing.assert_allclose(updates[name], x, rtol=1e-6)
+        np.testing.assert_allclose(compiled[name], params[name] + x, rtol=1e-6)
+
+
+def test_iterates_of_a_private_optimizer() -> None:
+    params, grads, plain = start(), of_examples(), uniopt.dpsgd(0.5, 1.0, 0.5, 7)
+    expected, _ = plain.update(grads, plain.init(params), params)
+    for tx, pair in ((uniopt.lookahead(plain, 5, 0.5), True), (uniopt.schedule_free(plain, 0.5, b1=1.0), False)):
+        given = uniopt.LookaheadParams.init_synced(params) if pair else params
+        updates, _ = tx.update(grads, tx.init(given), given)
+        np.testing.assert_allclose((updates.fast if pair else updates)["w"], expected["w"], atol=1e-6)
+
+
 @pytest.mark.parametrize("missing", [False, True], ids=["whole", "with None"])
 def test_a_compiled_step_takes_examples(missing: bool) -> None:
     """Warnings are errors here, those of a fallback too."""
@@ -148,6 +177,10 @@ def test_wrong_shapes() -> None:
         uniopt.errors.ShapeError, match=r"updates\['b'\] has shape \(2, 3\).*the gradient of each example"
     ):
         aggregate().update({"w": grads["w"], "b": grads["w"][0]}, state, params)
+    with pytest.raises(uniopt.errors.ShapeError, match=r"updates\['b'\] has shape \(\), expected gradients of one"):
+        aggregate().update(start(), state, params)
+    with pytest.raises(uniopt.errors.ShapeError, match=r"updates\['w'\] has shape \(2, 3\), expected gradients of one"):
+        aggregate().update({"w": params["w"], "b": grads["b"]}, state, params)
     for clip in (uniopt.per_example_global_norm_clip, uniopt.per_example_layer_norm_clip):
         with pytest.raises(
             uniopt.errors.ShapeError, match=r"grads\['b'\] has shape \(\), expected gradients of one or more"

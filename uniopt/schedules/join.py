@@ -60,8 +60,12 @@ def join_schedules(schedules: Sequence[Schedule], boundaries: Sequence[float]) -
 
 def _join_schedules(count: Scalar, /, *, schedules: Sequence[Schedule], boundaries: Sequence[float]) -> Scalar:
     xp, n = as_time(count)
-    value: Any = schedules[0](count) + 0.0 * n  # an array, if the schedule returned a number
+    values: list[Any] = [schedules[0](count) + 0.0 * n]  # an array, if the schedule returned a number
     for boundary, schedule in zip(boundaries, schedules[1:], strict=True):
         now = count if isinstance(boundary, int) else n
-        value = xp.where(now < boundary, value, schedule(xp.maximum(now, boundary) - boundary))
+        values.append(schedule(xp.maximum(now, boundary) - boundary))
+    xp, n = as_time(count, *values)
+    value = values[0]
+    for boundary, following in zip(boundaries, values[1:], strict=True):
+        value = xp.where((count if isinstance(boundary, int) else n) < boundary, value, following)
     return value

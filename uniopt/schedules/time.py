@@ -8,7 +8,9 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from uniopt import tree
 from uniopt.backends import registry
+from uniopt.backends.protocol import Backend
 from uniopt.typing import Scalar
 
 
@@ -36,13 +38,23 @@ class PythonMath:
         return x if condition else y
 
 
-def as_time(count: Scalar) -> tuple[Any, Scalar]:
-    """Return a namespace and the count as a floating-point number of it: float64 where the array's device has it."""
-    if isinstance(count, int | float):
+def as_time(count: Scalar, *met: Any) -> tuple[Any, Scalar]:
+    """Return a namespace and the count as a floating-point number of it: float64 where the array's device has it.
+
+    A count that is a number, or of NumPy, becomes an array where it meets arrays of another library.
+    """
+    backend = registry.find(type(count))
+    if backend is None or backend.name == "numpy":
+        for x in tree.leaves(met):
+            if (found := registry.find(type(x))) not in (None, backend):
+                return found.xp, found.asarray(count, dtype=_wide(found, x), like=x)
+    if backend is None:
         return PythonMath, float(count)
-    backend = registry.backend_of(count)
-    wide = "float64" if backend.has_float64(count) else "float32"
-    return backend.xp, backend.astype(count, backend.dtype(wide))
+    return backend.xp, backend.astype(count, _wide(backend, count))
+
+
+def _wide(backend: Backend, like: Any) -> Any:
+    return backend.dtype("float64" if backend.has_float64(like) else "float32")
 
 
 def of_time(f: Callable[..., Scalar]) -> Callable[..., Scalar]:
@@ -50,7 +62,7 @@ def of_time(f: Callable[..., Scalar]) -> Callable[..., Scalar]:
 
     @functools.wraps(f)
     def schedule(count: Scalar, /, **parameters: Any) -> Scalar:
-        xp, n = as_time(count)
+        xp, n = as_time(count, *parameters.values())
         value = f(xp, n, **parameters)
         # NumPy's arithmetic makes scalars of 0-d arrays.
         return value if xp is PythonMath else registry.backend_of(value).astype(value, value.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from uniopt import tree
@@ -46,8 +47,9 @@ def averaged_params(state: Any, params: Tree) -> Tree:
     {'w': array([1.5])}
     """
     step, _ = Step.of_params(params)
-    averages, _, _ = _averages(step, state)
-    return step.replace(params, [x for x, _ in averages])
+    slots, _, _ = _slots(step, state)
+    averages = {i: x for slot in slots.values() for i, x in slot.averages.items()}
+    return step.replace(params, [averages.get(i) for i in range(len(step.leaves))])
 
 
 def swap_averaged_params(state: Any, params: Tree) -> tuple[Tree, Any]:
@@ -82,36 +84,60 @@ def swap_averaged_params(state: Any, params: Tree) -> tuple[Tree, Any]:
     >>> params, state = uniopt.swap_averaged_params(state, params)  # go on with those
     """
     step, _ = Step.of_params(params)
-    averages, parts, structure = _averages(step, state)
-    slots = {k: step.held(x.average, "average") for k, x in enumerate(parts) if isinstance(x, ParamsAverageState)}
+    slots, parts, structure = _slots(step, state)
     swapped = list(step.leaves)
-    for i, (average, k) in enumerate(averages):
-        if k is not None:
-            swapped[i], slots[k][i] = average, step.leaves[i]
     for k, slot in slots.items():
-        parts[k] = parts[k]._replace(average=step.rebuild(slot))
+        for i, average in slot.averages.items():
+            swapped[i] = average
+        parts[k] = parts[k]._replace(average=slot.with_others(step.leaves))
     return step.rebuild(swapped), tree.unflatten(structure, parts)
 
 
-def _averages(step: Step, state: Any) -> tuple[list[tuple[Any, int | None]], list[Any], Any]:
-    """Return for each parameter its average and the position of the part of the state that has it, and those parts."""
+class _Slot:
+    """The averages that one part of a state has."""
+
+    def __init__(self, step: Step, average: Tree) -> None:
+        found, self._structure = tree.flatten(average, is_leaf=_is_masked)
+        try:
+            positions: list[Any] = self._structure.flatten_up_to(step.rebuild(list(range(len(step.leaves)))))
+        except ValueError as error:
+            raise StateError(
+                f"The state belongs to another tree: {error} Pass the parameters that it belongs to."
+            ) from None
+        self._found = found
+        self._positions: list[int | None] = [
+            None if x is None or _is_masked(x) or step.leaves[i] is None else i
+            for x, i in zip(found, positions, strict=True)
+        ]
+        self.averages: dict[int, Any] = {i: x for x, i in zip(found, self._positions, strict=True) if i is not None}
+        """By the position of the parameter."""
+
+    def with_others(self, leaves: list[Any]) -> Tree:
+        """Return the tree of the averages with other leaves in place of them."""
+        kept = zip(self._found, self._positions, strict=True)
+        return tree.unflatten(self._structure, [x if i is None else leaves[i] for x, i in kept])
+
+
+def _slots(step: Step, state: Any) -> tuple[dict[int, _Slot], list[Any], Any]:
+    """Return the averages by the position of the part of the state that has them, and the parts and their structure."""
     parts, structure = tree.flatten(state, is_leaf=lambda x: isinstance(x, ParamsAverageState))
-    found: list[tuple[Any, int | None]] = [(None, None)] * len(step.leaves)
-    for k, part in enumerate(parts):
-        if not isinstance(part, ParamsAverageState):
-            continue
-        for i, x in enumerate(step.held(part.average, "average")):
-            if step.leaves[i] is None or isinstance(x, MaskedNode):
-                continue
-            step.check_library(x, step.path(i, "average"))
-            if found[i][1] is not None:
-                raise StateError(
-                    f"The state has two averages of {step.path(i)}. Pass the part of it that has the one you mean."
-                )
-            found[i] = x, k
-    if not any(isinstance(part, ParamsAverageState) for part in parts):
+    slots = {k: _Slot(step, part.average) for k, part in enumerate(parts) if isinstance(part, ParamsAverageState)}
+    if not slots:
         raise StateError(
             "The state has no average of the parameters. Put uniopt.params_ema or uniopt.params_mean at the end of "
             "the chain."
         )
-    return found, parts, structure
+    known: set[int] = set()
+    for slot in slots.values():
+        for i, x in slot.averages.items():
+            step.check_library(x, partial(step.path, i, "average"))
+            if i in known:
+                raise StateError(
+                    f"The state has two averages of {step.path(i)}. Pass the part of it that has the one you mean."
+                )
+            known.add(i)
+    return slots, parts, structure
+
+
+def _is_masked(x: Any) -> bool:
+    return isinstance(x, MaskedNode)

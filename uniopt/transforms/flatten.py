@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from uniopt import tree
+from uniopt.errors import StateError
 from uniopt.place import Place
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, stage_of, transformation
@@ -72,7 +73,16 @@ class Flatten(Stage):
         groups = _groups(step)
         vectors = _joined(step, groups, updates)
         values = None if params is None else _joined(step, groups, params)
-        transformed, after = self.inner.update(_step_of(step, groups, vectors), vectors, state, values, extra)
+        try:
+            transformed, after = self.inner.update(_step_of(step, groups, vectors), vectors, state, values, extra)
+        except StateError as error:
+            missing = ", ".join(step.path(i) for i, u in enumerate(updates) if u is None)
+            if not missing:
+                raise
+            raise StateError(
+                f"flatten was given no gradient for {missing}, and the vectors of its state have other sizes: {error} "
+                "Expected gradients for the parameters that init was given: pass zeros, or call init with None there."
+            ) from error
         results: list[Any] = list(updates)
         for (_, positions), vector in zip(groups, transformed, strict=True):
             ends = list(itertools.accumulate(math.prod(updates[i].shape) for i in positions))

@@ -13,8 +13,10 @@ from uniopt import hyperparameters, tree
 from uniopt.backends import registry
 from uniopt.backends.dtypes import dtype_kind, dtype_name
 from uniopt.clock import Clock
+from uniopt.constants import constant
 from uniopt.errors import HyperparameterError, ScheduleError, StateError
 from uniopt.hyperparameters import DtypeName
+from uniopt.norms import meeting
 from uniopt.schedules.stateful import StatefulSchedule, WrappedSchedule
 from uniopt.step import Step
 from uniopt.transformation import Bound, GradientTransformation, Stage, check_state, stage_of, transformation
@@ -168,8 +170,11 @@ class Injected(Stage):
     def _schedules(self) -> dict[str, StatefulSchedule]:
         return {name: x for name, x in self.injected.items() if isinstance(x, StatefulSchedule)}
 
+    def per_example(self) -> bool:
+        return self._stage({name: x(x.init()) for name, x in self._schedules.items()}).per_example()
+
     def init(self, step: Step, params: list[Any]) -> Any:
-        states = {name: tree.map(self._made(step), x.init()) for name, x in self._schedules.items()}
+        states = {name: tree.map(lambda x: self._made(step, x), x.init()) for name, x in self._schedules.items()}
         values = {name: x(states[name]) if name in states else x for name, x in self.injected.items()}
         hyper = {name: self._array(step, name, x) for name, x in values.items()}
         return InjectStatefulHyperparamsState(step.counter(), hyper, states, self._stage(hyper).init(step, params))
@@ -211,21 +216,15 @@ class Injected(Stage):
                 f"state.hyperparams[{name!r}] is an array of {found.name}, the parameters are of {backend.name}. "
                 f"Set it to a Python number, or to a 0-d array of {backend.name}."
             )
-        return self._made(step)(float(value))
+        return self._made(step, float(value))
 
     def _dtype(self, step: Step) -> str:
-        computed = [dtype_name(place.scalar_dtype) for place in step.places if place is not None]
-        return self.dtype or max(computed, default="float32")  # float64 goes before float32
+        where = meeting(step.places)
+        return self.dtype or ("float32" if where is None else dtype_name(where.scalar_dtype))
 
-    def _made(self, step: Step) -> Callable[[Any], Array]:
-        """Return a function that makes a 0-d array of a Python number, where the first parameter lives."""
-        backend, real = step.backend, self._dtype(step)
-        first = next((x for x in step.leaves if x is not None), None)
-
-        def make(value: Any) -> Array:
-            if hasattr(value, "dtype"):
-                return value
-            kind = "bool" if isinstance(value, bool) else "int32" if isinstance(value, int) else real
-            return backend.asarray(value, dtype=backend.dtype(kind), like=first)
-
-        return make
+    def _made(self, step: Step, value: Any) -> Array:
+        """Return a Python number as a 0-d array; an array as it is."""
+        if hasattr(value, "dtype"):
+            return value
+        kind = "bool" if isinstance(value, bool) else "int32" if isinstance(value, int) else self._dtype(step)
+        return constant(step, value, kind)

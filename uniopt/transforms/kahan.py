@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from uniopt.step import Step
-from uniopt.transformation import GradientTransformation, Stage, check_state, transformation
-from uniopt.transforms.narrow import needed, part_of
+from uniopt.transformation import GradientTransformation, Stage, check_state, needed_params, transformation
+from uniopt.transforms.narrow import narrow_part
 from uniopt.typing import Tree
 
 
@@ -68,7 +68,7 @@ class KahanSummation(Stage):
         return "kahan_summation()"
 
     def init(self, step: Step, params: list[Any]) -> Any:
-        part, positions = part_of(step)
+        part, positions = narrow_part(step)
         zeros = [None if params[i] is None else step.xp.zeros_like(params[i]) for i in positions]
         return KahanSummationState(part.rebuild(part.narrow(zeros)))
 
@@ -76,8 +76,8 @@ class KahanSummation(Stage):
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
     ) -> tuple[list[Any], Any]:
         check_state("kahan_summation", state, KahanSummationState)
-        params = needed("kahan_summation", params)
-        part, positions = part_of(step)
+        params = needed_params("kahan_summation", params)
+        part, positions = narrow_part(step)
         compensation = part.slot(state.compensation, "state.compensation")
         results = list(updates)
         for k, (i, owed) in enumerate(zip(positions, part.widen(compensation), strict=True)):

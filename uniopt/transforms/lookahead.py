@@ -109,6 +109,9 @@ class Lookahead(Stage):
             f"reset_state={self.reset_state!r})"
         )
 
+    def per_example(self) -> bool:
+        return self.fast.per_example()
+
     def init(self, step: Step, params: list[Any]) -> Any:
         return LookaheadState(self.fast.init(step, params), step.counter())
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from uniopt import hyperparameters, tree
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, stage_of, transformation
-from uniopt.typing import Mask
+from uniopt.typing import Mask, Tree
 
 
 class MaskedState(NamedTuple):
@@ -18,7 +20,7 @@ class MaskedState(NamedTuple):
 
 
 class MaskedNode(NamedTuple):
-    """Stands in the inner state for a leaf that is not transformed; a container without leaves."""
+    """Stands in the inner state for a leaf or a subtree that is not transformed; a container without leaves."""
 
 
 def masked(
@@ -45,8 +47,7 @@ def masked(
 
     Notes
     -----
-    In the inner state a `MaskedNode` stands for each leaf that is left out; in optax, one stands for a whole subtree
-    that a prefix leaves out.
+    In the inner state a `MaskedNode` stands for what is left out: for a leaf, or for the whole subtree below a False.
 
     Examples
     --------
@@ -74,53 +75,89 @@ class Masked(Stage):
         return f"masked({self.inner!r}, mask={self.mask!r}{also})"
 
     def init(self, step: Step, params: list[Any]) -> Any:
-        part, positions = step.part(self._chosen(step, params), MaskedNode())
-        return MaskedState(self.inner.init(part, [params[i] for i in positions]))
+        return init_part(self.inner, step, self._chosen(step, params), params)
 
     def update(
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
     ) -> tuple[list[Any], Any]:
         check_state("masked", state, MaskedState)
         chosen = self._chosen(step, updates if params is None else params)
-        if self.mask_compatible_extra_args:
-            extra = masked_extra(step, chosen, extra)
-        return update_part(self.inner, step, chosen, updates, state, params, extra)
+        masks_extra = self.mask_compatible_extra_args
+        return update_part(self.inner, step, chosen, updates, state, params, extra, masks_extra=masks_extra)
 
-    def _chosen(self, step: Step, leaves: list[Any]) -> list[bool]:
+    def _chosen(self, step: Step, leaves: list[Any]) -> Tree:
+        def path(i: int) -> str:
+            return f"The mask for {step.path(i)}"
+
+        marks = Marks(step, leaves, self.mask, what="mask")
+        for value, i in marks:
+            hyperparameters.mask_leaf(partial(path, i), value)
+        return marks.where(bool)
+
+
+class Marks:
+    """A mask or labels of the leaves of a step: a tree, a prefix of one, or a function from the leaves to either."""
+
+    def __init__(self, step: Step, leaves: list[Any], given: Any, *, what: str) -> None:
         reference = step.rebuild(leaves)
-        mask = self.mask(reference) if tree.is_function(self.mask) else self.mask
-        values = tree.broadcast(mask, reference, what="mask")
-        return [
-            leaf is None or hyperparameters.mask_leaf(f"The mask for {step.path(i)}", value)
-            for i, (value, leaf) in enumerate(zip(values, leaves, strict=True))
+        found = given(reference) if tree.is_function(given) else given
+        self._values, self._structure = tree.flatten_prefix(found, reference, what=what)
+        self._positions = self._structure.flatten_up_to(step.rebuild(list(range(len(leaves)))))
+        each = [[x] if isinstance(x, int) else tree.leaves(x) for x in self._positions]
+        self._present = [[i for i in below if leaves[i] is not None] for below in each]
+
+    def __iter__(self) -> Iterator[tuple[Any, int]]:
+        """Yield each value with the position of the first leaf that it is for."""
+        for value, present in zip(self._values, self._present, strict=True):
+            if present:
+                yield value, present[0]
+
+    def where(self, keep: Callable[[Any], bool]) -> Tree:
+        """Return the positions of the leaves whose value is to be kept, for `Step.part`.
+
+        Where it is not, a `MaskedNode` stands for all the leaves that have it. A leaf of ``None`` without a value is
+        kept, because its state may be there.
+        """
+        columns = zip(self._values, self._positions, self._present, strict=True)
+        chosen = [
+            positions if keep(value) or (value is None and not present) else MaskedNode()
+            for value, positions, present in columns
         ]
+        return tree.unflatten(self._structure, chosen)
+
+
+def init_part(inner: Stage, step: Step, chosen: Tree, params: list[Any]) -> MaskedState:
+    """Return the first state of what transforms the leaves at the chosen positions."""
+    part, positions = step.part(chosen)
+    return MaskedState(inner.init(part, [params[i] for i in positions]))
 
 
 def update_part(
     inner: Stage,
     step: Step,
-    chosen: list[bool],
+    chosen: Tree,
     updates: list[Any],
     state: MaskedState,
     params: list[Any] | None,
     extra: dict[str, Any],
+    *,
+    masks_extra: bool,
 ) -> tuple[list[Any], MaskedState]:
-    """Return the updates with the chosen leaves transformed, and the next state of what transforms them."""
-    part, positions = step.part(chosen, MaskedNode())
+    """Return the updates with the leaves at the chosen positions transformed, and the next state of what does it.
+
+    Of extra arguments that are trees like the gradients it gets its part, if `masks_extra`.
+    """
+    part, positions = step.part(chosen)
     values = None if params is None else [params[i] for i in positions]
-    transformed, after = inner.update(part, [updates[i] for i in positions], state.inner_state, values, extra)
+    given = {name: _masked(step, part, positions, x) for name, x in extra.items()} if masks_extra else extra
+    transformed, after = inner.update(part, [updates[i] for i in positions], state.inner_state, values, given)
     results = list(updates)
     for i, result in zip(positions, transformed, strict=True):
         results[i] = result
     return results, MaskedState(after)
 
 
-def masked_extra(step: Step, chosen: list[bool], extra: dict[str, Any]) -> dict[str, Any]:
-    """Return extra arguments, of trees like the gradients only what belongs to the chosen leaves."""
-    masked = {}
-    for name, value in extra.items():
-        leaves, structure = tree.flatten(value)
-        alike = structure == step.structure
-        kept = [x if keep else MaskedNode() for x, keep in zip(leaves, chosen, strict=alike)]
-        masked[name] = step.rebuild(kept) if alike else value
-    return masked
+def _masked(step: Step, part: Step, positions: list[int], value: Any) -> Any:
+    """Return what of an extra argument belongs to a part; all of it, unless it is a tree like the gradients."""
+    leaves, structure = tree.flatten(value)
+    return part.rebuild([leaves[i] for i in positions]) if structure == step.structure else value

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from uniopt.step import Step
-from uniopt.transformation import GradientTransformation, Stage, check_state, stage_of, transformation
-from uniopt.transforms.narrow import needed, part_of
+from uniopt.transformation import GradientTransformation, Stage, check_state, needed_params, stage_of, transformation
+from uniopt.transforms.copies import copies
+from uniopt.transforms.narrow import narrow_part
 from uniopt.typing import Tree
 
 
@@ -77,17 +78,20 @@ class MasterWeights(Stage):
     def __repr__(self) -> str:
         return f"master_weights({self.inner!r})"
 
+    def per_example(self) -> bool:
+        return self.inner.per_example()
+
     def init(self, step: Step, params: list[Any]) -> Any:
-        part, positions = part_of(step)
-        master = [None if params[i] is None else step.backend.constant(params[i]) for i in positions]
+        part, positions = narrow_part(step)
+        master = copies(step, [params[i] for i in positions])
         return MasterWeightsState(part.rebuild(master), self.inner.init(step.wide(params), params))
 
     def update(
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
     ) -> tuple[list[Any], Any]:
         check_state("master_weights", state, MasterWeightsState)
-        params = needed("master_weights", params)
-        part, positions = part_of(step)
+        params = needed_params("master_weights", params)
+        part, positions = narrow_part(step)
         masters = part.slot(state.master, "state.master")
         held = list(params)
         for i, master in zip(positions, masters, strict=True):

@@ -20,7 +20,7 @@ from uniopt.transformation import (
     stage_of,
     transformation,
 )
-from uniopt.transforms.restart import copies
+from uniopt.transforms.copies import copies, copies_as
 from uniopt.typing import Array, Scalar, Tree
 
 
@@ -142,7 +142,7 @@ class Mechanize(Stage):
             m=constant(step, zeros),
             v=constant(step, zeros),
             s=ones * Place(step.backend, ones, ones.dtype).bring(self.s_init),
-            x0=step.rebuild(copies(step, params, step.leaves)),
+            x0=step.rebuild(copies(step, step.leaves)),
         )
 
     def update(
@@ -155,7 +155,7 @@ class Mechanize(Stage):
         if all(place is None for place in step.places):
             return moves, state._replace(base_optimizer_state=base_state, count=count)
         held = step.slot(state.x0, "state.x0")
-        x0 = cond(step, state.count == 0, lambda step: copies(step, params, held), lambda step: held)
+        x0 = cond(step, state.count == 0, lambda step: copies_as(step, params, held), lambda step: held)
         start = step.widen(x0)
 
         where, scale = Place(step.backend, state.s, state.s.dtype), xp.sum(state.s)

@@ -10,7 +10,8 @@ from uniopt import tree
 from uniopt.backends.dtypes import dtype_kind, dtype_name
 from uniopt.constants import constant
 from uniopt.foreign import call_update
-from uniopt.step import Step, numbers_as_arrays
+from uniopt.library import numbers_as_arrays
+from uniopt.step import Step
 from uniopt.transformation import Bound, GradientTransformation, Stage, check_state, stage_of, transformation
 from uniopt.transforms.ema import ema
 from uniopt.transforms.scale import EmptyState

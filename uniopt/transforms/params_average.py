@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from uniopt import hyperparameters, numerics
 from uniopt.clock import Time
-from uniopt.errors import MissingParamsError
 from uniopt.leafwise import leafwise
 from uniopt.step import Step
-from uniopt.transformation import GradientTransformation, Stage, stage_of, transformation
+from uniopt.transformation import GradientTransformation, Stage, needed_params, stage_of, transformation
+from uniopt.transforms.copies import copies
 from uniopt.typing import Array, Scalar, Tree
 
 
@@ -150,16 +150,12 @@ class OfNextParams(Stage):
         return repr(self.inner)
 
     def init(self, step: Step, params: list[Any]) -> Any:
-        return self.inner.init(step, [None if p is None else step.backend.copy(p) for p in params])
+        return self.inner.init(step, copies(step, params))
 
     def update(
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
     ) -> tuple[list[Any], Any]:
-        if params is None:
-            raise MissingParamsError(
-                f"{self!r} needs the parameters, but update was called without them. "
-                "Call tx.update(grads, state, params)."
-            )
+        params = needed_params(repr(self), params)
         added = step.widen(step.finish(updates))
         following = [  # as apply_updates will round them, for 16-bit leaves
             None if u is None else step.backend.rounded(p + u, step.dtype(i))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from operator import eq
 from typing import Any, NamedTuple
 
-from uniopt import tree
 from uniopt.errors import HyperparameterError
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, stage_of, transformation
-from uniopt.transforms.mask import MaskedNode, MaskedState, masked_extra, update_part
+from uniopt.transforms.mask import Marks, MaskedState, init_part, update_part
 from uniopt.typing import Tree
 
 
@@ -71,39 +72,38 @@ class Partition(Stage):
         also = ", mask_compatible_extra_args=True" if self.mask_compatible_extra_args else ""
         return f"partition({self.stages!r}, param_labels={self.labels!r}{also})"
 
+    def per_example(self) -> bool:
+        return all(stage.per_example() for stage in self.stages.values())
+
     def init(self, step: Step, params: list[Any]) -> Any:
-        labels = self._label(step, params)
-        states = {}
-        for label, stage in self.stages.items():
-            part, positions = step.part([x == label for x in labels], MaskedNode())
-            states[label] = MaskedState(stage.init(part, [params[i] for i in positions]))
-        return PartitionState(states)
+        parts = self._parts(step, params)
+        return PartitionState({x: init_part(stage, step, parts[x], params) for x, stage in self.stages.items()})
 
     def update(
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
     ) -> tuple[list[Any], Any]:
         check_state("partition", state, PartitionState)
-        labels = self._label(step, updates if params is None else params)
+        parts = self._parts(step, updates if params is None else params)
+        masks_extra = self.mask_compatible_extra_args
         results, states = updates, {}
         for label, stage in self.stages.items():
-            # A skipped leaf stands in every part, as nothing, because its state may be there.
-            chosen = [x == label or updates[i] is None for i, x in enumerate(labels)]
-            given = masked_extra(step, chosen, extra) if self.mask_compatible_extra_args else extra
             before = state.inner_states[label]
-            results, states[label] = update_part(stage, step, chosen, results, before, params, given)
+            results, states[label] = update_part(
+                stage, step, parts[label], results, before, params, extra, masks_extra=masks_extra
+            )
         return results, PartitionState(states)
 
-    def _label(self, step: Step, leaves: list[Any]) -> list[Any]:
-        reference = step.rebuild(leaves)
-        labels = self.labels(reference) if tree.is_function(self.labels) else self.labels
-        found = tree.broadcast(labels, reference, what="param_labels")
-        for i, label in enumerate(found):
-            if leaves[i] is not None and label not in self.stages:
+    def _parts(self, step: Step, leaves: list[Any]) -> dict[Hashable, Tree]:
+        """Return for each label the positions of its leaves."""
+        marks = Marks(step, leaves, self.labels, what="param_labels")
+
+        for label, i in marks:
+            if label not in self.stages:
                 raise HyperparameterError(
                     f"The label of {step.path(i)} is {label!r}, expected one of {', '.join(map(repr, self.stages))}. "
                     "Give a transformation for it, or another label."
                 )
-        return found
+        return {own: marks.where(partial(eq, own)) for own in self.stages}
 
 
 multi_transform = partition

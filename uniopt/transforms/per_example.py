@@ -123,21 +123,22 @@ def clipped_sum(step: Step, leaves: list[Any], limit: Scalar) -> tuple[list[Any]
     ], clipped
 
 
-def batch_size(step: Step, leaves: list[Any]) -> int:
-    """Return how many examples the leaves have gradients of; ShapeError if they do not agree on it."""
+def batch_size(step: Step, leaves: list[Any], params: list[Any] | None = None) -> int:
+    """Return how many examples the leaves have gradients of; ShapeError if they do not agree, or fit no parameter."""
+    root = None if params is None else "updates"
     first: int | None = None
     for i, g in enumerate(leaves):
         if g is None:
             continue
-        if g.ndim == 0 or g.shape[0] == 0:
+        if g.ndim == 0 or g.shape[0] == 0 or (params is not None and g.shape == params[i].shape):
             raise ShapeError(
-                f"{step.path(i)} has shape {tuple(g.shape)}, expected gradients of one or more examples along a first "
-                "axis. Pass the gradient of each example, not their sum."
+                f"{step.path(i, root)} has shape {tuple(g.shape)}, expected gradients of one or more examples along a "
+                "first axis. Pass the gradient of each example, not their sum."
             )
         first = i if first is None else first
         if g.shape[0] != leaves[first].shape[0]:
             raise ShapeError(
-                f"{step.path(i)} has shape {tuple(g.shape)}, {step.path(first)} has shape "
+                f"{step.path(i, root)} has shape {tuple(g.shape)}, {step.path(first, root)} has shape "
                 f"{tuple(leaves[first].shape)}. Expected as many examples along the first axis of each."
             )
     return 1 if first is None else int(leaves[first].shape[0])

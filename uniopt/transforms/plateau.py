@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from uniopt import hyperparameters
-from uniopt.backends.dtypes import dtype_name
 from uniopt.clock import Clock, Time
+from uniopt.constants import constant
 from uniopt.errors import HyperparameterError, MissingArgumentError, ShapeError
 from uniopt.numerics import increment
 from uniopt.place import Place
@@ -122,10 +122,7 @@ class ReduceOnPlateau(Stage):
         return f"reduce_on_plateau({', '.join(f'{name}={x!r}' for name, x in vars(self).items())})"
 
     def init(self, step: Step, params: list[Any]) -> Any:
-        computed = [dtype_name(place.scalar_dtype) for place in step.places if place is not None]
-        dtype = step.backend.dtype(max(computed, default="float32"))  # float64 goes before float32
-        first = next((x for x in step.leaves if x is not None), None)
-        one, best, mean = (step.backend.asarray(x, dtype=dtype, like=first) for x in (1.0, float("inf"), 0.0))
+        one, best, mean = (constant(step, x) for x in (1.0, float("inf"), 0.0))
         return ReduceLROnPlateauState(one, best, step.counter(), step.counter(), step.counter(), mean)
 
     def update(

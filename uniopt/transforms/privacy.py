@@ -164,7 +164,7 @@ class DifferentiallyPrivateAggregate(Stage):
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
     ) -> tuple[list[Any], Any]:
         check_state("differentially_private_aggregate", state, DifferentiallyPrivateAggregateState)
-        examples = batch_size(step, updates)
+        examples = batch_size(step, updates, params)
         sums, _ = clipped_sum(step, updates, self.l2_norm_clip)
         following, key = random.split(state.rng_key)
         results: list[Any] = []

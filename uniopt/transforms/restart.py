@@ -20,8 +20,3 @@ def restarted(stage: Stage, step: Step, before: Any, params: list[Any], updates:
     return tree.unflatten(
         structure, [y if x is None else x for x, y in zip(found, structure.flatten_up_to(before), strict=True)]
     )
-
-
-def copies(step: Step, params: list[Any], like: list[Any]) -> list[Any]:
-    """Return copies of parameters, in the dtypes of other leaves, so that a state shares no memory with them."""
-    return [y if p is None else step.backend.astype(1 * p, y.dtype) for p, y in zip(params, like, strict=True)]

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from uniopt import hyperparameters, tree
 from uniopt.conditional import cond
 from uniopt.errors import MissingArgumentError
-from uniopt.step import Step, numbers_as_arrays
+from uniopt.library import numbers_as_arrays
+from uniopt.step import Step
 from uniopt.transformation import (
     GradientTransformation,
     Stage,
@@ -17,7 +18,8 @@ from uniopt.transformation import (
     stage_of,
     transformation,
 )
-from uniopt.transforms.restart import copies, restarted
+from uniopt.transforms.copies import copies, copies_as
+from uniopt.transforms.restart import restarted
 from uniopt.typing import Array, Tree
 
 
@@ -116,7 +118,7 @@ class Sam(Stage):
         return _outline(self, opaque_mode=False)
 
     def init(self, step: Step, params: list[Any]) -> Any:
-        cache = step.rebuild(copies(step, params, step.leaves))
+        cache = step.rebuild(copies(step, step.leaves))
         return SAMState(step.counter(), self.optimizer.init(step, params), self.adv_optimizer.init(step, params), cache)
 
     def update(
@@ -126,7 +128,7 @@ class Sam(Stage):
         values = needed_params("sam", params)
         xp, count = step.xp, state.steps_since_sync
         held = step.slot(state.cache, "state.cache")
-        cache = cond(step, count == 0, lambda step: copies(step, values, held), lambda step: held)
+        cache = cond(step, count == 0, lambda step: copies_as(step, values, held), lambda step: held)
 
         def outward(step: Step) -> tuple[list[Any], Any, Any]:
             start = step.widen(cache)
@@ -177,7 +179,7 @@ class OpaqueSam(Stage):
         for i in range(self.sync_period - 1):
             moves, adv_state = self.adv_optimizer.update(step, updates, adv_state, climbed, extra)
             climbed = step.narrow([None if u is None else p - u for p, u in zip(climbed, moves, strict=True)])
-            updates = _gradients(step, extra["grad_fn"](step.rebuild(climbed), i))
+            updates = _gradients(step, extra["grad_fn"](step.rebuild_params(climbed), i))
             climbed = step.widen(climbed)
         moves, opt_state = self.optimizer.update(step, updates, state.opt_state, start, extra)
         if self.reset_state:

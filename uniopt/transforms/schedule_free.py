@@ -20,6 +20,7 @@ from uniopt.transformation import (
     stage_of,
     transformation,
 )
+from uniopt.transforms.copies import copies
 from uniopt.typing import Array, Scalar, ScalarOrSchedule, Tree
 
 
@@ -160,6 +161,9 @@ class ScheduleFree(Stage):
             f"weight_lr_power={self.weight_lr_power!r}, state_dtype={state_dtype!r})"
         )
 
+    def per_example(self) -> bool:
+        return self.base.per_example()
+
     def init(self, step: Step, params: list[Any]) -> Any:
         zero = constant(step, 0.0)
         return ScheduleFreeState(
@@ -168,7 +172,7 @@ class ScheduleFree(Stage):
             step_count=step.backend.astype(step.counter() + 1, step.xp.int32),
             max_lr=constant(step, 0.0),
             base_optimizer_state=self.base.init(step, params),
-            z=self.iterates.init(step, params).z,
+            z=self.iterates.init(step, copies(step, params)).z,
         )
 
     def update(
@@ -203,8 +207,7 @@ class _Iterates(NamedTuple):
 
 
 def _init(xp: Any, p: Array, *, state_dtype: Any) -> dict[str, Array]:
-    z = 1 * p  # a copy: a step may overwrite the parameters
-    return {"z": z if state_dtype is None else xp.astype(z, state_dtype)}
+    return {"z": p if state_dtype is None else xp.astype(p, state_dtype)}
 
 
 def _interpolate(

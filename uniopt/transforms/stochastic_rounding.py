@@ -9,8 +9,8 @@ from uniopt import hyperparameters, random
 from uniopt.backends.dtypes import dtype_name, grid
 from uniopt.clock import Clock
 from uniopt.step import Step
-from uniopt.transformation import GradientTransformation, Stage, check_state, transformation
-from uniopt.transforms.narrow import needed, part_of
+from uniopt.transformation import GradientTransformation, Stage, check_state, needed_params, transformation
+from uniopt.transforms.narrow import narrow_part
 from uniopt.typing import Array
 
 
@@ -92,10 +92,10 @@ class StochasticRounding(Stage):
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
     ) -> tuple[list[Any], Any]:
         check_state("stochastic_rounding", state, StochasticRoundingState)
-        params = needed("stochastic_rounding", params)
+        params = needed_params("stochastic_rounding", params)
         key = random.fold_in(state.rng_key, state.count)
         results = list(updates)
-        for i in part_of(step)[1]:
+        for i in narrow_part(step)[1]:
             if updates[i] is not None:
                 target = params[i] + updates[i]
                 chance = random.uniform(key, like=target, stream=i)
