@@ -148,6 +148,7 @@ from uniopt.transforms.constraints import keep_params_nonnegative as keep_params
 from uniopt.transforms.constraints import zero_nans as zero_nans
 from uniopt.transforms.decay import WeightDecaySchedule as WeightDecaySchedule
 from uniopt.transforms.decay import add_decayed_weights as add_decayed_weights
+from uniopt.transforms.decay import shrink_weights as shrink_weights
 from uniopt.transforms.decay import weight_decay_mask as weight_decay_mask
 from uniopt.transforms.ema import EmaState as EmaState
 from uniopt.transforms.ema import ema as ema

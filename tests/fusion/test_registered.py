@@ -85,6 +85,9 @@ MADE_OF = {  # what a transformation is called with, where its defaults do not d
     "scale_by_shape": lambda: uniopt.masked(uniopt.scale_by_shape(), MATRIX),
     "scale_by_rprop": lambda: uniopt.scale_by_rprop(0.125),
     "scale_by_schedule": lambda: uniopt.scale_by_schedule(uniopt.warmup_cosine_decay_schedule(0.0, -0.5, 2, 5)),
+    "shrink_weights": lambda: uniopt.chain(
+        uniopt.sgd(0.125), uniopt.shrink_weights(uniopt.linear_schedule(0.5, 0.0, 5), 0.25)
+    ),
     "stateless": lambda: uniopt.stateless(lambda updates, params: uniopt.tree.map(lambda g, p: g - p, updates, params)),
     "stateless_with_tree_map": lambda: uniopt.stateless_with_tree_map(lambda g, p: g - p),
     "trace": lambda: uniopt.trace(0.5, dampening=0.25),
