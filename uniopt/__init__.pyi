@@ -55,6 +55,7 @@ from uniopt.optimizers.adafactor import scale_by_factored_rms as scale_by_factor
 from uniopt.optimizers.adagrad import ScaleByRssState as ScaleByRssState
 from uniopt.optimizers.adagrad import scale_by_rss as scale_by_rss
 from uniopt.optimizers.adam import ScaleByAdamState as ScaleByAdamState
+from uniopt.optimizers.adam import ScaleByNadamState as ScaleByNadamState
 from uniopt.optimizers.adam import scale_by_adam as scale_by_adam
 from uniopt.optimizers.adamax import scale_by_adamax as scale_by_adamax
 from uniopt.optimizers.adan import ScaleByAdanState as ScaleByAdanState

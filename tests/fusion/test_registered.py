@@ -128,6 +128,7 @@ VARIANTS = {
     "MultiSteps, without what is large": lambda: uniopt.MultiSteps(
         uniopt.sgd(0.125), lambda n: 1 + n, True, partial(uniopt.skip_large_updates, max_squared_norm=150.0)
     ),
+    "nadam, rising momentum": lambda: uniopt.scale_by_adam(nesterov=True, momentum_decay=0.25),
     "amsgrad in a chain": lambda: uniopt.chain(uniopt.scale_by_amsgrad(), uniopt.scale_by_learning_rate(0.125)),
 }  # fmt: skip
 
