@@ -23,9 +23,7 @@ def corrected(t: Time, mu: Array, g: Array, b1: Scalar, nesterov: bool = False) 
     return mu / t.bias_correction(b1)
 
 
-def rising(
-    t: Time, mu: Array, g: Array, b1: Scalar, momentum_decay: Scalar, product: Array
-) -> tuple[Array, Array]:
+def rising(t: Time, mu: Array, g: Array, b1: Scalar, momentum_decay: Scalar, product: Array) -> tuple[Array, Array]:
     r"""Return the first moment one step ahead under a momentum that rises over the first steps, and its next product.
 
     With :math:`\mu_t = \beta_1 (1 - \frac12 0.96^{t \psi})` and their product :math:`\pi_t`, it is

@@ -43,6 +43,7 @@ MADE_OF = {  # what a transformation is called with, where its defaults do not d
     "apply_if_finite": lambda: uniopt.apply_if_finite(uniopt.adam(0.125), 2),
     "conditionally_mask": lambda: uniopt.conditionally_mask(uniopt.adam(0.125), lambda n: n % 2 == 1),
     "conditionally_transform": lambda: uniopt.conditionally_transform(uniopt.adam(0.125), lambda n: n % 2 == 1),
+    "count_by_leaf": lambda: uniopt.count_by_leaf(uniopt.adam(uniopt.linear_schedule(0.5, 0.0, 5))),
     "dynamic_loss_scaling": lambda: uniopt.dynamic_loss_scaling(uniopt.adam(0.125), growth_interval=2),
     "inject_hyperparams": lambda: uniopt.inject_hyperparams(uniopt.adamw)(uniopt.linear_schedule(0.5, 0.0, 4)),
     "inject_stateful_hyperparams": lambda: uniopt.inject_hyperparams(uniopt.sgd)(0.125, momentum=0.5),
@@ -83,6 +84,7 @@ MADE_OF = {  # what a transformation is called with, where its defaults do not d
     "scale_by_learning_rate": lambda: uniopt.scale_by_learning_rate(uniopt.cosine_decay_schedule(0.5, 5)),
     "scale_by_muon": lambda: uniopt.masked(uniopt.scale_by_muon(), MATRIX),
     "scale_by_shape": lambda: uniopt.masked(uniopt.scale_by_shape(), MATRIX),
+    "scale_by_relative_step": lambda: uniopt.scale_by_relative_step(uniopt.linear_schedule(0.75, 0.25, 3)),
     "scale_by_rprop": lambda: uniopt.scale_by_rprop(0.125),
     "scale_by_schedule": lambda: uniopt.scale_by_schedule(uniopt.warmup_cosine_decay_schedule(0.0, -0.5, 2, 5)),
     "shrink_weights": lambda: uniopt.chain(

@@ -55,15 +55,15 @@ def scale_by_adam(
         raise HyperparameterError(
             f"momentum_decay is {momentum_decay!r} without Nesterov; expected nesterov=True with it, or None."
         )
-    rises = momentum_decay is not None
+    rise = None if momentum_decay is None else hyperparameters.nonnegative("momentum_decay", momentum_decay)
     return leafwise(
-        ScaleByNadamState if rises else ScaleByAdamState,
-        _init_rising if rises else _init,
+        ScaleByAdamState if rise is None else ScaleByNadamState,
+        _init if rise is None else _init_rising,
         _scale_by_adam,
         **checked(b1, b2, eps, eps_root),
         mu_dtype=hyperparameters.dtype("mu_dtype", mu_dtype),
         nesterov=nesterov,
-        momentum_decay=None if momentum_decay is None else hyperparameters.nonnegative("momentum_decay", momentum_decay),
+        momentum_decay=rise,
     )
 
 
