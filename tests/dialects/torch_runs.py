@@ -142,6 +142,19 @@ def gradients_of(name: str, dtype: str, steps: int) -> list[Tree]:
     return [tree_of(make, name == "Muon") for _ in range(steps)]
 
 
+def without_some(stream: list[Tree]) -> list[Tree]:
+    """Return the gradients without those of one leaf at first, and without those of the others later."""
+
+    def kept(n: int, gradient: Tree) -> Tree:
+        leaves, structure = uniopt.tree.flatten(gradient)
+        late, pausing = n < 3, n == 5
+        return uniopt.tree.unflatten(
+            structure, [None if (late if i == 0 else pausing) else g for i, g in enumerate(leaves)]
+        )
+
+    return [kept(n, gradient) for n, gradient in enumerate(stream)]
+
+
 @contextmanager
 def scalars_like(dtype: str) -> Iterator[None]:
     """Let torch keep its own scalars, such as rates and products of momentums, in that dtype."""
