@@ -68,7 +68,7 @@ SETTINGS: dict[str, dict[str, Hyper]] = {
     "Adafactor": {
         "default": {},
         "decay": {"lr": 0.25, "beta2_decay": -0.5, "eps": (1e-2, 0.25), "d": 2.0, "weight_decay": 0.1},
-        "large": {"lr": 2.0, "eps": (1e-30, 1e-3), "maximize": True},
+        "large": {"lr": 2.0, "eps": (1e-10, 1e-3), "maximize": True},
     },
     "Rprop": {
         "default": {},

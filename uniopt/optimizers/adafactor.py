@@ -218,20 +218,25 @@ def _scale_by_factored_rms(
     axes = _factored_axes(g.shape, factored, min_dim_size_to_factor, last_axes)
     if axes is None:
         v = average(decay, s.v, squared)
-        floored = xp.maximum(v, epsilon * epsilon) if clamp_estimate else v
-        return g / nonzero(xp, xp.sqrt(floored), epsilon), s._replace(v=v)
+        if clamp_estimate:
+            return g / _root_of_clamped(xp, v, epsilon), s._replace(v=v)
+        return g / nonzero(xp, xp.sqrt(v), epsilon), s._replace(v=v)
     second, largest = axes
     row = average(decay, s.v_row, xp.mean(squared, axis=largest))
     column = average(decay, s.v_col, xp.mean(squared, axis=second))
     mean = xp.mean(row, axis=second - 1 if second > largest else second, keepdims=True)
     s = s._replace(v_row=row, v_col=column)
     if clamp_estimate:
-        share = row / nonzero(xp, xp.maximum(mean, epsilon), epsilon)
+        share = row / nonzero(xp, xp.maximum(mean, epsilon))
         estimate = xp.expand_dims(share, axis=largest) * xp.expand_dims(column, axis=second)
-        return g / nonzero(xp, xp.sqrt(xp.maximum(estimate, epsilon * epsilon)), epsilon), s
+        return g / _root_of_clamped(xp, estimate, epsilon), s
     row_factor = xp.expand_dims(xp.sqrt(row / nonzero(xp, mean, epsilon)), axis=largest)
     column_factor = xp.expand_dims(xp.sqrt(column), axis=second)
     return g / nonzero(xp, row_factor, epsilon) / nonzero(xp, column_factor, epsilon), s
+
+
+def _root_of_clamped(xp: Any, estimate: Array, epsilon: Scalar) -> Array:
+    return nonzero(xp, xp.sqrt(xp.maximum(estimate, epsilon * epsilon)))  # the square may be 0 in float32
 
 
 def _decay(xp: Any, t: Array, rate: Scalar, offset: Scalar) -> Array:

@@ -214,7 +214,7 @@ def _init(xp: Any, p: Array, *, mu_dtype: Any) -> dict[str, Array]:
 
 def _init_rising(xp: Any, p: Array, *, mu_dtype: Any) -> dict[str, Array]:
     slots = _init(xp, p, mu_dtype=mu_dtype)
-    return {**slots, "mu_product": xp.zeros_like(xp.sum(slots["nu"])) + 1.0}
+    return {**slots, "mu_product": xp.ones_like(xp.sum(slots["nu"]))}
 
 
 def _scale_by_adam(

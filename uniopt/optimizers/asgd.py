@@ -58,7 +58,7 @@ def scale_by_asgd(
 
 
 def asgd(
-    learning_rate: Scalar = 1e-2,
+    learning_rate: ScalarOrSchedule = 1e-2,
     lambd: Scalar = 1e-4,
     alpha: Scalar = 0.75,
     t0: Scalar = 1e6,
@@ -77,7 +77,7 @@ def asgd(
     Parameters
     ----------
     learning_rate
-        :math:`\eta`: a number or a 0-d array.
+        :math:`\eta`: a number, a 0-d array, or a schedule of the step count.
     lambd
         :math:`\lambda`, by which the rate falls and the parameters decay.
     alpha
@@ -100,8 +100,8 @@ def asgd(
 
     Notes
     -----
-    It follows torch.optim.ASGD, which multiplies the parameters by :math:`1 - \lambda\eta_n` instead. optax, mlx and
-    keras do not have it.
+    It follows torch.optim.ASGD, which multiplies the parameters by :math:`1 - \lambda\eta_n` instead, and where another
+    learning rate has its effect one step late. optax, mlx and keras do not have it.
 
     References
     ----------
