@@ -16,15 +16,15 @@ from tests.dialects.torch_runs import CASES, SETTINGS, build, falling, gradients
 from tests.properties.error_unit import relative, ulps
 from tests.properties.problems import trajectory
 from uniopt.dialects import torch as dialect
-from uniopt.errors import HyperparameterError, ShapeError
+from uniopt.errors import HyperparameterError, ShapeError, UnsupportedDtypeError
 
 STEPS, CHANGE = 50, 20
 ONE_EACH = [(name, list(settings)[-1]) for name, settings in SETTINGS.items()]
 COUNTING = ["Adam", "AdamW", "NAdam", "RAdam", "Adamax", "Adagrad", "Adafactor", "ASGD"]
 
-# What was measured, rounded up, where it is more than the rest: by name, and by setting if it is one's own.
-IN_FLOAT64: dict[str, float] = {}
-IN_FLOAT32: dict[str, float] = {}
+# What was measured, rounded up: now and then two orders of addition round to neighbours in bfloat16.
+IN_FLOAT64 = {"Muon": 1e-3}
+IN_FLOAT32 = {"Muon": 64.0}
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.0], ids=["normal", "zeros"])
@@ -54,15 +54,18 @@ LIBRARIES = [
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize(("name", "setting"), ONE_EACH)
 def test_every_library(name: str, setting: str, library: str) -> None:
-    if (name, library) == ("Muon", "array_api_strict"):
-        pytest.skip("array_api_strict has no bfloat16")
     start, stream = start_of(name, "float64", 1.0), gradients_of(name, "float64", 12)
     expected = of_torch(name, setting, start, stream, 5)
-    found = trajectory(build(name, setting, **falling(name, setting, 5)), start, stream, require(library))
+    tx, backend = build(name, setting, **falling(name, setting, 5)), require(library)
+    if name == "Muon" and "bfloat16" not in backend.dtypes():
+        with pytest.raises(UnsupportedDtypeError, match="bfloat16"):
+            trajectory(tx, start, stream, backend)
+        return
+    found = trajectory(tx, start, stream, backend)
     assert relative(found, expected).value <= IN_FLOAT64.get(name, 1e-12)
 
 
-@pytest.mark.parametrize("library", ["numpy", "torch", "jax", "mlx"])
+@pytest.mark.parametrize("library", ["numpy", "torch", "jax", pytest.param("mlx", marks=pytest.mark.wide)])
 @pytest.mark.parametrize(("name", "setting"), ONE_EACH)
 @pytest.mark.filterwarnings("error")
 def test_compiled_steps(name: str, setting: str, library: str) -> None:

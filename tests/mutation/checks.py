@@ -270,10 +270,10 @@ def radam_is_rectified_at_the_threshold() -> None:
     for t in (1.0, 3.0, 7.0):
         steps = np.asarray(t)
         length = float(radam._length(np, steps, 0.9))
-        assert radam._is_rectified(np, steps, 0.9, length)
-        assert not radam._is_rectified(np, steps, 0.9, math.nextafter(length, math.inf))
-        assert not radam._is_above(np, steps, 0.9, length)
-        assert radam._is_above(np, steps, 0.9, math.nextafter(length, 0.0))
+        assert radam._is_rectified(np, steps, 0.9, length, False)
+        assert not radam._is_rectified(np, steps, 0.9, math.nextafter(length, math.inf), False)
+        assert radam._is_rectified(np, steps, 0.9, math.nextafter(length, 0.0), True)
+        assert not radam._is_rectified(np, steps, 0.9, length, True)
 
 
 def radam_takes_no_step_where_it_is_not_real() -> None:

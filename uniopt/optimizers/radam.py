@@ -138,16 +138,13 @@ def _scale_by_radam(
     else:
         divisor = root(xp, nu / t.bias_correction(b2), eps_root) + eps
     adapted = t.once(_rectification, b2) * m / nonzero(xp, divisor, eps, eps_root)
-    rectified = t.once(_is_above if above_threshold else _is_rectified, b2, threshold)
+    rectified = t.once(_is_rectified, b2, threshold, above_threshold)
     return xp.where(rectified, adapted, m), s._replace(mu=mu, nu=nu)
 
 
-def _is_rectified(xp: Any, t: Array, b2: Scalar, threshold: Scalar) -> Array:
-    return _length(xp, t, b2) >= threshold
-
-
-def _is_above(xp: Any, t: Array, b2: Scalar, threshold: Scalar) -> Array:
-    return _length(xp, t, b2) > threshold
+def _is_rectified(xp: Any, t: Array, b2: Scalar, threshold: Scalar, above: bool) -> Array:
+    length = _length(xp, t, b2)
+    return length > threshold if above else length >= threshold
 
 
 def _root_of_correction(xp: Any, t: Array, b2: Scalar) -> Array:
