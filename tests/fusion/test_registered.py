@@ -11,6 +11,8 @@ import pytest
 from uniopt.conformance.settings import SETTINGS
 
 import uniopt
+from tests.dialects.torch_runs import SETTINGS as SETTINGS_OF_TORCH
+from tests.dialects.torch_runs import build
 from tests.fusion.walks import assert_same_bits, compiled, copied, eager, gradients, in_torch, normal, odd_tree
 from tests.shown import SHOWN
 
@@ -133,6 +135,12 @@ VARIANTS = {
     "nadam, rising momentum": lambda: uniopt.scale_by_adam(nesterov=True, momentum_decay=0.25),
     "amsgrad in a chain": lambda: uniopt.chain(uniopt.scale_by_amsgrad(), uniopt.scale_by_learning_rate(0.125)),
 }  # fmt: skip
+
+
+DIALECTS = {f"torch's {name}": partial(build, name, list(settings)[-1]) for name, settings in SETTINGS_OF_TORCH.items()}
+DIALECTS["torch's Muon"] = lambda: uniopt.masked(uniopt.dialects.torch.Muon(), MATRIX)
+VARIANTS |= DIALECTS
+SUMS |= {"torch's Adafactor", "torch's Muon"}
 
 
 def exported() -> dict[str, Any]:
