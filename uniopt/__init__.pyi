@@ -52,9 +52,12 @@ from uniopt.optimizers.adadelta import ScaleByAdaDeltaState as ScaleByAdaDeltaSt
 from uniopt.optimizers.adadelta import scale_by_adadelta as scale_by_adadelta
 from uniopt.optimizers.adafactor import FactoredState as FactoredState
 from uniopt.optimizers.adafactor import scale_by_factored_rms as scale_by_factored_rms
+from uniopt.optimizers.adafactor import scale_by_relative_step as scale_by_relative_step
 from uniopt.optimizers.adagrad import ScaleByRssState as ScaleByRssState
+from uniopt.optimizers.adagrad import ScaleByRssWithCountState as ScaleByRssWithCountState
 from uniopt.optimizers.adagrad import scale_by_rss as scale_by_rss
 from uniopt.optimizers.adam import ScaleByAdamState as ScaleByAdamState
+from uniopt.optimizers.adam import ScaleByNadamState as ScaleByNadamState
 from uniopt.optimizers.adam import scale_by_adam as scale_by_adam
 from uniopt.optimizers.adamax import scale_by_adamax as scale_by_adamax
 from uniopt.optimizers.adan import ScaleByAdanState as ScaleByAdanState
@@ -62,6 +65,7 @@ from uniopt.optimizers.adan import scale_by_adan as scale_by_adan
 from uniopt.optimizers.amsgrad import ScaleByAmsgradState as ScaleByAmsgradState
 from uniopt.optimizers.amsgrad import scale_by_amsgrad as scale_by_amsgrad
 from uniopt.optimizers.asgd import ScaleByAsgdState as ScaleByAsgdState
+from uniopt.optimizers.asgd import ScaleByAsgdWithRateState as ScaleByAsgdWithRateState
 from uniopt.optimizers.asgd import scale_by_asgd as scale_by_asgd
 from uniopt.optimizers.ftrl import ScaleByFtrlState as ScaleByFtrlState
 from uniopt.optimizers.ftrl import scale_by_ftrl as scale_by_ftrl
@@ -146,8 +150,11 @@ from uniopt.transforms.constraints import NonNegativeParamsState as NonNegativeP
 from uniopt.transforms.constraints import ZeroNansState as ZeroNansState
 from uniopt.transforms.constraints import keep_params_nonnegative as keep_params_nonnegative
 from uniopt.transforms.constraints import zero_nans as zero_nans
+from uniopt.transforms.count_by_leaf import CountByLeafState as CountByLeafState
+from uniopt.transforms.count_by_leaf import count_by_leaf as count_by_leaf
 from uniopt.transforms.decay import WeightDecaySchedule as WeightDecaySchedule
 from uniopt.transforms.decay import add_decayed_weights as add_decayed_weights
+from uniopt.transforms.decay import shrink_weights as shrink_weights
 from uniopt.transforms.decay import weight_decay_mask as weight_decay_mask
 from uniopt.transforms.ema import EmaState as EmaState
 from uniopt.transforms.ema import ema as ema

@@ -80,6 +80,7 @@ class _Update:
         self._varying = _varying(stage, step, updates if params is None else params)
         self._hyper: dict[int, dict[str, Any]] = {}
         self._wants_params = "p" in stage.wants
+        self._counts = step.counts if "t" in stage.wants else None
         self._empty: Any = None if fields else stage.state()
 
     def leaf(self, i: int, g: Any, place: Place) -> Any:
@@ -90,6 +91,8 @@ class _Update:
             hyper = self._hyper[id(place)] = self._hyper_at(place)
         for name, values in self._varying.items():
             hyper[name] = values[i]
+        if self._counts is not None:
+            hyper["t"] = Time(Clock(self._step, self._counts[i]), place)
         if self._wants_params:
             hyper["p"] = self._params[i]  # type: ignore[index]  # _check has seen to it
         before = self._before(i, place) if columns else self._empty

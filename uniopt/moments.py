@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from uniopt import hyperparameters
@@ -22,6 +23,17 @@ def corrected(t: Time, mu: Array, g: Array, b1: Scalar, nesterov: bool = False) 
     return mu / t.bias_correction(b1)
 
 
+def rising(t: Time, mu: Array, g: Array, b1: Scalar, momentum_decay: Scalar, product: Array) -> tuple[Array, Array]:
+    r"""Return the first moment one step ahead under a momentum that rises over the first steps, and its next product.
+
+    With :math:`\mu_t = \beta_1 (1 - \frac12 0.96^{t \psi})` and their product :math:`\pi_t`, it is
+    :math:`\mu_{t+1} m_t / (1 - \pi_{t+1}) + (1 - \mu_t) g_t / (1 - \pi_t)`.
+    """
+    now, ahead = (t.once(_rising, b1, momentum_decay, n) for n in (0, 1))
+    product = product * now
+    return ahead / (1 - product * ahead) * mu + (1 - now) / (1 - product) * g, product
+
+
 def root(xp: Any, nu: Array, eps_root: Scalar) -> Array:
     """Return ``sqrt(nu + eps_root)``."""
     # Adding 0 changes nothing and costs a pass over memory.
@@ -36,3 +48,7 @@ def checked(b1: Scalar, b2: Scalar, eps: Scalar, eps_root: Scalar) -> dict[str, 
         "eps": hyperparameters.nonnegative("eps", eps),
         "eps_root": hyperparameters.nonnegative("eps_root", eps_root),
     }
+
+
+def _rising(xp: Any, t: Array, b1: Scalar, momentum_decay: Scalar, ahead: int) -> Array:
+    return b1 * (1 - 0.5 * xp.exp((t + ahead) * (momentum_decay * math.log(0.96))))

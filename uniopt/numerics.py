@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from uniopt.backends.dtypes import dtype_kind, dtype_name
+from uniopt.backends.dtypes import dtype_kind, dtype_name, real_dtype
 from uniopt.typing import Array, Scalar
 
 _INT32_MAX = 2**31 - 1
@@ -42,6 +42,11 @@ def nonzero(xp: Any, divisor: Array, *added: Scalar) -> Array:
     if any(isinstance(x, float) and x > 0.0 for x in added):  # an array may hold 0
         return divisor
     return xp.where(divisor == 0, xp.ones_like(divisor), divisor)
+
+
+def spacing_of_1(x: Array) -> float:
+    """Return the distance from 1 to the next larger number of the array's dtype."""
+    return 2.0**-23 if real_dtype(dtype_name(x.dtype)) == "float32" else 2.0**-52
 
 
 def is_complex(x: Array) -> bool:

@@ -51,7 +51,9 @@ class PairedStep(Step):
 
     @classmethod
     def _of(cls, step: Step, slow_step: Step, slow: list[Any]) -> PairedStep:
-        paired = cls(step.backend, step.structure, step._name, step.leaves, step.places, step._dtypes)
+        paired = cls(
+            step.backend, step.structure, step._name, step.leaves, step.places, step._dtypes, counts=step.counts
+        )
         paired.slow_step, paired.slow = slow_step, slow
         return paired
 
@@ -59,6 +61,9 @@ class PairedStep(Step):
         part, positions = super().part(marked)
         slow_part, _ = self.slow_step.part(marked)
         return self._of(part, slow_part, [self.slow[i] for i in positions]), positions
+
+    def counted(self, counts: list[Any]) -> Step:
+        return self._of(super().counted(counts), self.slow_step, self.slow)
 
     def aside(self) -> Step:
         return self._of(super().aside(), self.slow_step.aside(), self.slow)

@@ -40,9 +40,13 @@ class Step:
         The leaves as they were given, Python numbers as 0-d arrays.
     places
         For each leaf its `Place`; None where the gradient is ``None``.
+    counts
+        For each leaf the number of its own steps before this one; None where all leaves count together.
     """
 
-    __slots__ = ("_dtypes", "_exact", "_name", "_skipped", "_whole", "backend", "leaves", "places", "structure", "xp")
+    __slots__ = (
+        "_dtypes", "_exact", "_name", "_skipped", "_whole", "backend", "counts", "leaves", "places", "structure", "xp"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -53,12 +57,14 @@ class Step:
         places: list[Place | None],
         dtypes: list[Any],
         whole: tuple[Step, list[int]] | None = None,
+        counts: list[Any] | None = None,
     ) -> None:
         self.backend = backend
         self.xp = backend.xp
         self.structure = structure
         self.leaves = leaves
         self.places = places
+        self.counts = counts
         self._name = name
         self._dtypes = dtypes
         self._whole = whole
@@ -218,12 +224,18 @@ class Step:
         """
         positions, structure = tree.flatten(marked)
         leaves, places, dtypes = ([column[i] for i in positions] for column in (self.leaves, self.places, self._dtypes))
-        return Step(self.backend, structure, self._name, leaves, places, dtypes, (self, positions)), positions
+        counts = None if self.counts is None else [self.counts[i] for i in positions]
+        return Step(self.backend, structure, self._name, leaves, places, dtypes, (self, positions), counts), positions
+
+    def counted(self, counts: list[Any]) -> Step:
+        """Return this step with a count of its own for each leaf."""
+        whole = (self, list(range(len(self.leaves))))
+        return Step(self.backend, self.structure, self._name, self.leaves, self.places, self._dtypes, whole, counts)
 
     def wide(self, leaves: Sequence[Any]) -> Step:
         """Return this step as that of leaves which came in the dtypes that are computed in."""
         dtypes = [None if place is None else place.dtype for place in self.places]
-        return Step(self.backend, self.structure, self._name, list(leaves), self.places, dtypes)
+        return Step(self.backend, self.structure, self._name, list(leaves), self.places, dtypes, counts=self.counts)
 
     def dtype(self, i: int) -> Any:
         """Return the dtype that parameter `i` came in; that of its place is the one it is computed in."""
@@ -251,7 +263,7 @@ class Step:
         """
         fresh = {id(place): Place(place.backend, place.like, place.dtype) for place in self.places if place is not None}
         places = [None if place is None else fresh[id(place)] for place in self.places]
-        return Step(self.backend, self.structure, self._name, self.leaves, places, self._dtypes)
+        return Step(self.backend, self.structure, self._name, self.leaves, places, self._dtypes, counts=self.counts)
 
     def _check_pair(self, g: Array, p: Array, i: int, names: tuple[str, str], per_example: Callable[[], bool]) -> None:
         def named(number: int) -> str:

@@ -11,6 +11,8 @@ import pytest
 from uniopt.conformance.settings import SETTINGS
 
 import uniopt
+from tests.dialects.torch_runs import SETTINGS as SETTINGS_OF_TORCH
+from tests.dialects.torch_runs import build
 from tests.fusion.walks import assert_same_bits, compiled, copied, eager, gradients, in_torch, normal, odd_tree
 from tests.shown import SHOWN
 
@@ -43,6 +45,7 @@ MADE_OF = {  # what a transformation is called with, where its defaults do not d
     "apply_if_finite": lambda: uniopt.apply_if_finite(uniopt.adam(0.125), 2),
     "conditionally_mask": lambda: uniopt.conditionally_mask(uniopt.adam(0.125), lambda n: n % 2 == 1),
     "conditionally_transform": lambda: uniopt.conditionally_transform(uniopt.adam(0.125), lambda n: n % 2 == 1),
+    "count_by_leaf": lambda: uniopt.count_by_leaf(uniopt.adam(uniopt.linear_schedule(0.5, 0.0, 5))),
     "dynamic_loss_scaling": lambda: uniopt.dynamic_loss_scaling(uniopt.adam(0.125), growth_interval=2),
     "inject_hyperparams": lambda: uniopt.inject_hyperparams(uniopt.adamw)(uniopt.linear_schedule(0.5, 0.0, 4)),
     "inject_stateful_hyperparams": lambda: uniopt.inject_hyperparams(uniopt.sgd)(0.125, momentum=0.5),
@@ -83,8 +86,12 @@ MADE_OF = {  # what a transformation is called with, where its defaults do not d
     "scale_by_learning_rate": lambda: uniopt.scale_by_learning_rate(uniopt.cosine_decay_schedule(0.5, 5)),
     "scale_by_muon": lambda: uniopt.masked(uniopt.scale_by_muon(), MATRIX),
     "scale_by_shape": lambda: uniopt.masked(uniopt.scale_by_shape(), MATRIX),
+    "scale_by_relative_step": lambda: uniopt.scale_by_relative_step(uniopt.linear_schedule(0.75, 0.25, 3)),
     "scale_by_rprop": lambda: uniopt.scale_by_rprop(0.125),
     "scale_by_schedule": lambda: uniopt.scale_by_schedule(uniopt.warmup_cosine_decay_schedule(0.0, -0.5, 2, 5)),
+    "shrink_weights": lambda: uniopt.chain(
+        uniopt.sgd(0.125), uniopt.shrink_weights(uniopt.linear_schedule(0.5, 0.0, 5), 0.25)
+    ),
     "stateless": lambda: uniopt.stateless(lambda updates, params: uniopt.tree.map(lambda g, p: g - p, updates, params)),
     "stateless_with_tree_map": lambda: uniopt.stateless_with_tree_map(lambda g, p: g - p),
     "trace": lambda: uniopt.trace(0.5, dampening=0.25),
@@ -125,8 +132,15 @@ VARIANTS = {
     "MultiSteps, without what is large": lambda: uniopt.MultiSteps(
         uniopt.sgd(0.125), lambda n: 1 + n, True, partial(uniopt.skip_large_updates, max_squared_norm=150.0)
     ),
+    "nadam, rising momentum": lambda: uniopt.scale_by_adam(nesterov=True, momentum_decay=0.25),
     "amsgrad in a chain": lambda: uniopt.chain(uniopt.scale_by_amsgrad(), uniopt.scale_by_learning_rate(0.125)),
 }  # fmt: skip
+
+
+DIALECTS = {f"torch's {name}": partial(build, name, list(settings)[-1]) for name, settings in SETTINGS_OF_TORCH.items()}
+DIALECTS["torch's Muon"] = lambda: uniopt.masked(uniopt.dialects.torch.Muon(), MATRIX)
+VARIANTS |= DIALECTS
+SUMS |= {"torch's Adafactor", "torch's Muon"}
 
 
 def exported() -> dict[str, Any]:

@@ -266,12 +266,14 @@ def polyak_takes_no_step_along_nothing() -> None:
 
 
 def radam_is_rectified_at_the_threshold() -> None:
-    """A length that equals the threshold is enough."""
+    """A length that equals the threshold is enough, but in torch."""
     for t in (1.0, 3.0, 7.0):
         steps = np.asarray(t)
         length = float(radam._length(np, steps, 0.9))
-        assert radam._is_rectified(np, steps, 0.9, length)
-        assert not radam._is_rectified(np, steps, 0.9, math.nextafter(length, math.inf))
+        assert radam._is_rectified(np, steps, 0.9, length, False)
+        assert not radam._is_rectified(np, steps, 0.9, math.nextafter(length, math.inf), False)
+        assert radam._is_rectified(np, steps, 0.9, math.nextafter(length, 0.0), True)
+        assert not radam._is_rectified(np, steps, 0.9, length, True)
 
 
 def radam_takes_no_step_where_it_is_not_real() -> None:

@@ -24,6 +24,7 @@ import uniopt
 from tests.mutation import (
     accumulation,
     averages,
+    dialects,
     parts,
     scalars,
     sixteen_bits,
@@ -40,6 +41,11 @@ MODULES = [
     *sorted(str(path.relative_to(PACKAGE)) for path in (PACKAGE / "optimizers").glob("[!_]*.py")),
     *("moments.py", "norms.py", "numerics.py", "clock.py", "conditional.py", "finite.py", "schedules/stateful.py"),
     *(f"transforms/{name}.py" for name in ("clip", "decay", "ema", "noise", "scale", "trace", "trust_ratio")),
+    *("transforms/count_by_leaf.py", "dialects/optax.py"),
+    *(
+        f"dialects/torch/{name}.py"
+        for name in ("adam", "around", "gradient_descent", "layer_by_layer", "second_moments")
+    ),
     *(f"transforms/{name}.py" for name in ("accumulate", "apply_every", "apply_if_finite", "conditionally", "inject")),
     *(f"transforms/{name}.py" for name in ("loss_scaling", "plateau", "skip")),
     *(f"transforms/{name}.py" for name in ("kahan", "master_weights", "narrow", "stochastic_rounding")),
@@ -137,7 +143,7 @@ def _trials(quick: bool) -> Iterator[Trial]:
     yield from _of_cells("numpy", [case for case in suite if case.problem.name == "brief"])
     if quick:
         return
-    for module in (accumulation, averages, parts, scalars, sixteen_bits, transformation_checks, wrappers):
+    for module in (accumulation, averages, dialects, parts, scalars, sixteen_bits, transformation_checks, wrappers):
         yield from (Trial(name, partial(_failure_of_check, check)) for name, check in module.checks())
     yield from _of_cells("numpy", own)
     brief = [case for case in (*suite, *own) if case.problem.name == "brief"]

@@ -16,7 +16,7 @@ from tests.mutation.planting import planted
 NOTED = [
     ("optimizers/adam.py", "nu = average(b1, s.nu, abs_squared(xp, g))"),
     ("optimizers/amsgrad.py", "nu_max = xp.minimum("),
-    ("optimizers/radam.py", "return _length(xp, t, b2) <"),
+    ("optimizers/radam.py", "if above else length < threshold"),
     ("optimizers/adabelief.py", "abs_squared(xp, g + mu)"),
     ("optimizers/novograd.py", "average(b2, s.nu, squared), squared)"),
     ("optimizers/adan.py", "t.is_first(), g - s.g, xp.zeros_like(g)"),

@@ -79,7 +79,7 @@ RANGES: dict[str, Kind] = {
 
 EXCEPTIONS = {
     ("adadelta", "eps"): POSITIVE,
-    ("asgd", "learning_rate"): NONNEGATIVE,
+    ("asgd", "learning_rate"): RATE,
     ("ftrl", "beta"): NONNEGATIVE,
     ("ftrl", "learning_rate"): POSITIVE_RATE,
     ("muon", "beta"): DECAY,

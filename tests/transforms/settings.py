@@ -56,6 +56,8 @@ OWN: list[Setting] = [
     ("params_ema", {"decay": 0.75, "debias": False}),
     ("params_mean", {}),
     ("params_mean", {"start": 1, "every": 2}),
+    ("scale_by_relative_step", {"learning_rate": 0.75}),
+    ("shrink_weights", {"learning_rate": 0.5, "weight_decay": 0.25, "mask": uniopt.weight_decay_mask}),
 ]
 
 OF_EXAMPLES: list[Setting] = [

@@ -1,12 +1,41 @@
-"""optax's optimizers where they follow another convention than uniopt's own; all others are uniopt's own.
+"""optax's optimizers: those that follow another convention than uniopt's own, and uniopt's own where there is no other.
 
 As measured with optax 0.2.8.
 """
 
 from __future__ import annotations
 
+from uniopt import hyperparameters
 from uniopt.chain import chain
+from uniopt.optimizers import adabelief as adabelief
+from uniopt.optimizers import adadelta as adadelta
+from uniopt.optimizers import adafactor as adafactor
+from uniopt.optimizers import adagrad as adagrad
+from uniopt.optimizers import adam as adam
+from uniopt.optimizers import adamax as adamax
+from uniopt.optimizers import adamaxw as adamaxw
+from uniopt.optimizers import adamw as adamw
+from uniopt.optimizers import adan as adan
+from uniopt.optimizers import amsgrad as amsgrad
+from uniopt.optimizers import fromage as fromage
+from uniopt.optimizers import lamb as lamb
+from uniopt.optimizers import lars as lars
+from uniopt.optimizers import lion as lion
+from uniopt.optimizers import nadam as nadam
+from uniopt.optimizers import nadamw as nadamw
+from uniopt.optimizers import noisy_sgd as noisy_sgd
+from uniopt.optimizers import novograd as novograd
+from uniopt.optimizers import optimistic_adam as optimistic_adam
+from uniopt.optimizers import optimistic_adam_v2 as optimistic_adam_v2
+from uniopt.optimizers import radam as radam
+from uniopt.optimizers import rmsprop as rmsprop
+from uniopt.optimizers import sgd as sgd
+from uniopt.optimizers import sign_sgd as sign_sgd
+from uniopt.optimizers import signum as signum
+from uniopt.optimizers import sm3 as sm3
+from uniopt.optimizers import yogi as yogi
 from uniopt.optimizers.optimistic import scale_by_optimistic_gradient
+from uniopt.optimizers.polyak import scale_by_polyak
 from uniopt.optimizers.rprop import scale_by_rprop
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.scale import scale, scale_by_learning_rate
@@ -40,6 +69,33 @@ def rprop(
     """
     late = scale_by_rprop(learning_rate, eta_minus, eta_plus, min_step_size, max_step_size, one_step_late=True)
     return chain(late, scale(-1.0))
+
+
+def polyak_sgd(
+    max_learning_rate: Scalar = 1.0,
+    scaling: ScalarOrSchedule = 1.0,
+    f_min: Scalar = 0.0,
+    eps: Scalar = 0.0,
+    variant: str = "sps",
+) -> GradientTransformation:
+    """Polyak's gradient descent as optax computes it: the norm is that of the gradients times `scaling`.
+
+    Parameters
+    ----------
+    max_learning_rate, scaling, f_min, eps, variant
+        As in `uniopt.polyak_sgd`. A smaller `scaling` makes larger steps, as long as the bound is not reached.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from uniopt.dialects import optax
+    >>> tx = optax.polyak_sgd(scaling=0.5)
+    >>> grads = np.asarray([6.0, -8.0])
+    >>> tx.update(grads, tx.init(grads), value=25.0)[0]
+    array([-3.,  4.])
+    """
+    factor = hyperparameters.learning_rate(scaling, "scaling")
+    return chain(scale_by_learning_rate(factor), scale_by_polyak(f_min, max_learning_rate, eps, variant))
 
 
 def optimistic_gradient_descent(

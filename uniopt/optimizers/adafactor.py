@@ -9,12 +9,12 @@ from uniopt.chain import chain
 from uniopt.clock import Time
 from uniopt.leafwise import leafwise
 from uniopt.moments import average
-from uniopt.numerics import abs_squared, nonzero, real_full_like
+from uniopt.numerics import abs_squared, nonzero, real_full_like, spacing_of_1
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.clip import clip_by_block_rms
 from uniopt.transforms.decay import add_decayed_weights
 from uniopt.transforms.ema import ema
-from uniopt.transforms.scale import scale, scale_by_learning_rate
+from uniopt.transforms.scale import ScaleByScheduleState, scale, scale_by_learning_rate
 from uniopt.transforms.trust_ratio import scale_by_param_block_rms
 from uniopt.typing import Array, Mask, Scalar, ScalarOrSchedule, Tree
 
@@ -33,9 +33,18 @@ def scale_by_factored_rms(
     decay_rate: Scalar = 0.8,
     step_offset: int = 0,
     min_dim_size_to_factor: int = 128,
-    epsilon: Scalar = 1e-30,
+    epsilon: Scalar | None = 1e-30,
+    *,
+    last_axes: bool = False,
+    clamp_estimate: bool = False,
 ) -> GradientTransformation:
-    """Divide by the root of a factored second moment; see `adafactor` for formula and parameters."""
+    r"""Divide by the root of a factored second moment; see `adafactor` for formula and parameters.
+
+    With `last_axes`, the last two axes are factored, as in torch, mlx and keras, and not the largest. With
+    `clamp_estimate`, as in torch, :math:`\varepsilon` is not added to the squared gradients: the mean of :math:`R_t` is
+    no less than :math:`\varepsilon`, :math:`v_t` no less than :math:`\varepsilon^2`, and None is the distance from 1 to
+    the next larger number.
+    """
     return leafwise(
         FactoredState,
         _init,
@@ -44,8 +53,22 @@ def scale_by_factored_rms(
         decay_rate=hyperparameters.nonnegative("decay_rate", decay_rate),
         step_offset=hyperparameters.number("step_offset", step_offset),
         min_dim_size_to_factor=hyperparameters.integer("min_dim_size_to_factor", min_dim_size_to_factor, at_least=0),
-        epsilon=hyperparameters.nonnegative("epsilon", epsilon),
+        epsilon=None if epsilon is None and clamp_estimate else hyperparameters.nonnegative("epsilon", epsilon),
+        last_axes=last_axes,
+        clamp_estimate=clamp_estimate,
     )
+
+
+def scale_by_relative_step(learning_rate: ScalarOrSchedule) -> GradientTransformation:
+    r"""Multiply by the negative learning rate, which is at most :math:`1 / \sqrt t`, as Adafactor's paper proposes.
+
+    Parameters
+    ----------
+    learning_rate
+        The largest rate: a number, a 0-d array, or a schedule of the step count.
+    """
+    rate = hyperparameters.learning_rate(learning_rate)
+    return leafwise(ScaleByScheduleState, None, _scale_by_relative_step, learning_rate=rate)
 
 
 def adafactor(
@@ -154,18 +177,21 @@ def adafactor(
     return chain(*stages, scale(-1.0))
 
 
-def _factored_axes(shape: tuple[int, ...], factored: bool, min_dim_size: int) -> tuple[int, int] | None:
-    """Return the second largest and the largest axis, or None if the leaf is not factored."""
+def _factored_axes(
+    shape: tuple[int, ...], factored: bool, min_dim_size: int, last_axes: bool
+) -> tuple[int, int] | None:
+    """Return the second largest and the largest axis, or else the last two; None if the leaf is not factored."""
     if not factored or len(shape) < 2:
         return None
-    *_, second, largest = sorted(range(len(shape)), key=lambda axis: shape[axis])
+    axes = range(len(shape))
+    *_, second, largest = axes if last_axes else sorted(axes, key=lambda axis: shape[axis])
     return (second, largest) if shape[second] >= min_dim_size else None
 
 
-def _init(xp: Any, p: Array, *, factored: bool, min_dim_size_to_factor: int) -> dict[str, Array]:
+def _init(xp: Any, p: Array, *, factored: bool, min_dim_size_to_factor: int, last_axes: bool) -> dict[str, Array]:
     zeros = real_full_like(xp, p)
     nothing = xp.reshape(xp.zeros_like(xp.sum(zeros)), (1,))
-    axes = _factored_axes(p.shape, factored, min_dim_size_to_factor)
+    axes = _factored_axes(p.shape, factored, min_dim_size_to_factor, last_axes)
     if axes is None:
         return {"v_row": nothing, "v_col": nothing, "v": zeros}
     second, largest = axes
@@ -182,25 +208,45 @@ def _scale_by_factored_rms(
     decay_rate: Scalar,
     step_offset: Scalar,
     min_dim_size_to_factor: int,
-    epsilon: Scalar,
+    epsilon: Scalar | None,
+    last_axes: bool,
+    clamp_estimate: bool,
 ) -> tuple[Array, FactoredState]:
     decay = t.once(_decay, decay_rate, step_offset)
-    squared = abs_squared(xp, g) + epsilon
-    axes = _factored_axes(g.shape, factored, min_dim_size_to_factor)
+    epsilon = spacing_of_1(g) if epsilon is None else epsilon
+    squared = abs_squared(xp, g) if clamp_estimate else abs_squared(xp, g) + epsilon
+    axes = _factored_axes(g.shape, factored, min_dim_size_to_factor, last_axes)
     if axes is None:
         v = average(decay, s.v, squared)
+        if clamp_estimate:
+            return g / _root_of_clamped(xp, v, epsilon), s._replace(v=v)
         return g / nonzero(xp, xp.sqrt(v), epsilon), s._replace(v=v)
     second, largest = axes
     row = average(decay, s.v_row, xp.mean(squared, axis=largest))
     column = average(decay, s.v_col, xp.mean(squared, axis=second))
     mean = xp.mean(row, axis=second - 1 if second > largest else second, keepdims=True)
+    s = s._replace(v_row=row, v_col=column)
+    if clamp_estimate:
+        share = row / nonzero(xp, xp.maximum(mean, epsilon))
+        estimate = xp.expand_dims(share, axis=largest) * xp.expand_dims(column, axis=second)
+        return g / _root_of_clamped(xp, estimate, epsilon), s
     row_factor = xp.expand_dims(xp.sqrt(row / nonzero(xp, mean, epsilon)), axis=largest)
     column_factor = xp.expand_dims(xp.sqrt(column), axis=second)
-    return g / nonzero(xp, row_factor, epsilon) / nonzero(xp, column_factor, epsilon), s._replace(
-        v_row=row, v_col=column
-    )
+    return g / nonzero(xp, row_factor, epsilon) / nonzero(xp, column_factor, epsilon), s
+
+
+def _root_of_clamped(xp: Any, estimate: Array, epsilon: Scalar) -> Array:
+    return nonzero(xp, xp.sqrt(xp.maximum(estimate, epsilon * epsilon)))  # the square may be 0 in float32
 
 
 def _decay(xp: Any, t: Array, rate: Scalar, offset: Scalar) -> Array:
     # 1 - n**-c without the loss of digits; 0 at the first step.
     return -xp.expm1(-rate * xp.log(t - offset))
+
+
+def _scale_by_relative_step(xp: Any, g: Array, s: Any, *, t: Time, learning_rate: Scalar) -> tuple[Array, Any]:
+    return -t.once(_relative_step, learning_rate) * g, s
+
+
+def _relative_step(xp: Any, t: Array, learning_rate: Scalar) -> Array:
+    return xp.minimum(1.0 / xp.sqrt(t), learning_rate)

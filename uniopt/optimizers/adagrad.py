@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 from uniopt import hyperparameters
 from uniopt.chain import chain
+from uniopt.clock import Time
 from uniopt.leafwise import leafwise
-from uniopt.numerics import abs_squared, real_full_like
+from uniopt.numerics import abs_squared, nonzero, real_full_like
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.scale import scale_by_learning_rate
 from uniopt.typing import Array, Scalar, ScalarOrSchedule, Tree
@@ -19,14 +20,36 @@ class ScaleByRssState(NamedTuple):
     sum_of_squares: Tree  # like the parameters, real
 
 
-def scale_by_rss(initial_accumulator_value: Scalar = 0.1, eps: Scalar = 1e-7) -> GradientTransformation:
-    """Divide by the root of the sum of the squared gradients; see `adagrad` for formula and parameters."""
+class ScaleByRssWithCountState(NamedTuple):
+    """The sum of the squared gradients, and the step count by which the steps fall further."""
+
+    count: Array  # int32, shape ()
+    sum_of_squares: Tree  # like the parameters, real
+
+
+def scale_by_rss(
+    initial_accumulator_value: Scalar = 0.1,
+    eps: Scalar = 1e-7,
+    *,
+    eps_in_sqrt: bool = True,
+    rate_decay: Scalar = 0.0,
+) -> GradientTransformation:
+    r"""Divide by the root of the sum of the squared gradients; see `adagrad` for formula and parameters.
+
+    Without `eps_in_sqrt`, epsilon is added outside the root, as in torch and mlx. With a `rate_decay` :math:`\gamma`,
+    torch's ``lr_decay``, the result is divided by :math:`1 + (t - 1) \gamma`; the state then is
+    `ScaleByRssWithCountState`.
+    """
+    falling = hyperparameters.nonnegative("rate_decay", rate_decay)
+    falls = not (isinstance(falling, float) and falling == 0.0)
     return leafwise(
-        ScaleByRssState,
+        ScaleByRssWithCountState if falls else ScaleByRssState,
         _init,
         _scale_by_rss,
         initial_accumulator_value=hyperparameters.nonnegative("initial_accumulator_value", initial_accumulator_value),
         eps=hyperparameters.nonnegative("eps", eps),
+        eps_in_sqrt=eps_in_sqrt,
+        rate_decay=falling if falls else None,
     )
 
 
@@ -84,8 +107,20 @@ def _init(xp: Any, p: Array, *, initial_accumulator_value: Scalar) -> dict[str, 
     return {"sum_of_squares": real_full_like(xp, p, initial_accumulator_value)}
 
 
-def _scale_by_rss(xp: Any, g: Array, s: ScaleByRssState, *, eps: Scalar) -> tuple[Array, ScaleByRssState]:
+def _scale_by_rss(
+    xp: Any, g: Array, s: Any, *, t: Time, eps: Scalar, eps_in_sqrt: bool, rate_decay: Scalar | None
+) -> tuple[Array, Any]:
     total = s.sum_of_squares + abs_squared(xp, g)
-    zero = total == 0
-    divisor = xp.sqrt(xp.where(zero, xp.ones_like(total), total + eps))
-    return xp.where(zero, xp.zeros_like(g), g / divisor), s._replace(sum_of_squares=total)
+    if eps_in_sqrt:
+        zero = total == 0
+        divisor = xp.sqrt(xp.where(zero, xp.ones_like(total), total + eps))
+        update = xp.where(zero, xp.zeros_like(g), g / divisor)
+    else:
+        update = g / nonzero(xp, xp.sqrt(total) + eps, eps)
+    if rate_decay is not None:
+        update = update / t.once(_slowdown, rate_decay)
+    return update, s._replace(sum_of_squares=total)
+
+
+def _slowdown(xp: Any, t: Array, rate_decay: Scalar) -> Array:
+    return 1.0 + (t - 1) * rate_decay

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 from uniopt import hyperparameters
 from uniopt.chain import chain
 from uniopt.clock import Time
+from uniopt.errors import HyperparameterError
 from uniopt.leafwise import leafwise
-from uniopt.moments import average, checked, corrected, root
+from uniopt.moments import average, checked, corrected, rising, root
 from uniopt.numerics import abs_squared, nonzero, real_full_like, zeros_like
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.decay import add_decayed_weights
@@ -24,6 +25,15 @@ class ScaleByAdamState(NamedTuple):
     nu: Tree  # like the parameters, real
 
 
+class ScaleByNadamState(NamedTuple):
+    """The moments of the gradients, and the product of the momentums so far."""
+
+    count: Array  # int32, shape ()
+    mu: Tree  # like the parameters, in mu_dtype
+    nu: Tree  # like the parameters, real
+    mu_product: Tree  # one number a leaf, shape ()
+
+
 def scale_by_adam(
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
@@ -32,15 +42,28 @@ def scale_by_adam(
     mu_dtype: Any = None,
     *,
     nesterov: bool = False,
+    momentum_decay: Scalar | None = None,
 ) -> GradientTransformation:
-    """Rescale the gradients by Adam's rule, without a learning rate; see `adam` for formula and parameters."""
+    r"""Rescale the gradients by Adam's rule, without a learning rate; see `adam` for formula and parameters.
+
+    With Nesterov and a `momentum_decay` :math:`\psi`, the momentum rises as Dozat proposed, and as torch (0.004) and
+    keras (1) let it: with :math:`\mu_t = \beta_1 (1 - \frac12 0.96^{t \psi})` and :math:`\pi_t = \mu_1 \cdots \mu_t`,
+    :math:`\hat m_t = \mu_{t+1} m_t / (1 - \pi_{t+1}) + (1 - \mu_t) g_t / (1 - \pi_t)`. The state then is
+    `ScaleByNadamState`.
+    """
+    if momentum_decay is not None and not nesterov:
+        raise HyperparameterError(
+            f"momentum_decay is {momentum_decay!r} without Nesterov; expected nesterov=True with it, or None."
+        )
+    rise = None if momentum_decay is None else hyperparameters.nonnegative("momentum_decay", momentum_decay)
     return leafwise(
-        ScaleByAdamState,
-        _init,
+        ScaleByAdamState if rise is None else ScaleByNadamState,
+        _init if rise is None else _init_rising,
         _scale_by_adam,
         **checked(b1, b2, eps, eps_root),
         mu_dtype=hyperparameters.dtype("mu_dtype", mu_dtype),
         nesterov=nesterov,
+        momentum_decay=rise,
     )
 
 
@@ -189,10 +212,15 @@ def _init(xp: Any, p: Array, *, mu_dtype: Any) -> dict[str, Array]:
     return {"mu": zeros_like(xp, p, mu_dtype), "nu": real_full_like(xp, p)}
 
 
+def _init_rising(xp: Any, p: Array, *, mu_dtype: Any) -> dict[str, Array]:
+    slots = _init(xp, p, mu_dtype=mu_dtype)
+    return {**slots, "mu_product": xp.ones_like(xp.sum(slots["nu"]))}
+
+
 def _scale_by_adam(
     xp: Any,
     g: Array,
-    s: ScaleByAdamState,
+    s: Any,
     *,
     t: Time,
     b1: Scalar,
@@ -200,9 +228,14 @@ def _scale_by_adam(
     eps: Scalar,
     eps_root: Scalar,
     nesterov: bool,
-) -> tuple[Array, ScaleByAdamState]:
+    momentum_decay: Scalar | None,
+) -> tuple[Array, Any]:
     mu = average(b1, s.mu, g)
     nu = average(b2, s.nu, abs_squared(xp, g))
+    if momentum_decay is None:
+        m = corrected(t, mu, g, b1, nesterov)
+    else:
+        m, product = rising(t, mu, g, b1, momentum_decay, s.mu_product)
+        s = s._replace(mu_product=product)
     divisor = root(xp, nu / t.bias_correction(b2), eps_root) + eps
-    update = corrected(t, mu, g, b1, nesterov) / nonzero(xp, divisor, eps, eps_root)
-    return update, s._replace(mu=mu, nu=nu)
+    return m / nonzero(xp, divisor, eps, eps_root), s._replace(mu=mu, nu=nu)

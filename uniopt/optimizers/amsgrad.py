@@ -32,8 +32,13 @@ def scale_by_amsgrad(
     mu_dtype: Any = None,
     bias_correction_mu: bool = True,
     bias_correction_nu: bool = True,
+    *,
+    bias_correction_nu_max: bool = False,
 ) -> GradientTransformation:
-    """Rescale the gradients by AMSGrad's rule, without a learning rate; see `amsgrad` for formula and parameters."""
+    """Rescale the gradients by AMSGrad's rule, without a learning rate; see `amsgrad` for formula and parameters.
+
+    With `bias_correction_nu_max`, the maximum is corrected, as in torch; that is meant for raw second moments.
+    """
     return leafwise(
         ScaleByAmsgradState,
         _init,
@@ -42,6 +47,7 @@ def scale_by_amsgrad(
         mu_dtype=hyperparameters.dtype("mu_dtype", mu_dtype),
         bias_correction_mu=bias_correction_mu,
         bias_correction_nu=bias_correction_nu,
+        bias_correction_nu_max=bias_correction_nu_max,
     )
 
 
@@ -122,10 +128,12 @@ def _scale_by_amsgrad(
     eps_root: Scalar,
     bias_correction_mu: bool,
     bias_correction_nu: bool,
+    bias_correction_nu_max: bool,
 ) -> tuple[Array, ScaleByAmsgradState]:
     mu = average(b1, s.mu, g)
     nu = average(b2, s.nu, abs_squared(xp, g))
     nu_max = xp.maximum(s.nu_max, nu / t.bias_correction(b2) if bias_correction_nu else nu)
     m = corrected(t, mu, g, b1) if bias_correction_mu else mu
-    update = m / nonzero(xp, root(xp, nu_max, eps_root) + eps, eps, eps_root)
+    v = nu_max / t.bias_correction(b2) if bias_correction_nu_max else nu_max
+    update = m / nonzero(xp, root(xp, v, eps_root) + eps, eps, eps_root)
     return update, s._replace(mu=mu, nu=nu, nu_max=nu_max)

@@ -8,10 +8,10 @@ from uniopt import hyperparameters
 from uniopt.chain import chain
 from uniopt.clock import Time
 from uniopt.leafwise import leafwise
-from uniopt.numerics import power
+from uniopt.numerics import power, real_full_like
 from uniopt.transformation import GradientTransformation
-from uniopt.transforms.decay import add_decayed_weights
-from uniopt.typing import Array, Scalar, Tree
+from uniopt.transforms.decay import add_decayed_weights, shrinkage
+from uniopt.typing import Array, Scalar, ScalarOrSchedule, Tree
 
 
 class ScaleByAsgdState(NamedTuple):
@@ -21,23 +21,44 @@ class ScaleByAsgdState(NamedTuple):
     ax: Tree  # like the parameters
 
 
+class ScaleByAsgdWithRateState(NamedTuple):
+    """The average of the parameters, and the rates of the next steps."""
+
+    count: Array  # int32, shape ()
+    ax: Tree  # like the parameters
+    eta: Tree  # one number a leaf, shape ()
+
+
 def scale_by_asgd(
-    learning_rate: Scalar = 1e-2, lambd: Scalar = 1e-4, alpha: Scalar = 0.75, t0: Scalar = 1e6
+    learning_rate: ScalarOrSchedule = 1e-2,
+    lambd: Scalar = 1e-4,
+    alpha: Scalar = 0.75,
+    t0: Scalar = 1e6,
+    *,
+    multiply_decay: bool = False,
+    keep_rate: bool = False,
 ) -> GradientTransformation:
-    """Turn the gradients into ASGD's steps, negated already; see `asgd` for formula and parameters."""
+    r"""Turn the gradients into ASGD's steps, negated already; see `asgd` for formula and parameters.
+
+    With `multiply_decay`, the parameters are multiplied by :math:`1 - \lambda\eta_n`. With `keep_rate`, each step
+    leaves behind the rate of the next one, so that a schedule has its effect one step late, but for the first step of a
+    leaf; the state then is `ScaleByAsgdWithRateState`. torch has both.
+    """
     return leafwise(
-        ScaleByAsgdState,
-        _init,
+        ScaleByAsgdWithRateState if keep_rate else ScaleByAsgdState,
+        _init_with_rate if keep_rate else _init,
         _scale_by_asgd,
-        learning_rate=hyperparameters.nonnegative("learning_rate", learning_rate),
+        learning_rate=hyperparameters.learning_rate(learning_rate),
         lambd=hyperparameters.nonnegative("lambd", lambd),
         alpha=hyperparameters.number("alpha", alpha),
         t0=hyperparameters.nonnegative("t0", t0),
+        multiply_decay=multiply_decay,
+        keep_rate=keep_rate,
     )
 
 
 def asgd(
-    learning_rate: Scalar = 1e-2,
+    learning_rate: ScalarOrSchedule = 1e-2,
     lambd: Scalar = 1e-4,
     alpha: Scalar = 0.75,
     t0: Scalar = 1e6,
@@ -56,7 +77,7 @@ def asgd(
     Parameters
     ----------
     learning_rate
-        :math:`\eta`: a number or a 0-d array.
+        :math:`\eta`: a number, a 0-d array, or a schedule of the step count.
     lambd
         :math:`\lambda`, by which the rate falls and the parameters decay.
     alpha
@@ -79,8 +100,8 @@ def asgd(
 
     Notes
     -----
-    It follows torch.optim.ASGD, which multiplies the parameters by :math:`1 - \lambda\eta_n` instead. optax, mlx and
-    keras do not have it.
+    It follows torch.optim.ASGD, which multiplies the parameters by :math:`1 - \lambda\eta_n` instead, and where another
+    learning rate has its effect one step late. optax, mlx and keras do not have it.
 
     References
     ----------
@@ -102,10 +123,14 @@ def _init(xp: Any, p: Array) -> dict[str, Array]:
     return {"ax": xp.zeros_like(p)}
 
 
+def _init_with_rate(xp: Any, p: Array) -> dict[str, Array]:
+    return {**_init(xp, p), "eta": xp.zeros_like(xp.sum(real_full_like(xp, p)))}
+
+
 def _scale_by_asgd(
     xp: Any,
     g: Array,
-    s: ScaleByAsgdState,
+    s: Any,
     *,
     p: Array,
     t: Time,
@@ -113,14 +138,20 @@ def _scale_by_asgd(
     lambd: Scalar,
     alpha: Scalar,
     t0: Scalar,
-) -> tuple[Array, ScaleByAsgdState]:
-    update = -t.once(_rate, learning_rate, lambd, alpha) * (g + lambd * p)
+    multiply_decay: bool,
+    keep_rate: bool,
+) -> tuple[Array, Any]:
+    rate = t.once(_rate, learning_rate, lambd, alpha, 0)
+    if keep_rate:
+        rate = xp.where(t.is_first(), rate, s.eta)
+        s = s._replace(eta=t.once(_rate, learning_rate, lambd, alpha, 1))
+    update = shrinkage(p, rate, lambd) - rate * g if multiply_decay else -rate * (g + lambd * p)
     weight = t.once(_weight, t0)
     return update, s._replace(ax=s.ax + weight * (p + update - s.ax))
 
 
-def _rate(xp: Any, t: Array, learning_rate: Scalar, lambd: Scalar, alpha: Scalar) -> Array:
-    return learning_rate / power(xp, 1.0 + lambd * learning_rate * (t - 1), alpha)
+def _rate(xp: Any, t: Array, learning_rate: Scalar, lambd: Scalar, alpha: Scalar, ahead: int) -> Array:
+    return learning_rate / power(xp, 1.0 + lambd * learning_rate * (t - 1 + ahead), alpha)
 
 
 def _weight(xp: Any, t: Array, t0: Scalar) -> Array:

@@ -10,7 +10,7 @@ from uniopt.chain import chain
 from uniopt.clock import Time
 from uniopt.leafwise import leafwise
 from uniopt.moments import average, checked, corrected, root
-from uniopt.numerics import abs_squared, nonzero, real_full_like
+from uniopt.numerics import abs_squared, bias_correction, nonzero, real_full_like
 from uniopt.optimizers.adam import ScaleByAdamState
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.scale import scale_by_learning_rate
@@ -27,8 +27,14 @@ def scale_by_radam(
     threshold: Scalar = 5.0,
     *,
     nesterov: bool = False,
+    eps_before_correction: bool = False,
+    above_threshold: bool = False,
 ) -> GradientTransformation:
-    """Rescale the gradients by RAdam's rule, without a learning rate; see `radam` for formula and parameters."""
+    r"""Rescale the gradients by RAdam's rule, without a learning rate; see `radam` for formula and parameters.
+
+    With `eps_before_correction`, the divisor is :math:`(\sqrt{v_t + \bar\varepsilon} + \varepsilon) / \sqrt{1 -
+    \beta_2^t}`; with `above_threshold`, :math:`\rho_t` has to be more than :math:`\theta`. torch has both.
+    """
     return leafwise(
         ScaleByAdamState,
         _init,
@@ -36,6 +42,8 @@ def scale_by_radam(
         **checked(b1, b2, eps, eps_root),
         threshold=hyperparameters.number("threshold", threshold),
         nesterov=nesterov,
+        eps_before_correction=eps_before_correction,
+        above_threshold=above_threshold,
     )
 
 
@@ -119,17 +127,28 @@ def _scale_by_radam(
     eps_root: Scalar,
     threshold: Scalar,
     nesterov: bool,
+    eps_before_correction: bool,
+    above_threshold: bool,
 ) -> tuple[Array, ScaleByAdamState]:
     mu = average(b1, s.mu, g)
     nu = average(b2, s.nu, abs_squared(xp, g))
     m = corrected(t, mu, g, b1, nesterov)
-    divisor = root(xp, nu / t.bias_correction(b2), eps_root) + eps
+    if eps_before_correction:
+        divisor = (root(xp, nu, eps_root) + eps) / t.once(_root_of_correction, b2)
+    else:
+        divisor = root(xp, nu / t.bias_correction(b2), eps_root) + eps
     adapted = t.once(_rectification, b2) * m / nonzero(xp, divisor, eps, eps_root)
-    return xp.where(t.once(_is_rectified, b2, threshold), adapted, m), s._replace(mu=mu, nu=nu)
+    rectified = t.once(_is_rectified, b2, threshold, above_threshold)
+    return xp.where(rectified, adapted, m), s._replace(mu=mu, nu=nu)
 
 
-def _is_rectified(xp: Any, t: Array, b2: Scalar, threshold: Scalar) -> Array:
-    return _length(xp, t, b2) >= threshold
+def _is_rectified(xp: Any, t: Array, b2: Scalar, threshold: Scalar, above: bool) -> Array:
+    length = _length(xp, t, b2)
+    return length > threshold if above else length >= threshold
+
+
+def _root_of_correction(xp: Any, t: Array, b2: Scalar) -> Array:
+    return xp.sqrt(bias_correction(xp, t, b2) * xp.ones_like(t))
 
 
 def _rectification(xp: Any, t: Array, b2: Scalar) -> Array:

@@ -28,10 +28,13 @@ def scale_by_rprop(
     max_step_size: Scalar = 50.0,
     *,
     one_step_late: bool = False,
+    bound_every_size: bool = False,
 ) -> GradientTransformation:
     """Replace the gradients by Rprop's steps, not negated; see `rprop` for formula and parameters.
 
-    With `one_step_late`, each step is returned in the update after the one that it belongs to, as optax does.
+    With `one_step_late`, each step is returned in the update after the one that it belongs to, as optax does. With
+    `bound_every_size`, the least and the largest size hold from the first step on, as in torch, and not only where a
+    size grows or shrinks.
     """
     return leafwise(
         ScaleByRpropState,
@@ -43,6 +46,7 @@ def scale_by_rprop(
         min_step_size=hyperparameters.nonnegative("min_step_size", min_step_size),
         max_step_size=hyperparameters.nonnegative("max_step_size", max_step_size),
         one_step_late=one_step_late,
+        bound_every_size=bound_every_size,
     )
 
 
@@ -129,12 +133,17 @@ def _scale_by_rprop(
     min_step_size: Scalar,
     max_step_size: Scalar,
     one_step_late: bool,
+    bound_every_size: bool,
 ) -> tuple[Array, ScaleByRpropState]:
     agreement = xp.sign(g) * xp.sign(s.prev_updates)
     grown = xp.where(agreement > 0, eta_plus * s.step_sizes, eta_minus * s.step_sizes)
-    bounded = xp.minimum(xp.maximum(grown, min_step_size), max_step_size)
-    sizes = xp.where(agreement == 0, s.step_sizes, bounded)
+    kept = _bounded(xp, s.step_sizes, min_step_size, max_step_size) if bound_every_size else s.step_sizes
+    sizes = xp.where(agreement == 0, kept, _bounded(xp, grown, min_step_size, max_step_size))
     turned = agreement < 0
     now = xp.where(turned, xp.zeros_like(g), sizes * xp.sign(g))
     update = xp.where(turned, xp.zeros_like(g), s.prev_updates) if one_step_late else now
     return update, s._replace(step_sizes=sizes, prev_updates=now)
+
+
+def _bounded(xp: Any, sizes: Array, least: Scalar, largest: Scalar) -> Array:
+    return xp.minimum(xp.maximum(sizes, least), largest)

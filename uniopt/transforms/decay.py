@@ -1,4 +1,4 @@
-"""Weight decay as a term that is added to the update."""
+"""Weight decay: as a term that is added to the update, or as a factor of the parameters."""
 
 from __future__ import annotations
 
@@ -39,6 +39,45 @@ def add_decayed_weights(weight_decay: ScalarOrSchedule = 0.0, mask: Mask | None 
     return tx if mask is None else masked(tx, mask)
 
 
+def shrink_weights(
+    learning_rate: ScalarOrSchedule, weight_decay: Scalar, mask: Mask | None = None
+) -> GradientTransformation:
+    r"""Multiply the parameters by a factor beside the update: :math:`u = g + \bigl(p\,(1 - \eta\lambda) - p\bigr)`.
+
+    It is the decoupled weight decay of torch and mlx. It stands last in a chain, behind the learning rate.
+
+    Parameters
+    ----------
+    learning_rate
+        :math:`\eta`: a number, a 0-d array, or a schedule of the step count.
+    weight_decay
+        :math:`\lambda`: a number or a 0-d array.
+    mask
+        Which parameters decay: a tree of bools like the parameters, a prefix of one, or a function from the
+        parameters to one. By default all do.
+
+    Notes
+    -----
+    But for rounding it is `add_decayed_weights` in front of the learning rate. In float32 the factor is a rounded
+    number near 1, wrong in the same direction at every step: after 200 steps of AdamW the parameters are ten times as
+    far from exact ones.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import uniopt
+    >>> tx = uniopt.chain(uniopt.sgd(0.5), uniopt.shrink_weights(0.5, 0.25))
+    >>> params = np.asarray([2.0, -2.0])
+    >>> tx.update(np.ones(2), tx.init(params), params)[0]
+    array([-0.75, -0.25])
+    """
+    rate = hyperparameters.learning_rate(learning_rate)
+    state = WeightDecaySchedule if callable(rate) else EmptyState
+    decay = hyperparameters.nonnegative("weight_decay", weight_decay)
+    tx = leafwise(state, None, _shrink_weights, learning_rate=rate, weight_decay=decay)
+    return tx if mask is None else masked(tx, mask)
+
+
 def weight_decay_mask(params: Tree) -> Tree:
     """Return which parameters usually decay: those with two or more axes.
 
@@ -66,7 +105,20 @@ def weight_decay_mask(params: Tree) -> Tree:
     return tree.map(lambda p: len(getattr(p, "shape", ())) > 1, params)
 
 
+def shrinkage(p: Array, learning_rate: Scalar, weight_decay: Scalar) -> Array:
+    """Return the update that multiplies a parameter by ``1 - learning_rate * weight_decay``."""
+    return p * (1 - learning_rate * weight_decay) - p  # of two near numbers, so the difference is exact
+
+
 def _add_decayed_weights(xp: Any, g: Array, s: Any, *, p: Array, weight_decay: Scalar) -> Any:
     if isinstance(weight_decay, float) and weight_decay == 0.0:
         return g, s
     return g + weight_decay * p, s
+
+
+def _shrink_weights(
+    xp: Any, g: Array, s: Any, *, p: Array, learning_rate: Scalar, weight_decay: Scalar
+) -> tuple[Array, Any]:
+    if isinstance(weight_decay, float) and weight_decay == 0.0:
+        return g, s
+    return g + shrinkage(p, learning_rate, weight_decay), s
