@@ -206,5 +206,5 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
 }
 """The hyperparameters that each optimizer is tested with. A new optimizer gets its line here."""
 
-DIVIDES_BY_SQUARES = {"lamb", "lars", "sm3"}
-"""Optimizers that divide by a root of squares with nothing added: where squares underflow, another path is right."""
+DIVIDES_BY_SQUARES = {"lamb", "lars", "normalize", "scale_by_trust_ratio", "sm3"}
+"""What divides by a root of squares with nothing added: where squares underflow, another path is right."""

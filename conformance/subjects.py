@@ -1,0 +1,45 @@
+"""What is tested besides optimizers: transformations and schedules, each as part of an optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from uniopt.conformance.problems import PROBLEMS, Problem
+
+from uniopt.typing import Tree
+
+
+def parameters(state: Any, params: Tree) -> Tree:
+    """Return the parameters, which is what most subjects are compared by."""
+    return params
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A transformation or a schedule, with all that its cases need.
+
+    Attributes
+    ----------
+    make
+        ``make(library, **hyper)`` returns an optimizer that has it as a part, made of the functions of a library:
+        uniopt, or another one with the same names.
+    reference
+        The naive loops of that optimizer.
+    settings
+        Its hyperparameters, by a name; the first one is ``"default"``.
+    problems
+        The problems that it is tested on.
+    dtypes
+        The data types that it is tested in, unless others are asked for.
+    observe
+        ``observe(state, params)`` returns what is compared, a tree like the parameters.
+    """
+
+    make: Callable[..., Any]
+    reference: Callable[..., Any]
+    settings: Mapping[str, Mapping[str, Any]]
+    problems: Sequence[Problem] = tuple(PROBLEMS.values())
+    dtypes: Sequence[str] = ("float64", "float32")
+    observe: Callable[[Any, Tree], Tree] = parameters
