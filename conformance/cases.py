@@ -46,6 +46,8 @@ class Case:
         The data types that it is tested in, unless others are asked for.
     observe
         ``observe(state, params)`` returns what is compared, a tree like the parameters.
+    widens
+        Whether the updates of 16-bit parameters are of float32.
     """
 
     optimizer: str
@@ -56,6 +58,7 @@ class Case:
     reference: Callable[..., Any] | None
     dtypes: Sequence[str] = ("float64", "float32")
     observe: Callable[[Any, Tree], Tree] = parameters
+    widens: bool = False
 
     @property
     def name(self) -> str:
@@ -112,8 +115,9 @@ def _cases_of_optimizer(name: str, make: Callable[..., Any]) -> Iterator[Case]:
 
 
 def _cases_of(name: str, subject: Subject) -> Iterator[Case]:
+    make, rest = _MAKERS[name], (subject.reference, subject.dtypes, subject.observe, subject.widens)
     for setting, hyper, problem in _chosen(subject.settings, subject.problems):
-        yield Case(name, setting, problem, hyper, _MAKERS[name], subject.reference, subject.dtypes, subject.observe)
+        yield Case(name, setting, problem, hyper, make, *rest)
 
 
 def _chosen(

@@ -35,6 +35,8 @@ class Subject:
         The data types that it is tested in, unless others are asked for.
     observe
         ``observe(state, params)`` returns what is compared, a tree like the parameters.
+    widens
+        Whether the updates of 16-bit parameters are of float32, so that they reach the very number.
     """
 
     make: Callable[..., Any]
@@ -43,3 +45,4 @@ class Subject:
     problems: Sequence[Problem] = tuple(PROBLEMS.values())
     dtypes: Sequence[str] = ("float64", "float32")
     observe: Callable[[Any, Tree], Tree] = parameters
+    widens: bool = False

@@ -127,7 +127,7 @@ TRANSFORMATIONS: dict[str, Subject] = {
         {"default": {**_ADAMW, "mask": EXCEPT_MATRIX}, "schedule": {**_ADAMW, **FALLING}},
     ),
     "kahan_summation": Subject(
-        after("kahan_summation", "adamw"), OPTIMIZERS["adamw"], {"default": _ADAMW}, _FEW, _SIXTEEN_BITS
+        after("kahan_summation", "adamw"), OPTIMIZERS["adamw"], {"default": _ADAMW}, _FEW, _SIXTEEN_BITS, widens=True
     ),
     "keep_params_nonnegative": Subject(
         after("keep_params_nonnegative", "sgd"), constraints.keep_params_nonnegative, {"default": RATE}
@@ -143,7 +143,7 @@ TRANSFORMATIONS: dict[str, Subject] = {
     ),
     "masked": Subject(composition.masked_trace, masks.masked, {"default": {**RATE, "decay": 0.5, "mask": MASK}}, _FEW),
     "master_weights": Subject(
-        around("master_weights", "adamw"), OPTIMIZERS["adamw"], {"default": _ADAMW}, _FEW, _SIXTEEN_BITS
+        around("master_weights", "adamw"), OPTIMIZERS["adamw"], {"default": _ADAMW}, _FEW, _SIXTEEN_BITS, widens=True
     ),
     "mechanize": Subject(
         around("mechanize", "sgd", "weight_decay", "eps", "s_init", "num_betas"),
@@ -285,6 +285,7 @@ WITHOUT_CASES: dict[str, str] = {
     "dpsgd": "it takes the gradients of single examples, which no problem has",
     "inject_stateful_hyperparams": "another name of inject_hyperparams",
     "leafwise": "what it computes is the caller's function",
+    "measure_with_ema": "it is a part of monitor",
     "monitor": "it changes nothing: what it measures is in its state",
     "multi_transform": "another name of partition",
     "snapshot": "it changes nothing: what it measures is in its state",

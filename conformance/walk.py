@@ -92,7 +92,7 @@ def walk(
         result.trajectory.append(ground.read(case.observe(state, params)))
         result.expect("inputs", "" if same_bits(before, ground.read(given)) else f"written to in step {t}")
         result.expect("leaves", _changed(ground, given[2], params, "params", t))
-        result.expect("leaves", _unlike(ground, params, updates, t))
+        result.expect("leaves", _unlike(ground, params, updates, t, case.widens))
         result.expect("state", _changed(ground, given[1], state, "state", t))
         if t == steps // 2:
             saved = unused, _save(ground, state, params)
@@ -115,9 +115,10 @@ def _changed(ground: Ground, old: Tree, new: Tree, name: str, t: int) -> str:
     return ""
 
 
-def _unlike(ground: Ground, params: Tree, updates: Tree, t: int) -> str:
-    """Return which update is not of its parameter's data type, shape and device."""
-    expected = {path: ground.outline(p)[1:] for path, p in tree.leaves_with_paths(params, "")}
+def _unlike(ground: Ground, params: Tree, updates: Tree, t: int, widens: bool) -> str:
+    """Return which update is not of its parameter's data type (or float32, of 16 bits, if it `widens`) and so on."""
+    dtype = "float32" if widens and ground.dtype in ("bfloat16", "float16") else ground.dtype
+    expected = {path: (dtype, *ground.outline(p)[2:]) for path, p in tree.leaves_with_paths(params, "")}
     for path, u in tree.leaves_with_paths(updates, ""):
         if (found := ground.outline(u)[1:]) != expected.get(path):
             return f"updates{path} is {found} in step {t}, its parameter {expected.get(path)}"
