@@ -14,12 +14,13 @@ from uniopt.conformance.schedules import SCHEDULES
 from uniopt.conformance.settings import SETTINGS, Written
 from uniopt.conformance.subjects import Subject, parameters
 from uniopt.conformance.transformations import TRANSFORMATIONS
+from uniopt.conformance.wrappers import WRAPPERS
 
 import uniopt
 from uniopt import optimizers
 from uniopt.typing import Tree
 
-SUBJECTS: dict[str, Subject] = {**TRANSFORMATIONS, **SCHEDULES}
+SUBJECTS: dict[str, Subject] = {**TRANSFORMATIONS, **WRAPPERS, **SCHEDULES}
 """What is tested besides the optimizers."""
 
 _MAKERS = {name: partial(subject.make, uniopt) for name, subject in SUBJECTS.items()}

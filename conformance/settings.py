@@ -29,6 +29,7 @@ EXCEPT_MATRIX = Written(
     {"empty": True, "kernel": True, "matrix": False, "scalar": True, "vector": True},
     (True, True, True, False, True, True, True),
 )
+ADAMW: dict[str, Any] = {**RATE, "b1": 0.5, "b2": 0.75, "eps": 0.125, "weight_decay": 0.25}
 _ADAM: dict[str, dict[str, Any]] = {
     "default": RATE,
     "momenta": {**RATE, "b1": 0.5, "b2": 0.75, "eps": 0.125},

@@ -6,9 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from uniopt.conformance.problems import PROBLEMS, Problem
+from uniopt.conformance.problems import PROBLEMS, SPOILED, Problem
 
 from uniopt.typing import Tree
+
+FEW = (PROBLEMS["normal"], PROBLEMS["brief"])
+"""For what treats every gradient alike."""
+
+SPOILT = (*FEW, SPOILED)
+"""For what treats gradients that are not finite in its own way."""
+
+SIXTEEN_BITS = ("float64", "float32", "bfloat16", "float16")
+"""For what is made for the small data types."""
 
 
 def parameters(state: Any, params: Tree) -> Tree:
