@@ -13,7 +13,6 @@ from uniopt.conformance.reference.relative import (
     scale_by_trust_ratio,
 )
 from uniopt.conformance.reference.scaling import reduce_on_plateau
-from uniopt.conformance.reference.schedule_free import schedule_free_adamw, schedule_free_sgd
 from uniopt.conformance.settings import ADAMW, FALLING, MASK, RATE
 from uniopt.conformance.subjects import FEW, SIXTEEN_BITS, SPOILT, Subject
 
@@ -111,22 +110,6 @@ TRANSFORMATIONS: dict[str, Subject] = {
         before("scale_by_trust_ratio"),
         along(scale_by_trust_ratio),
         {"default": RATE, "floor": {**RATE, "min_norm": 1.0, "trust_coefficient": 0.5, "eps": 0.25}},
-    ),
-    "schedule_free_adamw": Subject(
-        alone("schedule_free_adamw"),
-        schedule_free_adamw,
-        {
-            "default": {**RATE, "warmup_steps": 3},
-            "decay": {**RATE, "b1": 0.5, "b2": 0.75, "eps": 0.125, "weight_decay": 0.25},
-        },
-    ),
-    "schedule_free_sgd": Subject(
-        alone("schedule_free_sgd"),
-        schedule_free_sgd,
-        {
-            "default": RATE,
-            "warmup": {**RATE, "warmup_steps": 3, "b1": 0.5, "weight_decay": 0.25, "weight_lr_power": 0.5},
-        },
     ),
     "set_to_zero": Subject(before("set_to_zero"), along(normalize.set_to_zero), {"default": RATE}, FEW),
     "trace": Subject(

@@ -75,7 +75,7 @@ def schedule_free_adamw(
 ) -> Iterator[list[Leaf]]:
     """Schedule-free AdamW: v <- b2 v + (1 - b2) g^2;  u = g / (sqrt(v / (1 - b2^t)) + eps) + wd y.
 
-    Algorithm 1 of the same paper.
+    Algorithm 1 of the same paper, where the root of 1 - b2^t is a factor of the rate, and so of w.
     """
     iterates, v = Iterates(params, learning_rate, warmup_steps, b1, weight_lr_power), zeros(params)
     for n, gradient in enumerate(gradients):

@@ -53,6 +53,7 @@ WITHOUT_SECOND_MOMENTS = {
     "noisy_sgd",
     "optimistic_gradient_descent",
     "rprop",
+    "schedule_free_sgd",
     "sgd",
     "sign_sgd",
     "signum",
