@@ -24,7 +24,7 @@ _CYCLE = {"init_value": 0.125, "peak_value": 0.5, "warmup_steps": 1, "decay_step
 _FALL = {"init_value": 0.5, "end_value": 0.125, "transition_steps": 4}
 _RISE = {"init_value": 0.125, "peak_value": 0.5, "warmup_steps": 2}
 
-SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
+_SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "constant_schedule": {"default": {"value": 0.25}},
     "cosine_annealing_schedule": {"default": {"init_value": 0.5, "transition_steps": 3, "end_value": 0.125}},
     "cosine_decay_schedule": {"default": {"init_value": 0.5, "decay_steps": 4, "alpha": 0.25, "exponent": 1.5}},
@@ -112,6 +112,6 @@ SCHEDULES = {
         settings,
         (PROBLEMS["normal"], PROBLEMS["brief"]),
     )
-    for name, settings in SETTINGS.items()
+    for name, settings in _SETTINGS.items()
 }
 """The schedules that are tested."""

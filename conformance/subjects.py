@@ -13,7 +13,7 @@ from uniopt.typing import Tree
 FEW = (PROBLEMS["normal"], PROBLEMS["brief"])
 """For what treats every gradient alike."""
 
-SPOILT = (*FEW, SPOILED)
+WITH_SPOILED = (*FEW, SPOILED)
 """For what treats gradients that are not finite in its own way."""
 
 SIXTEEN_BITS = ("float64", "float32", "bfloat16", "float16")

@@ -14,7 +14,7 @@ from uniopt.conformance.reference.relative import (
 )
 from uniopt.conformance.reference.scaling import reduce_on_plateau
 from uniopt.conformance.settings import ADAMW, FALLING, MASK, RATE
-from uniopt.conformance.subjects import FEW, SIXTEEN_BITS, SPOILT, Subject
+from uniopt.conformance.subjects import FEW, SIXTEEN_BITS, WITH_SPOILED, Subject
 
 import uniopt
 
@@ -42,7 +42,7 @@ TRANSFORMATIONS: dict[str, Subject] = {
         before("apply_every"), accumulation.apply_every, {"default": {**RATE, "k": 2}, "three": {**FALLING, "k": 3}}
     ),
     "centralize": Subject(before("centralize"), along(normalize.centralize), {"default": RATE}),
-    "clip": Subject(before("clip"), along(clip.clip), {"default": {**RATE, "max_delta": 0.5}}, SPOILT),
+    "clip": Subject(before("clip"), along(clip.clip), {"default": {**RATE, "max_delta": 0.5}}, WITH_SPOILED),
     "clip_by_block_rms": Subject(
         before("clip_by_block_rms"), along(clip.clip_by_block_rms), {"default": {**RATE, "threshold": 0.5}}
     ),
@@ -121,11 +121,11 @@ TRANSFORMATIONS: dict[str, Subject] = {
             "dampened": {**RATE, "decay": 0.75, "dampening": 0.25, "undampened_first_step": True},
         },
     ),
-    "zero_nans": Subject(before("zero_nans"), along(constraints.zero_nans), {"default": RATE}, SPOILT),
+    "zero_nans": Subject(before("zero_nans"), along(constraints.zero_nans), {"default": RATE}, WITH_SPOILED),
 }
 """The transformations that are tested. A new one gets its entry here, or its reason below."""
 
-_RULES = {
+PARTS = {
     "scale_by_adadelta": "adadelta",
     "scale_by_adam": "adam",
     "scale_by_adamax": "adamax",
@@ -149,9 +149,10 @@ _RULES = {
     "scale_by_stddev": "rmsprop",
     "scale_by_yogi": "yogi",
 }
+"""The rules, and an optimizer that each is a part of."""
 
 WITHOUT_CASES: dict[str, str] = {
-    **{name: f"it is tested as part of {optimizer}" for name, optimizer in _RULES.items()},
+    **{name: f"it is tested as part of {optimizer}" for name, optimizer in PARTS.items()},
     "differentially_private_aggregate": "it takes the gradients of single examples, which no problem has",
     "dpsgd": "it takes the gradients of single examples, which no problem has",
     "inject_stateful_hyperparams": "another name of inject_hyperparams",

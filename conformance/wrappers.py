@@ -15,7 +15,7 @@ from uniopt.conformance.reference.sam import sam
 from uniopt.conformance.reference.scaling import dynamic_loss_scaling
 from uniopt.conformance.reference.schedule_free import schedule_free_sgd
 from uniopt.conformance.settings import ADAMW, EXCEPT_MATRIX, FALLING, MASK, RATE, Written
-from uniopt.conformance.subjects import FEW, SIXTEEN_BITS, SPOILT, Subject
+from uniopt.conformance.subjects import FEW, SIXTEEN_BITS, WITH_SPOILED, Subject
 
 
 def on_odd_steps(step: Any) -> Any:
@@ -50,7 +50,7 @@ WRAPPERS: dict[str, Subject] = {
         around("apply_if_finite", "adam", "max_consecutive_errors"),
         accumulation.apply_if_finite,
         {"default": {**_ADAM, "max_consecutive_errors": 2}, "given_up": {**_ADAM, "max_consecutive_errors": 1}},
-        SPOILT,
+        WITH_SPOILED,
     ),
     "chain": Subject(composition.clipped_adamw, clipped_adamw, {"default": {**ADAMW, "max_norm": 2.0}}),
     "conditionally_mask": Subject(
@@ -67,7 +67,7 @@ WRAPPERS: dict[str, Subject] = {
         around("dynamic_loss_scaling", "sgd", "init_scale", "growth_interval", "growth_factor", "backoff_factor"),
         dynamic_loss_scaling,
         {"default": {**RATE, "init_scale": 4.0, "growth_interval": 1, "growth_factor": 4.0, "backoff_factor": 0.5}},
-        SPOILT,
+        WITH_SPOILED,
     ),
     "flatten": Subject(around("flatten", "adamw"), OPTIMIZERS["adamw"], {"default": ADAMW}, FEW),
     "inject_hyperparams": Subject(

@@ -12,7 +12,7 @@ from uniopt.conformance import cases, reference
 from uniopt.conformance.problems import PROBLEMS, SPOILED, paired, recorded
 from uniopt.conformance.reference import OPTIMIZERS
 from uniopt.conformance.schedules import SCHEDULES
-from uniopt.conformance.transformations import TRANSFORMATIONS, WITHOUT_CASES
+from uniopt.conformance.transformations import PARTS, TRANSFORMATIONS, WITHOUT_CASES
 from uniopt.conformance.wrappers import WRAPPERS
 
 import uniopt
@@ -58,6 +58,12 @@ def test_every_transformation_has_a_case_or_a_reason() -> None:
     assert transformations == {*TRANSFORMATIONS, *WRAPPERS, *WITHOUT_CASES, *cases.exported()}
     assert WITHOUT_CASES.keys().isdisjoint({*TRANSFORMATIONS, *WRAPPERS})
     assert all(WITHOUT_CASES.values())
+
+
+@pytest.mark.parametrize(("name", "optimizer"), PARTS.items())
+def test_a_rule_is_part_of_the_optimizer_that_it_is_tested_with(name: str, optimizer: str) -> None:
+    made = [repr(case.transformation()) for case in cases.all_cases() if case.optimizer == optimizer]
+    assert any(f"{name}(" in text for text in made)
 
 
 def test_every_schedule_has_a_case() -> None:
