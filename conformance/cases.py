@@ -70,6 +70,10 @@ class Case:
         """Return whether it is of a name that the command line knows."""
         return registered().get(self.optimizer) is self.make
 
+    def asks_for_values(self) -> bool:
+        """Return whether it is told the objective's value in each step."""
+        return self.reference is not None and "values" in inspect.signature(self.reference).parameters
+
     def transformation(self) -> Any:
         """Return the transformation under test."""
         return self.make(**{name: x.for_uniopt if isinstance(x, Written) else x for name, x in self.hyper.items()})
