@@ -197,12 +197,12 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "schedule_free_adamw": {
         "default": RATE,
         "momenta": {**RATE, "b1": 0.5, "b2": 0.75, "eps": 0.125, "weight_decay": 0.25},
-        "warmup": {**RATE, "warmup_steps": 3, "weight_lr_power": 0.5},
+        "warmup": {**RATE, "warmup_steps": 4, "weight_lr_power": 0.5},
     },
     "schedule_free_sgd": {
         "default": RATE,
         "decay": {**RATE, "b1": 0.5, "weight_decay": 0.25},
-        "warmup": {**RATE, "warmup_steps": 3, "weight_lr_power": 0.5},
+        "warmup": {**RATE, "warmup_steps": 4, "weight_lr_power": 0.5},
     },
     "sgd": {
         "default": RATE,

@@ -32,8 +32,6 @@ _DIFFERENT = {
             "exponential_decay",
             "piecewise_interpolate_schedule",
             "polynomial_schedule",
-            "schedule_free_adamw/warmup",
-            "schedule_free_sgd/warmup",
             "warmup_exponential_decay_schedule",
         ),
         "optax divides the count in float32, even for float64",
