@@ -16,6 +16,9 @@ FEW = (PROBLEMS["normal"], PROBLEMS["brief"])
 WITH_SPOILED = (*FEW, SPOILED)
 """For what treats gradients that are not finite in its own way."""
 
+MODERATE = tuple(problem for problem in PROBLEMS.values() if problem.name != "huge")
+"""For steps as long as the parameters times the gradient, whose squares soon overflow."""
+
 SIXTEEN_BITS = ("float64", "float32", "bfloat16", "float16")
 """For what is made for the small data types."""
 

@@ -14,7 +14,7 @@ from uniopt.conformance.reference.relative import (
 )
 from uniopt.conformance.reference.scaling import reduce_on_plateau
 from uniopt.conformance.settings import ADAMW, FALLING, MASK, RATE
-from uniopt.conformance.subjects import FEW, SIXTEEN_BITS, WITH_SPOILED, Subject
+from uniopt.conformance.subjects import FEW, MODERATE, SIXTEEN_BITS, WITH_SPOILED, Subject
 
 import uniopt
 
@@ -98,11 +98,13 @@ TRANSFORMATIONS: dict[str, Subject] = {
         before("scale_by_param_block_norm"),
         along(scale_by_param_block_norm),
         {"default": RATE, "floor": {**RATE, "min_scale": 2.0}},
+        MODERATE,
     ),
     "scale_by_param_block_rms": Subject(
         before("scale_by_param_block_rms"),
         along(scale_by_param_block_rms),
         {"default": RATE, "floor": {**RATE, "min_scale": 0.75}},
+        MODERATE,
     ),
     "scale_by_schedule": Subject(composition.scheduled, _DESCENT, {"default": FALLING}, FEW),
     "scale_by_sign": Subject(before("scale_by_sign"), along(normalize.scale_by_sign), {"default": RATE}, FEW),
