@@ -43,7 +43,7 @@ def warmup_cosine_decay_schedule(
     if n < warmup_steps:
         return _risen(n, init_value, peak_value, warmup_steps)
     wave = cosine_decay_schedule(n - warmup_steps, init_value=1.0, decay_steps=decay_steps - warmup_steps)
-    return end_value + (peak_value - end_value) * wave**exponent
+    return end_value + (peak_value - end_value) * math.pow(wave, exponent)
 
 
 def warmup_exponential_decay_schedule(
@@ -126,7 +126,7 @@ def polynomial_restarts_schedule(
 ) -> float:
     """Return b + (a - b) (1 - n / (k T))^p, with k T the next multiple of T or n: keras with cycle=True."""
     k = max(1, math.ceil(n / transition_steps))
-    return end_value + (init_value - end_value) * (1 - n / (k * transition_steps)) ** power
+    return end_value + (init_value - end_value) * math.pow(1 - n / (k * transition_steps), power)
 
 
 def cyclic_schedule(

@@ -27,7 +27,7 @@ def polynomial_schedule(
 ) -> float:
     """Return b + (a - b) (1 - x)^p."""
     x = min(max(n - transition_begin, 0), transition_steps) / transition_steps
-    return end_value + (init_value - end_value) * (1 - x) ** power
+    return end_value + (init_value - end_value) * math.pow(1 - x, power)
 
 
 def cosine_decay_schedule(
@@ -38,7 +38,7 @@ def cosine_decay_schedule(
     Loshchilov and Hutter, "SGDR", ICLR 2017, arXiv:1608.03983, equation 5.
     """
     wave = (1 + math.cos(math.pi * min(n, decay_steps) / decay_steps)) / 2
-    return init_value * ((1 - alpha) * wave**exponent + alpha)
+    return init_value * ((1 - alpha) * math.pow(wave, exponent) + alpha)
 
 
 def exponential_decay(
@@ -72,7 +72,7 @@ def inverse_time_decay(
     """Return a / (1 + r (n - n0) / T)^p, the quotient rounded down for a staircase."""
     past = max(n - transition_begin, 0)
     x = past // transition_steps if staircase else past / transition_steps
-    return init_value / (1 + decay_rate * x) ** power
+    return init_value / math.pow(1 + decay_rate * x, power)
 
 
 def inverse_sqrt_schedule(n: int, *, init_value: float, transition_steps: int, transition_begin: int = 0) -> float:

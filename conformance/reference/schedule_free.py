@@ -32,8 +32,9 @@ class Iterates:
     def share(self, n: int) -> float:
         """Return c of step n."""
         self.largest = max(self.largest, self.rate(n + 1))
-        self.total += self.largest**self.power
-        return self.largest**self.power / self.total
+        w = math.pow(self.largest, self.power)
+        self.total += w
+        return w / self.total
 
     def step(self, k: int, i: int, u: float, n: int, c: float) -> None:
         """Take the step of one element."""

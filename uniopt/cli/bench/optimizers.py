@@ -74,10 +74,8 @@ def hyperparameters(name: str, against: str = "") -> dict[str, Any]:
 def transformation(name: str, against: str = "") -> GradientTransformation:
     """Return uniopt's optimizer as it is compared: in the other side's dialect where that has another formula."""
     dialect = dialects.optax if against == "optax" else None
-    if name in COMPOSITIONS:
-        make = partial(COMPOSITIONS[name], uniopt)
-    else:
-        make = getattr(dialect, name, None) or exported()[name]
+    composed = partial(COMPOSITIONS[name], uniopt) if name in COMPOSITIONS else None
+    make = composed or getattr(dialect, name, None) or exported()[name]
     made: GradientTransformation = make(**hyperparameters(name, against))
     return made
 
