@@ -70,6 +70,10 @@ class Case:
         """Return whether it is of a name that the command line knows."""
         return registered().get(self.optimizer) is self.make
 
+    def is_optimizer(self) -> bool:
+        """Return whether it is of an optimizer by itself, not of a transformation or a schedule."""
+        return self.optimizer not in SUBJECTS
+
     def asks_for_values(self) -> bool:
         """Return whether it is told the objective's value in each step."""
         return self.reference is not None and "values" in inspect.signature(self.reference).parameters

@@ -26,6 +26,7 @@ _BY_DEFAULT = {
     "jax": ["eager", "traced"],
     "mlx": ["eager", "traced"],
 }
+_ONE_EACH = (("float64", "eager"), ("float32", "traced"), ("float32", "compiled"), ("bfloat16", "eager"))
 _SLOW = ("dask", "jax")  # a millisecond for each operation, or a compilation for each shape
 
 
@@ -77,7 +78,8 @@ class Selection:
     against
         The oracles to compare with.
     quick
-        Only the brief problem, with default settings on slow libraries, and without peers unless they are named.
+        Only the brief problem, and without peers unless they are named. Default settings, each data type in one mode:
+        on slow libraries, and for transformations and schedules.
     """
 
     cells: Sequence[str] = ()
@@ -150,10 +152,11 @@ def _is_chosen(case: Case, backend: str, dtype: str, mode: str, selection: Selec
     if selection.cells:
         return True
     brief = case.problem.brief
+    scarce = backend in _SLOW or not case.is_optimizer()
+    if selection.quick and scarce and not (selection.dtypes or selection.modes):
+        return brief and case.setting == "default" and (dtype, mode) in _ONE_EACH
     if backend not in _SLOW:
         return brief or not (selection.quick or mode == "traced")
-    if selection.quick and not (selection.dtypes or selection.modes):
-        return brief and case.setting == "default" and (dtype, mode) in (("float64", "eager"), ("float32", "traced"))
     return brief and (case.setting == "default" or dtype == "float64" or dtype in selection.dtypes)
 
 
