@@ -1,4 +1,4 @@
-"""The conformance suite: evidence that every optimizer walks the same path on every library.
+"""The conformance suite: evidence that every optimizer, and all that is chained around one, walks the same path.
 
 A problem (parameters and recorded gradients) and an optimizer's hyperparameters make a case; a case on a library, a
 device, a data type and a mode is a cell. Each cell is compared with oracles: naive float64 loops, NumPy, and the

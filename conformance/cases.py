@@ -1,17 +1,29 @@
-"""Cases: an optimizer, its hyperparameters and a problem. Every exported optimizer has at least one."""
+"""Cases: a registered name, hyperparameters and a problem. Whatever uniopt exports and can be tested has one."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from uniopt.conformance import reference
 from uniopt.conformance.problems import PROBLEMS, Problem
+from uniopt.conformance.schedules import SCHEDULES
 from uniopt.conformance.settings import SETTINGS, Written
+from uniopt.conformance.subjects import Subject, parameters
+from uniopt.conformance.transformations import TRANSFORMATIONS
+from uniopt.conformance.wrappers import WRAPPERS
 
+import uniopt
 from uniopt import optimizers
+from uniopt.typing import Tree
+
+SUBJECTS: dict[str, Subject] = {**TRANSFORMATIONS, **WRAPPERS, **SCHEDULES}
+"""What is tested besides the optimizers."""
+
+_MAKERS = {name: partial(subject.make, uniopt) for name, subject in SUBJECTS.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +33,8 @@ class Case:
     Attributes
     ----------
     optimizer, setting
-        The optimizer's name and that of its hyperparameters.
+        The name of the optimizer, or of the transformation or schedule that it has as a part, and that of its
+        hyperparameters.
     hyper
         The hyperparameters.
     problem
@@ -30,6 +43,12 @@ class Case:
         Makes the transformation from the hyperparameters.
     reference
         The naive loops of the same optimizer; None for an optimizer without.
+    dtypes
+        The data types that it is tested in, unless others are asked for.
+    observe
+        ``observe(state, params)`` returns what is compared, a tree like the parameters.
+    widens
+        Whether the updates of 16-bit parameters are of float32.
     """
 
     optimizer: str
@@ -38,6 +57,9 @@ class Case:
     hyper: Mapping[str, Any]
     make: Callable[..., Any]
     reference: Callable[..., Any] | None
+    dtypes: Sequence[str] = ("float64", "float32")
+    observe: Callable[[Any, Tree], Tree] = parameters
+    widens: bool = False
 
     @property
     def name(self) -> str:
@@ -45,8 +67,16 @@ class Case:
         return f"{self.optimizer}/{self.setting}/{self.problem.name}"
 
     def is_registered(self) -> bool:
-        """Return whether the optimizer is one that uniopt exports, which the command line knows by name."""
-        return exported().get(self.optimizer) is self.make
+        """Return whether it is of a name that the command line knows."""
+        return registered().get(self.optimizer) is self.make
+
+    def is_optimizer(self) -> bool:
+        """Return whether it is of an optimizer by itself, not of a transformation or a schedule."""
+        return self.optimizer not in SUBJECTS
+
+    def asks_for_values(self) -> bool:
+        """Return whether it is told the objective's value in each step."""
+        return self.reference is not None and "values" in inspect.signature(self.reference).parameters
 
     def transformation(self) -> Any:
         """Return the transformation under test."""
@@ -60,6 +90,11 @@ class Case:
 def exported() -> dict[str, Callable[..., Any]]:
     """Return the optimizers that `uniopt.optimizers` exports, by name."""
     return {name: f for name, f in vars(optimizers).items() if inspect.isfunction(f) and not name.startswith("_")}
+
+
+def registered() -> dict[str, Callable[..., Any]]:
+    """Return what makes an optimizer of hyperparameters, for each optimizer, transformation and schedule."""
+    return exported() | _MAKERS
 
 
 def all_cases() -> list[Case]:
@@ -78,13 +113,26 @@ def all_cases() -> list[Case]:
         )
     if unknown := sorted(SETTINGS.keys() - makers.keys()):
         raise LookupError(f"SETTINGS has {', '.join(unknown)}, which uniopt.optimizers does not export.")
-    return [case for name in SETTINGS for case in _cases_of(name, makers[name])]
+    of_optimizers = [case for name in SETTINGS for case in _cases_of_optimizer(name, makers[name])]
+    return of_optimizers + [case for name, subject in SUBJECTS.items() for case in _cases_of(name, subject)]
 
 
-def _cases_of(name: str, make: Callable[..., Any]) -> Iterator[Case]:
-    settings = SETTINGS[name]
+def _cases_of_optimizer(name: str, make: Callable[..., Any]) -> Iterator[Case]:
     loops = reference.OPTIMIZERS.get(name)
+    for setting, hyper, problem in _chosen(SETTINGS[name], PROBLEMS.values()):
+        yield Case(name, setting, problem, hyper, make, loops)
+
+
+def _cases_of(name: str, subject: Subject) -> Iterator[Case]:
+    make, rest = _MAKERS[name], (subject.reference, subject.dtypes, subject.observe, subject.widens)
+    for setting, hyper, problem in _chosen(subject.settings, subject.problems):
+        yield Case(name, setting, problem, hyper, make, *rest)
+
+
+def _chosen(
+    settings: Mapping[str, Mapping[str, Any]], problems: Iterable[Problem]
+) -> Iterator[tuple[str, Mapping[str, Any], Problem]]:
     for setting, hyper in settings.items():
-        for problem in PROBLEMS.values():
-            if problem.name in ("normal", "brief") or setting == "default":
-                yield Case(name, setting, problem, hyper, make, loops)
+        for problem in problems:
+            if problem.name == "normal" or problem.brief or setting == "default":
+                yield setting, hyper, problem

@@ -26,6 +26,7 @@ _BY_DEFAULT = {
     "jax": ["eager", "traced"],
     "mlx": ["eager", "traced"],
 }
+_ONE_EACH = (("float64", "eager"), ("float32", "traced"), ("float32", "compiled"), ("bfloat16", "eager"))
 _SLOW = ("dask", "jax")  # a millisecond for each operation, or a compilation for each shape
 
 
@@ -36,7 +37,7 @@ class Cell:
     Attributes
     ----------
     case
-        The optimizer, its hyperparameters and the problem.
+        What is tested, its hyperparameters and the problem.
     backend
         The library's name.
     device
@@ -73,11 +74,12 @@ class Selection:
     cells
         Patterns of cell names; one that is a whole name runs that cell.
     backends, devices, dtypes, modes, optimizers
-        Names.
+        Names; those of optimizers may be of transformations and schedules, too.
     against
         The oracles to compare with.
     quick
-        Only the brief problem, with default settings on slow libraries, and without peers unless they are named.
+        Only the brief problem, and without peers unless they are named. Default settings, each data type in one mode:
+        on slow libraries, and for transformations and schedules.
     """
 
     cells: Sequence[str] = ()
@@ -109,15 +111,15 @@ def plan(cases: Sequence[Case], selection: Selection) -> Iterator[Cell]:
 def _of_backend(name: str, cases: Sequence[Case], selection: Selection) -> Iterator[Cell]:
     reason = backends.why_unavailable(name) or ""
     backend = None if reason else backends.get(name)
-    modes = _modes(name, backend, selection)
+    modes, dtypes = _modes(name, backend, selection), _dtypes(selection)
     for device in _devices(backend, selection):
         called = "-" if device is None and backend is None else device_name(device)
-        for dtype in selection.dtypes or DTYPES[:2]:
+        for dtype in dtypes or DTYPES:
             for mode in modes:
                 for case in cases:
                     if selection.optimizers and case.optimizer not in selection.optimizers:
                         continue
-                    if _is_chosen(case, name, dtype, mode, selection):
+                    if dtype in (dtypes or case.dtypes) and _is_chosen(case, name, dtype, mode, selection):
                         yield Cell(case, name, device, called, dtype, mode, reason)
 
 
@@ -132,6 +134,11 @@ def _devices(backend: Backend | None, selection: Selection) -> list[Any]:
     )
 
 
+def _dtypes(selection: Selection) -> list[str]:
+    """Return the data types that are asked for, as an option or within the name of a cell."""
+    return list(selection.dtypes) or [dtype for dtype in DTYPES if any(f"/{dtype}/" in p for p in selection.cells)]
+
+
 def _modes(name: str, backend: Backend | None, selection: Selection) -> list[str]:
     asked = selection.modes or [mode for mode in MODES if any(p.endswith(f"/{mode}") for p in selection.cells)]
     if backend is not None and backend.compile(_probe) is _probe:  # a library without a compiler
@@ -144,11 +151,12 @@ def _is_chosen(case: Case, backend: str, dtype: str, mode: str, selection: Selec
         return False
     if selection.cells:
         return True
-    brief = case.problem.name == "brief"
+    brief = case.problem.brief
+    scarce = backend in _SLOW or not case.is_optimizer()
+    if selection.quick and scarce and not (selection.dtypes or selection.modes):
+        return brief and case.setting == "default" and (dtype, mode) in _ONE_EACH
     if backend not in _SLOW:
         return brief or not (selection.quick or mode == "traced")
-    if selection.quick and not (selection.dtypes or selection.modes):
-        return brief and case.setting == "default" and (dtype, mode) in (("float64", "eager"), ("float32", "traced"))
     return brief and (case.setting == "default" or dtype == "float64" or dtype in selection.dtypes)
 
 

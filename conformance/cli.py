@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from uniopt.conformance.record import Record
     from uniopt.conformance.runner import Result
 
-DESCRIPTION = "Compare every optimizer, library by library, with naive float64 loops, NumPy and the frameworks' own."
+DESCRIPTION = """\
+Compare every optimizer, transformation and schedule, library by library, with
+naive float64 loops, NumPy and the frameworks' own.
+"""
 EPILOG = """\
 verdicts:
   PASS         within the tight bound of every oracle, and every property holds
@@ -42,9 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     named = {
         "backend": "a library, such as torch",
         "device": "a device, such as cpu or cuda:0 (default: the library's first)",
-        "dtype": "a data type (default: float64 and float32)",
+        "dtype": "a data type (default: float64 and float32, and the others for what is made for them)",
         "mode": "eager, traced by the library's own compiler, or compiled by uniopt",
-        "optimizer": "an optimizer, such as adamw",
+        "optimizer": "an optimizer, a transformation or a schedule, such as adamw or clip",
         "against": "an oracle: reference, numpy, optax or torch",
     }
     for name, text in named.items():
@@ -88,14 +91,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _unknown(selection: Selection) -> str:
     """Return which name is not known, and which are."""
+    from uniopt.conformance.cases import registered
     from uniopt.conformance.cells import DTYPES, MODES, ORACLES
-    from uniopt.conformance.settings import SETTINGS
 
     from uniopt import backends
 
     choices = (
         ("backend", selection.backends, backends.names()),
-        ("optimizer", selection.optimizers, list(SETTINGS)),
+        ("optimizer", selection.optimizers, list(registered())),
         ("dtype", selection.dtypes, DTYPES),
         ("mode", selection.modes, MODES),
         ("oracle", selection.against, ORACLES),

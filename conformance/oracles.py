@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
@@ -88,7 +87,7 @@ def _reference(case: Case, dtype: str) -> Trajectory:
     streams = [[None if g is None else Leaf.of(g) for g in gradient] for gradient in gradients]
     path: list[list[Values | None]] = [start]
     hyper = case.plain_hyper()
-    if "values" in inspect.signature(case.reference).parameters:
+    if case.asks_for_values():
         hyper["values"] = case.problem.values
     for leaves in case.reference(params, streams, **hyper):
         arrays = [np.asarray(leaf.values, np.float64).reshape(leaf.shape) for leaf in leaves]

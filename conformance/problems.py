@@ -7,12 +7,13 @@ distance moved alone), and ``None``. Everything is NumPy float64, drawn from one
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from uniopt import tree
+from uniopt.pairs import LookaheadParams
 from uniopt.typing import Tree
 
 Values: TypeAlias = np.ndarray[Any, np.dtype[Any]]
@@ -34,12 +35,15 @@ class Problem:
         One tree for each step, like the parameters; ``None`` skips a leaf in that step.
     scale
         The order of magnitude of the parameters and the gradients.
+    brief
+        Whether it is small enough for where an operation takes long.
     """
 
     name: str
     params: Tree
     gradients: tuple[Tree, ...]
     scale: float = 1.0
+    brief: bool = False
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -56,9 +60,8 @@ class Problem:
 
     @property
     def skips(self) -> bool:
-        """Return whether some gradient is ``None`` where there is a parameter."""
-        present = len(tree.leaves(self.params))
-        return any(len(tree.leaves(gradient)) < present for gradient in self.gradients)
+        """Return whether some gradient is ``None`` where another step has one."""
+        return len({len(tree.leaves(gradient)) for gradient in self.gradients}) > 1
 
 
 Stream: TypeAlias = Callable[[np.random.Generator, int, tuple[int, ...]], Values]
@@ -151,7 +154,27 @@ def _brief() -> Problem:
         return few(_sign_flips(rng, step, ()), _sparse(rng, step, (7,)), matrix)
 
     params = few(full["scalar"], full["vector"][0], full["matrix"])
-    return Problem("brief", params, tuple(gradient(step) for step in range(4)))
+    return Problem("brief", params, tuple(gradient(step) for step in range(4)), brief=True)
+
+
+def _spoiled(problem: Problem) -> Problem:
+    """Return the problem with a NaN in the vector of the second gradient, and an infinity in that of the third."""
+
+    def spoil(gradient: Tree, bad: float) -> Tree:
+        first, *others = gradient["vector"]
+        first = first.copy()
+        first[0] = bad
+        return {**gradient, "vector": (first, *others)}
+
+    begin, second, third, *rest = problem.gradients
+    gradients = (begin, spoil(second, np.nan), spoil(third, np.inf), *rest)
+    return replace(problem, name="spoiled", gradients=gradients)
+
+
+def paired(problem: Problem) -> Problem:
+    """Return the problem for fast and slow parameters, which start at different places."""
+    slow = tree.map(lambda p: 0.5 * p, problem.params)
+    return replace(problem, params=LookaheadParams(problem.params, slow))
 
 
 PROBLEMS = {
@@ -169,3 +192,6 @@ PROBLEMS = {
         _late(recorded("normal", _normal)),
     )
 }
+
+SPOILED = _spoiled(PROBLEMS["brief"])
+"""A problem for what treats gradients that are not finite in its own way; the optimizers pass them on."""

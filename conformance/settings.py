@@ -29,6 +29,7 @@ EXCEPT_MATRIX = Written(
     {"empty": True, "kernel": True, "matrix": False, "scalar": True, "vector": True},
     (True, True, True, False, True, True, True),
 )
+ADAMW: dict[str, Any] = {**RATE, "b1": 0.5, "b2": 0.75, "eps": 0.125, "weight_decay": 0.25}
 _ADAM: dict[str, dict[str, Any]] = {
     "default": RATE,
     "momenta": {**RATE, "b1": 0.5, "b2": 0.75, "eps": 0.125},
@@ -193,6 +194,16 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
         "largest": {"learning_rate": 45.0},
         "smallest": {"learning_rate": 1.5e-6},
     },
+    "schedule_free_adamw": {
+        "default": RATE,
+        "momenta": {**RATE, "b1": 0.5, "b2": 0.75, "eps": 0.125, "weight_decay": 0.25},
+        "warmup": {**RATE, "warmup_steps": 4, "weight_lr_power": 0.5},
+    },
+    "schedule_free_sgd": {
+        "default": RATE,
+        "decay": {**RATE, "b1": 0.5, "weight_decay": 0.25},
+        "warmup": {**RATE, "warmup_steps": 4, "weight_lr_power": 0.5},
+    },
     "sgd": {
         "default": RATE,
         "momentum": {**RATE, "momentum": 0.75},
@@ -206,5 +217,5 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
 }
 """The hyperparameters that each optimizer is tested with. A new optimizer gets its line here."""
 
-DIVIDES_BY_SQUARES = {"lamb", "lars", "sm3"}
-"""Optimizers that divide by a root of squares with nothing added: where squares underflow, another path is right."""
+DIVIDES_BY_SQUARES = {"lamb", "lars", "normalize", "scale_by_trust_ratio", "sm3"}
+"""What divides by a root of squares with nothing added: where squares underflow, another path is right."""

@@ -35,7 +35,7 @@ class Walk:
     Attributes
     ----------
     trajectory
-        The leaves of the parameters before the first step and after each one.
+        The leaves of what is observed, which is mostly the parameters, before the first step and after each one.
     properties
         For each property that was looked at, the first thing that was wrong, or the empty string.
     compilations
@@ -77,7 +77,7 @@ def walk(
     unused = pickle.dumps(tx)
     params = ground.put(case.problem.params)
     state = tx.init(params)
-    result = Walk([ground.read(params)])
+    result = Walk([ground.read(case.observe(state, params))])
     step: Eager | Traced | Compiled
     if mode == "traced":
         step = Traced(tx, ground.backend, compilations)
@@ -89,10 +89,10 @@ def walk(
         given = (ground.put(gradient), state, params)
         before = ground.read(given)
         updates, state, params = settle(step(*given, ground.number(case.problem.values[t - 1])))
-        result.trajectory.append(ground.read(params))
+        result.trajectory.append(ground.read(case.observe(state, params)))
         result.expect("inputs", "" if same_bits(before, ground.read(given)) else f"written to in step {t}")
         result.expect("leaves", _changed(ground, given[2], params, "params", t))
-        result.expect("leaves", _unlike(ground, params, updates, t))
+        result.expect("leaves", _unlike(ground, params, updates, t, case.widens))
         result.expect("state", _changed(ground, given[1], state, "state", t))
         if t == steps // 2:
             saved = unused, _save(ground, state, params)
@@ -115,9 +115,10 @@ def _changed(ground: Ground, old: Tree, new: Tree, name: str, t: int) -> str:
     return ""
 
 
-def _unlike(ground: Ground, params: Tree, updates: Tree, t: int) -> str:
-    """Return which update is not of its parameter's data type, shape and device."""
-    expected = {path: ground.outline(p)[1:] for path, p in tree.leaves_with_paths(params, "")}
+def _unlike(ground: Ground, params: Tree, updates: Tree, t: int, widens: bool) -> str:
+    """Return which update is not of its parameter's data type (or float32, of 16 bits, if it `widens`) and so on."""
+    dtype = "float32" if widens and ground.dtype in ("bfloat16", "float16") else ground.dtype
+    expected = {path: (dtype, *ground.outline(p)[2:]) for path, p in tree.leaves_with_paths(params, "")}
     for path, u in tree.leaves_with_paths(updates, ""):
         if (found := ground.outline(u)[1:]) != expected.get(path):
             return f"updates{path} is {found} in step {t}, its parameter {expected.get(path)}"
@@ -150,6 +151,6 @@ def _resume(
         _, state, params = settle(
             step(ground.put(case.problem.gradients[t]), state, params, ground.number(case.problem.values[t]))
         )
-        if not same_bits(ground.read(params), trajectory[t + 1]):
+        if not same_bits(ground.read(case.observe(state, params)), trajectory[t + 1]):
             return f"differs from the uninterrupted run in step {t + 1}"
     return ""

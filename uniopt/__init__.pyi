@@ -41,6 +41,8 @@ from uniopt.optimizers import polyak_sgd as polyak_sgd
 from uniopt.optimizers import radam as radam
 from uniopt.optimizers import rmsprop as rmsprop
 from uniopt.optimizers import rprop as rprop
+from uniopt.optimizers import schedule_free_adamw as schedule_free_adamw
+from uniopt.optimizers import schedule_free_sgd as schedule_free_sgd
 from uniopt.optimizers import sgd as sgd
 from uniopt.optimizers import sign_sgd as sign_sgd
 from uniopt.optimizers import signum as signum
@@ -89,8 +91,6 @@ from uniopt.optimizers.rmsprop import scale_by_rms as scale_by_rms
 from uniopt.optimizers.rmsprop import scale_by_stddev as scale_by_stddev
 from uniopt.optimizers.rprop import ScaleByRpropState as ScaleByRpropState
 from uniopt.optimizers.rprop import scale_by_rprop as scale_by_rprop
-from uniopt.optimizers.schedule_free import schedule_free_adamw as schedule_free_adamw
-from uniopt.optimizers.schedule_free import schedule_free_sgd as schedule_free_sgd
 from uniopt.optimizers.sign import scale_by_sign as scale_by_sign
 from uniopt.optimizers.sm3 import ScaleBySM3State as ScaleBySM3State
 from uniopt.optimizers.sm3 import scale_by_sm3 as scale_by_sm3

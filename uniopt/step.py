@@ -124,7 +124,7 @@ class Step:
         colocated = backend.colocated
         for i, (g, p) in enumerate(zip(grads, values, strict=True)):
             alike = p is not None and g is not None and g.shape == p.shape and g.dtype == p.dtype and colocated(g, p)
-            if g is not None and (per_example or not alike):
+            if g is not None and not alike:
                 step._check_pair(g, p, i, names, per_example)
         return step, step.widen(grads), step.widen(values)
 

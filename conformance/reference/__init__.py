@@ -1,4 +1,4 @@
-"""The optimizers once more, as naive loops over Python floats: the truth that the library is tested against.
+"""The optimizers, and what is put around them, once more, as naive loops over Python floats: the truth to test against.
 
 Each is written from its paper, one float64 element at a time, and shares no code with the library; where it follows a
 convention other than the paper's, it says which. It yields the parameters after every step. A gradient of None skips
@@ -29,6 +29,7 @@ from uniopt.conformance.reference.polyak_sgd import polyak_sgd
 from uniopt.conformance.reference.radam import radam
 from uniopt.conformance.reference.rmsprop import rmsprop
 from uniopt.conformance.reference.rprop import rprop
+from uniopt.conformance.reference.schedule_free import schedule_free_adamw, schedule_free_sgd
 from uniopt.conformance.reference.sgd import noisy_sgd, sgd
 from uniopt.conformance.reference.sign import lion, sign_sgd, signum
 from uniopt.conformance.reference.sm3 import sm3
@@ -64,6 +65,8 @@ OPTIMIZERS: dict[str, Callable[..., Iterator[list[Leaf]]]] = {
     "radam": radam,
     "rmsprop": rmsprop,
     "rprop": rprop,
+    "schedule_free_adamw": schedule_free_adamw,
+    "schedule_free_sgd": schedule_free_sgd,
     "sgd": sgd,
     "sign_sgd": sign_sgd,
     "signum": signum,

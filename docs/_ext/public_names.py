@@ -48,9 +48,9 @@ def group_of(name: str) -> str | None:
         return "types"
     if inspect.ismodule(found):
         return None
-    if hasattr(optimizers, name):
+    if getattr(optimizers, name, None) is found:  # a module may have the name of a transformation
         return "optimizers"
-    if hasattr(schedules, name):
+    if getattr(schedules, name, None) is found:
         return "schedules"
     if found.__module__ in STATE_TOOLS:
         return "state-tools"

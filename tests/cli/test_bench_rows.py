@@ -13,6 +13,7 @@ import uniopt
 import uniopt.numerics
 from uniopt.cli.bench import memory, optimizers, runner, threads, timing
 from uniopt.cli.bench.agreement import ResultsDifferError, compare
+from uniopt.cli.bench.compositions import COMPOSITIONS, NOT_IN_OPTAX
 from uniopt.cli.bench.fresh import FreshProcessError, call
 from uniopt.cli.bench.outcome import Outcome, Verdict
 from uniopt.cli.bench.peers.torch import RULES
@@ -44,6 +45,16 @@ def test_sides_that_differ_are_not_timed(against: str, monkeypatch: pytest.Monke
     assert found.verdict is Verdict.DIFFERS
     assert found.ratio is None
     assert "10 of 10 elements of leaf0 differ by more than" in found.reason
+
+
+@pytest.mark.parametrize("name", COMPOSITIONS)
+def test_compositions_agree_with_optaxs(name: str) -> None:
+    found = outcome(row("jax", name, "optax"))
+    if name in NOT_IN_OPTAX:
+        assert found == Outcome.not_run(f"optax has no {name}")
+    else:
+        assert found.verdict is Verdict.NOT_JUDGED
+        assert found.measured["agreement"]["strays"] == 0
 
 
 def test_a_small_difference_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,9 +218,13 @@ def test_the_table_has_every_target() -> None:
         "torch/nadam/200x1e4/torch-compile": 1.25,
         "numpy/adan/2e7/eager": 0.2,
         "numpy/lion/2e7/eager": 0.45,
+        "numpy/averaged_adamw/2e7/eager": 0.2,
         "numpy/lamb/2e7/bandwidth": 1.5,
+        "torch/clipped_adamw/gpt2/bandwidth": 1.5,
+        "numpy/finite_adamw/2e7/bandwidth": 1.5,
         "torch/adafactor/gpt2/bandwidth": 1.5,
         "jax/yogi/2e7/optax": 1.05,
+        "jax/clipped_adamw/2e7/optax": 1.05,
         "jax/yogi/10x1e3/optax": 1.10,
         "torch/adamw/200x1e4/by-hand": 1.5,
         "jax/adamw/2e7/by-hand": 1.1,
@@ -236,7 +251,18 @@ def test_the_model_is_gpt2_small() -> None:
     assert SIZES["gpt2"].elements == 124_439_808
 
 
-@pytest.mark.parametrize(("optimizer", "leaves_moved"), [("sign_sgd", 3), ("sgd", 5), ("adamw", 7), ("lamb", 10)])
+@pytest.mark.parametrize(
+    ("optimizer", "leaves_moved"),
+    [
+        ("sign_sgd", 3),
+        ("sgd", 5),
+        ("adamw", 7),
+        ("lamb", 10),
+        ("averaged_adamw", 9),
+        ("clipped_adamw", 8),
+        ("finite_adamw", 8),
+    ],
+)
 def test_traffic(optimizer: str, leaves_moved: int) -> None:
     size = SIZES["2e7"]
     assert 0 <= fewest_bytes(optimizer, size) - leaves_moved * size.nbytes < 100  # what else there is are counters

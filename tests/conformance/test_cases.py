@@ -1,15 +1,23 @@
-"""Every exported optimizer has cases, and the problems are what they say."""
+"""Every exported optimizer, transformation and schedule has cases, and the problems are what they say."""
 
 from __future__ import annotations
 
+import inspect
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
-from uniopt.conformance import cases
-from uniopt.conformance.problems import PROBLEMS, recorded
+from uniopt.conformance import cases, reference
+from uniopt.conformance.problems import PROBLEMS, SPOILED, paired, recorded
 from uniopt.conformance.reference import OPTIMIZERS
+from uniopt.conformance.schedules import SCHEDULES
+from uniopt.conformance.transformations import PARTS, TRANSFORMATIONS, WITHOUT_CASES
+from uniopt.conformance.wrappers import WRAPPERS
 
 import uniopt
 import uniopt.optimizers
+from tests.shown import SHOWN
 
 
 def test_an_optimizer_without_a_case_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,10 +38,50 @@ def test_a_case_without_an_optimizer_is_an_error(monkeypatch: pytest.MonkeyPatch
 def test_names_are_unique_and_every_optimizer_is_tested_on_every_problem() -> None:
     found = cases.all_cases()
     assert len({case.name for case in found}) == len(found)
-    assert {(case.optimizer, case.problem.name) for case in found} == {
+    assert {(case.optimizer, case.problem.name) for case in found if case.optimizer in cases.exported()} == {
         (name, problem) for name in cases.exported() for problem in PROBLEMS
     }
     assert {case.optimizer for case in found if case.reference is None} <= cases.exported().keys() - OPTIMIZERS.keys()
+    assert {case.optimizer for case in found} == cases.registered().keys()
+    assert all(case.is_registered() for case in found)
+
+
+def exported(returned: str) -> set[str]:
+    """Return the functions that uniopt shows whose annotation of what they return has a word in it."""
+    functions = {name: f for name, f in SHOWN.items() if inspect.isroutine(f) or name == "MultiSteps"}
+    signatures = {name: inspect.signature(f) for name, f in functions.items()}
+    return {name for name, found in signatures.items() if re.search(returned, str(found.return_annotation))}
+
+
+def test_every_transformation_has_a_case_or_a_reason() -> None:
+    transformations = exported(r"GradientTransformation|MultiSteps")
+    assert transformations == {*TRANSFORMATIONS, *WRAPPERS, *WITHOUT_CASES, *cases.exported()}
+    assert WITHOUT_CASES.keys().isdisjoint({*TRANSFORMATIONS, *WRAPPERS})
+    assert all(WITHOUT_CASES.values())
+
+
+@pytest.mark.parametrize(("name", "optimizer"), PARTS.items())
+def test_a_rule_is_part_of_the_optimizer_that_it_is_tested_with(name: str, optimizer: str) -> None:
+    made = [repr(case.transformation()) for case in cases.all_cases() if case.optimizer == optimizer]
+    assert any(f"{name}(" in text for text in made)
+
+
+def test_every_schedule_has_a_case() -> None:
+    assert exported(r"^'?Schedule'?$") == SCHEDULES.keys()
+
+
+@pytest.mark.parametrize("name", cases.SUBJECTS)
+def test_a_subject_is_tested_briefly_by_default(name: str) -> None:
+    subject = cases.SUBJECTS[name]
+    assert next(iter(subject.settings)) == "default"
+    assert any(problem.brief for problem in subject.problems)
+
+
+def test_references_share_no_code_with_the_library() -> None:
+    for path in Path(reference.__file__).parent.glob("*.py"):
+        imported = set(re.findall(r"^(?:from|import) ([\w.]+)", path.read_text(encoding="utf-8"), re.MULTILINE))
+        assert not {name for name in imported if name.startswith("uniopt") and ".conformance.reference" not in name}
+        assert not imported & {"numpy", "optax", "torch", "jax"}
 
 
 def test_problems_have_every_kind_of_leaf() -> None:
@@ -58,6 +106,10 @@ def test_streams_are_what_their_names_say() -> None:
     assert [gradient["matrix"] is None for gradient in PROBLEMS["skipped"].gradients] == [False, True] * 3
     for leaf in ("matrix", "scalar"):
         assert [gradient[leaf] is None for gradient in PROBLEMS["late"].gradients] == [True] * 2 + [False] * 4
+    spoiled = [[np.isfinite(g).all() for g in uniopt.tree.leaves(gradient)] for gradient in SPOILED.gradients]
+    assert [all(finite) for finite in spoiled] == [True, False, False, True]
+    assert {name for name, p in PROBLEMS.items() if p.skips} == {"skipped", "late"}
+    assert not paired(PROBLEMS["normal"]).skips
 
 
 def test_a_problem_is_the_same_every_time() -> None:

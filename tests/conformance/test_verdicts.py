@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from uniopt.conformance import Record, Selection, gaps, tolerances
-from uniopt.conformance.cases import exported
+from uniopt.conformance.cases import registered
 from uniopt.conformance.cells import DTYPES, MODES, ORACLES
 from uniopt.conformance.error_unit import Place
 from uniopt.conformance.suite import run
@@ -57,7 +57,7 @@ def test_every_bound_has_a_reason_and_wide_is_not_below_tight() -> None:
     used = {
         id(tolerances.row_of(oracle, optimizer, backend, device, dtype, mode))
         for oracle in ORACLES
-        for optimizer in exported()
+        for optimizer in registered()
         for backend in uniopt.backends.names()
         for device in ("cpu", "no_float64")
         for dtype in DTYPES

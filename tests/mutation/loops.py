@@ -1,4 +1,4 @@
-"""The transformations that are no optimizer's default, as naive loops: p <- p - lr u with the u of each.
+"""What no optimizer's default switches on, as naive loops.
 
 They are written as those of `uniopt.conformance.reference` are, and share no code with the library.
 """
@@ -10,71 +10,10 @@ from collections.abc import Iterator
 from itertools import product
 
 from uniopt.conformance.reference.leaf import Leaf
-from uniopt.conformance.reference.scalars import maximum, minimum, root_mean_square, sign
-from uniopt.conformance.reference.steps import Gradients, Rate, at, elements, full, leaves, present, values, zeros
+from uniopt.conformance.reference.scalars import maximum, minimum, sign
+from uniopt.conformance.reference.steps import Gradients, elements, full, leaves, present, values, zeros
 
 RATE = 0.125
-
-
-def undampened_sgd(
-    params: list[Leaf], gradients: Gradients, *, momentum: float, dampening: float, nesterov: bool = False
-) -> Iterator[list[Leaf]]:
-    """SGD of torch: m <- mu m + (1 - tau) g, and m = g at a leaf's first gradient."""
-    p, m = values(params), zeros(params)
-    begun: dict[int, int] = {}
-    for n, gradient in enumerate(gradients):
-        for k, i, g in elements(params, gradient):
-            first = begun.setdefault(k, n) == n
-            m[k][i] = g if first else momentum * m[k][i] + (1 - dampening) * g
-            p[k][i] -= RATE * (g + momentum * m[k][i] if nesterov else m[k][i])
-        yield leaves(params, p)
-
-
-def ema(params: list[Leaf], gradients: Gradients, *, decay: float, debias: bool = True) -> Iterator[list[Leaf]]:
-    """Descend along a running mean: m <- b m + (1 - b) g;  u = m / (1 - b^t)."""
-    p, m = values(params), zeros(params)
-    for t, gradient in enumerate(gradients, start=1):
-        for k, i, g in elements(params, gradient):
-            m[k][i] = decay * m[k][i] + (1 - decay) * g
-            p[k][i] -= RATE * m[k][i] / (1 - decay**t if debias else 1.0)
-        yield leaves(params, p)
-
-
-def relative(params: list[Leaf], gradients: Gradients, *, min_scale: float = 1e-3) -> Iterator[list[Leaf]]:
-    """Descend by steps relative to the parameters: u = g max(rms(p), min_scale)."""
-    p = values(params)
-    for gradient in gradients:
-        for k, g in present(params, gradient):
-            factor = maximum(root_mean_square(p[k]), min_scale)
-            p[k] = [x - RATE * y * factor for x, y in zip(p[k], g, strict=True)]
-        yield leaves(params, p)
-
-
-def decayed(params: list[Leaf], gradients: Gradients, *, weight_decay: Rate = 0.0) -> Iterator[list[Leaf]]:
-    """Descend with coupled decay: u = g + wd p."""
-    p = values(params)
-    for n, gradient in enumerate(gradients):
-        for k, i, g in elements(params, gradient):
-            p[k][i] -= RATE * (g + at(weight_decay, n) * p[k][i])
-        yield leaves(params, p)
-
-
-def trust(
-    params: list[Leaf],
-    gradients: Gradients,
-    *,
-    min_norm: float = 0.0,
-    trust_coefficient: float = 1.0,
-    eps: float = 0.0,
-) -> Iterator[list[Leaf]]:
-    """Descend by steps as long as the parameters: u = g c |p| / (|g| + eps), the norms at least min_norm."""
-    p = values(params)
-    for gradient in gradients:
-        for k, g in present(params, gradient):
-            p_norm, g_norm = (maximum(math.sqrt(math.fsum(x * x for x in xs)), min_norm) for xs in (p[k], g))
-            r = trust_coefficient * p_norm / (g_norm + eps) if p_norm != 0 and g_norm != 0 else 1.0
-            p[k] = [x - RATE * r * y for x, y in zip(p[k], g, strict=True)]
-        yield leaves(params, p)
 
 
 def doubled_optimistic(params: list[Leaf], gradients: Gradients, *, alpha: float, beta: float) -> Iterator[list[Leaf]]:

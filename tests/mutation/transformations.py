@@ -7,13 +7,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from uniopt.conformance.cases import Case
+from uniopt.conformance.cases import SUBJECTS, Case
 from uniopt.conformance.problems import PROBLEMS, SEED, Problem
-from uniopt.conformance.reference import OPTIMIZERS
-from uniopt.conformance.settings import FALLING, SETTINGS, Written
+from uniopt.conformance.reference import OPTIMIZERS, averages
+from uniopt.conformance.settings import SETTINGS, Written
 
 import uniopt
-from tests.mutation import limits, loops
+from tests.mutation import loops
 from tests.mutation.loops import RATE
 from uniopt import GradientTransformation, MuonDimensionNumbers
 
@@ -34,7 +34,7 @@ LATE = {"default": {"learning_rate": 0.125}, "etas": SETTINGS["rprop"]["etas"]}
 
 def cases() -> Iterator[Case]:
     """Yield each setting on normal gradients, in full and in brief, and the first one on every problem."""
-    for name, make, reference, settings in (*_of_rules(), *_with_switches(), *_that_limit()):
+    for name, make, reference, settings in (*_of_rules(), *_with_switches(), *_with_other_numbers()):
         for i, (setting, hyper) in enumerate(settings.items()):
             for problem in PROBLEMS.values():
                 if problem.name in ("normal", "brief") or i == 0:
@@ -100,30 +100,8 @@ def _with_switches() -> Iterator[tuple[str, Make, Callable[..., Any], dict[str, 
     nesterov = {**momentum, "nesterov": {"momentum": 0.75, "dampening": 0.5, "nesterov": True}}
     sgd = partial(OPTIMIZERS["sgd"], learning_rate=RATE)
     yield "dampened", partial(uniopt.sgd, RATE), sgd, nesterov
-    yield "undampened", partial(uniopt.sgd, RATE, undampened_first_step=True), loops.undampened_sgd, nesterov
+    yield "undampened", partial(uniopt.sgd, RATE, undampened_first_step=True), _undampened, nesterov
     yield "trace", _momentum, sgd, {"undampened": {"momentum": 0.5}, **momentum}
-    yield "ema", _scaled("ema"), loops.ema, {"default": {"decay": 0.75}, "biased": {"decay": 0.5, "debias": False}}
-    yield "scale_by_schedule", _scheduled, OPTIMIZERS["sgd"], {"default": FALLING}
-    yield (
-        "add_decayed_weights",
-        _scaled("add_decayed_weights"),
-        loops.decayed,
-        {"default": {}, "whole": {"weight_decay": 1.0}, "scheduled": {"weight_decay": FALLING["learning_rate"]}},
-    )
-    yield (
-        "scale_by_trust_ratio",
-        _scaled("scale_by_trust_ratio"),
-        loops.trust,
-        {"default": {}, "floor": {"min_norm": 1.0}, "all": {"min_norm": 2.0, "trust_coefficient": 0.5, "eps": 0.125}},
-    )
-    yield (
-        "scale_by_param_block_rms",
-        _scaled("scale_by_param_block_rms"),
-        loops.relative,
-        {"default": {}, "floor": {"min_scale": 0.5}},
-    )
-    noise: Hyper = {"eta": 0.5, "gamma": 0.75}
-    yield "add_noise", _scaled("add_noise"), partial(OPTIMIZERS["noisy_sgd"], learning_rate=RATE), {"default": noise}
     yield (
         "scale_by_sm3",
         _scaled("scale_by_sm3"),
@@ -157,10 +135,28 @@ def _with_switches() -> Iterator[tuple[str, Make, Callable[..., Any], dict[str, 
     )
 
 
-def _that_limit() -> Iterator[tuple[str, Make, Callable[..., Any], dict[str, Hyper]]]:
-    """Yield what limits, scales or centers gradients, with its loops."""
-    for name, reference, settings in limits.references():
-        yield name, _scaled(name), reference, settings
+def _with_other_numbers() -> Iterator[tuple[str, Make, Callable[..., Any], dict[str, Hyper]]]:
+    """Yield transformations with numbers at which some of their tokens begin to matter."""
+    for name, settings in _NUMBERS.items():
+        subject = SUBJECTS[name]
+        given = {setting: {"learning_rate": RATE, **hyper} for setting, hyper in settings.items()}
+        yield name, partial(subject.make, uniopt), subject.reference, given
+
+
+_NUMBERS: dict[str, dict[str, Hyper]] = {
+    "adaptive_grad_clip": {"short": {"clipping": 1e-9, "eps": 0.5}},
+    "add_decayed_weights": {"nothing": {}, "whole": {"weight_decay": 1.0}},
+    "clip": {"two": {"max_delta": 2.0}},
+    "clip_by_block_rms": {"one": {"threshold": 1.0}},
+    "clip_by_global_norm": {"three": {"max_norm": 3.0}, "six": {"max_norm": 6.0}, "nothing": {"max_norm": 0.0}},
+    "normalize_by_update_norm": {"bare": {"eps": 0.0}},
+    "scale_by_trust_ratio": {"high": {"min_norm": 2.0, "trust_coefficient": 0.5, "eps": 0.125}},
+}
+
+
+def _undampened(params: Any, gradients: Any, *, momentum: float, **hyper: Any) -> Any:
+    given = {"learning_rate": RATE, "decay": momentum, "undampened_first_step": True, **hyper}
+    return averages.trace(params, gradients, **given)
 
 
 def _scaled(name: str, rate: float = RATE) -> Make:
@@ -175,10 +171,6 @@ def _shaped(make: Make) -> Make:
 
 def _momentum(momentum: float, **hyper: float) -> GradientTransformation:
     return uniopt.chain(uniopt.trace(momentum, **hyper), uniopt.scale(-RATE))
-
-
-def _scheduled(learning_rate: Any) -> GradientTransformation:
-    return uniopt.chain(uniopt.scale_by_schedule(learning_rate), uniopt.scale(-1.0))
 
 
 def _without(name: str, settings: Mapping[str, Hyper]) -> dict[str, Hyper]:

@@ -34,6 +34,7 @@ DECAY = Kind((0.0, 0.5, 0.999), (-0.5, 1.0, 1.5, float("inf"), *NUMBER.outside),
 POSITIVE = Kind((1e-30, 0.5, 7), (0.0, *NONNEGATIVE.outside), "a number")
 POSITIVE_RATE = Kind((*POSITIVE.inside, uniopt.constant_schedule(0.5)), POSITIVE.outside, "a number")
 NONPOSITIVE = Kind((-2.0, 0.0), (0.5, 1, *NUMBER.outside), "a number")
+SHARE = Kind((1.0, *DECAY.inside[1:]), (0.0, -0.5, 1.5, *NUMBER.outside), "a number")
 AT_LEAST_1 = Kind((1.0, 1.5), (0.5, -1.0, *NUMBER.outside), "a number not below 1")
 INTEGER = Kind((1, np.int64(5)), (-1, 1.5, "many", None, VECTOR, True), "an integer")
 SEED = Kind((0, 2**64 - 1, np.int64(5)), (-1, 2**64, 1.5, "many", VECTOR), "an integer in [0, 18446744073709551616)")
@@ -56,7 +57,9 @@ RANGES: dict[str, Kind] = {
     **dict.fromkeys(
         ("alpha", "beta", "gamma", "f_min", "threshold", "decay_offset", "consistent_rms", "optimism"), NUMBER
     ),
-    **dict.fromkeys(("mu_dtype", "accumulator_dtype", "dtype_momentum"), DTYPE),
+    **dict.fromkeys(("mu_dtype", "accumulator_dtype", "dtype_momentum", "state_dtype"), DTYPE),
+    "weight_lr_power": NUMBER,
+    "warmup_steps": Kind((0, np.int64(5), None), (-1, 1.5, "many", VECTOR, True), "an integer"),
     **dict.fromkeys(("mask", "weight_decay_mask", "trust_ratio_mask"), MASK),
     **dict.fromkeys(("nesterov", "centered", "bias_correction", "bias_correction_mu", "bias_correction_nu"), SWITCH),
     **dict.fromkeys(("factored", "multiply_by_parameter_scale", "adaptive", "eps_in_sqrt"), SWITCH),
@@ -85,6 +88,8 @@ EXCEPTIONS = {
     ("muon", "beta"): DECAY,
     ("optimistic_adam", "learning_rate"): NONNEGATIVE,
     ("rprop", "learning_rate"): NONNEGATIVE,
+    ("schedule_free_adamw", "b1"): SHARE,
+    ("schedule_free_sgd", "b1"): SHARE,
     ("signum", "beta"): DECAY,
 }
 """Where a name means something else."""

@@ -27,6 +27,8 @@ from uniopt.optimizers.polyak import polyak_sgd as polyak_sgd
 from uniopt.optimizers.radam import radam as radam
 from uniopt.optimizers.rmsprop import rmsprop as rmsprop
 from uniopt.optimizers.rprop import rprop as rprop
+from uniopt.optimizers.schedule_free import schedule_free_adamw as schedule_free_adamw
+from uniopt.optimizers.schedule_free import schedule_free_sgd as schedule_free_sgd
 from uniopt.optimizers.sgd import noisy_sgd as noisy_sgd
 from uniopt.optimizers.sgd import sgd as sgd
 from uniopt.optimizers.sign import sign_sgd as sign_sgd

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = _DESCRIPTION, _EPILOG
     named = {
         "backend": "a library: numpy, torch or jax",
-        "optimizer": "an optimizer, such as adamw",
+        "optimizer": "an optimizer, such as adamw, or a composition, such as clipped_adamw",
         "size": "leaves: 10, 10x1e3, 200x1e4, 2e7 or gpt2",
         "against": "what uniopt is compared with, such as torch-fused",
     }

@@ -1,14 +1,18 @@
-"""The optimizers with the hyperparameters that every side of a comparison is given."""
+"""The optimizers, and compositions with them, with the hyperparameters that every side of a comparison is given."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+import uniopt
 from uniopt import dialects
+from uniopt.cli.bench.compositions import COMPOSITIONS
 from uniopt.conformance.cases import exported
 from uniopt.transformation import GradientTransformation
 
 _RATE = 2.0**-7
+_ADAMW = {"learning_rate": _RATE, "weight_decay": 0.01}
 
 # Where the others have the formula only with these. Steps without an epsilon cost the same as with one. RAdam's stands
 # elsewhere in torch, so it is too small to be seen; with none at all torch makes NaN of a gradient of 0. Adafactor's
@@ -17,7 +21,8 @@ _HYPERPARAMETERS: dict[str, dict[str, Any]] = {
     "adadelta": {"learning_rate": 1.0},
     "adafactor": {"learning_rate": 2.0**-12, "min_dim_size_to_factor": 1},
     "adagrad": {"learning_rate": _RATE, "eps": 0.0},
-    "adamw": {"learning_rate": _RATE, "weight_decay": 0.01},
+    "adamw": _ADAMW,
+    **dict.fromkeys(COMPOSITIONS, _ADAMW),
     "polyak_sgd": {},
     "radam": {"learning_rate": _RATE, "eps": 1e-30},
     "rmsprop": {"learning_rate": _RATE, "eps_in_sqrt": False},
@@ -29,7 +34,18 @@ _WITHOUT_NOISE: dict[str, dict[str, Any]] = {"noisy_sgd": {"eta": 0.0}}
 
 _EXTRA: dict[str, dict[str, float]] = {"polyak_sgd": {"value": 1.0}}
 
-FACTORED_OR_NORMED = {"adafactor", "fromage", "lamb", "lars", "muon", "novograd", "polyak_sgd", "sm3"}
+FACTORED_OR_NORMED = {
+    "adafactor",
+    "clipped_adamw",
+    "finite_adamw",
+    "fromage",
+    "lamb",
+    "lars",
+    "muon",
+    "novograd",
+    "polyak_sgd",
+    "sm3",
+}
 """Optimizers whose steps depend on sums or maxima over a leaf, or over all of them."""
 
 WITHOUT_SECOND_MOMENTS = {
@@ -38,6 +54,7 @@ WITHOUT_SECOND_MOMENTS = {
     "noisy_sgd",
     "optimistic_gradient_descent",
     "rprop",
+    "schedule_free_sgd",
     "sgd",
     "sign_sgd",
     "signum",
@@ -46,8 +63,8 @@ WITHOUT_SECOND_MOMENTS = {
 
 
 def names() -> list[str]:
-    """Return the names of all optimizers that uniopt exports."""
-    return sorted(exported())
+    """Return the names of all optimizers that uniopt exports, and of the compositions."""
+    return sorted([*exported(), *COMPOSITIONS])
 
 
 def hyperparameters(name: str, against: str = "") -> dict[str, Any]:
@@ -58,7 +75,8 @@ def hyperparameters(name: str, against: str = "") -> dict[str, Any]:
 def transformation(name: str, against: str = "") -> GradientTransformation:
     """Return uniopt's optimizer as it is compared: in the other side's dialect where that has another formula."""
     dialect = dialects.optax if against == "optax" else None
-    make = getattr(dialect, name, None) or exported()[name]
+    composed = partial(COMPOSITIONS[name], uniopt) if name in COMPOSITIONS else None
+    make = composed or getattr(dialect, name, None) or exported()[name]
     made: GradientTransformation = make(**hyperparameters(name, against))
     return made
 

@@ -8,9 +8,11 @@ import uniopt
 from uniopt.cli.bench.optimizers import transformation
 from uniopt.cli.bench.sizes import Size
 
-# Reads and writes of whole leaves beyond one pass, where a sum over the leaf has to be known before it can be used:
+# Reads and writes of whole leaves beyond one pass, where a sum over one or all of them is needed before it can be used:
 _MORE = {
     "adafactor": 3,  # the row and column means of g; the root mean square of the step, and of p; then the step
+    "clipped_adamw": 1,  # the norm of g
+    "finite_adamw": 1,  # whether g is finite
     "fromage": 2,  # the norms of p and g
     "lamb": 3,  # a first pass reads p, g, m, v and writes m, v, with both norms; a second reads p, m, v and writes p
     "lars": 2,  # the norms of p and g

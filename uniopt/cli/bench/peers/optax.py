@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
 import optax
 import optax.contrib
 
+from uniopt.cli.bench.compositions import COMPOSITIONS, NOT_IN_OPTAX
 from uniopt.cli.bench.optimizers import extra, hyperparameters
 from uniopt.cli.bench.peers import jax as library
 from uniopt.cli.bench.sizes import Leaves
 
 
 def has(optimizer: str) -> bool:
-    """Return whether optax has an optimizer of that name."""
+    """Return whether optax has an optimizer of that name, or the parts of a composition."""
     return _constructor(optimizer) is not None
 
 
@@ -52,4 +54,6 @@ class Jitted:
 
 
 def _constructor(name: str) -> Any:
+    if name in COMPOSITIONS:
+        return None if name in NOT_IN_OPTAX else partial(COMPOSITIONS[name], optax)
     return getattr(optax, name, None) or getattr(optax.contrib, name, None)

@@ -1,0 +1,60 @@
+"""What is tested besides optimizers: transformations and schedules, each as part of an optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from uniopt.conformance.problems import PROBLEMS, SPOILED, Problem
+
+from uniopt.typing import Tree
+
+FEW = (PROBLEMS["normal"], PROBLEMS["brief"])
+"""For what treats every gradient alike."""
+
+WITH_SPOILED = (*FEW, SPOILED)
+"""For what treats gradients that are not finite in its own way."""
+
+MODERATE = tuple(problem for problem in PROBLEMS.values() if problem.name != "huge")
+"""For steps as long as the parameters times the gradient, whose squares soon overflow."""
+
+SIXTEEN_BITS = ("float64", "float32", "bfloat16", "float16")
+"""For what is made for the small data types."""
+
+
+def parameters(state: Any, params: Tree) -> Tree:
+    """Return the parameters, which is what most subjects are compared by."""
+    return params
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A transformation or a schedule, with all that its cases need.
+
+    Attributes
+    ----------
+    make
+        ``make(library, **hyper)`` returns an optimizer that has it as a part, made of the functions of a library:
+        uniopt, or another one with the same names.
+    reference
+        The naive loops of that optimizer.
+    settings
+        Its hyperparameters, by a name; the first one is ``"default"``.
+    problems
+        The problems that it is tested on.
+    dtypes
+        The data types that it is tested in, unless others are asked for.
+    observe
+        ``observe(state, params)`` returns what is compared, a tree like the parameters.
+    widens
+        Whether the updates of 16-bit parameters are of float32, so that they reach the very number.
+    """
+
+    make: Callable[..., Any]
+    reference: Callable[..., Any]
+    settings: Mapping[str, Mapping[str, Any]]
+    problems: Sequence[Problem] = tuple(PROBLEMS.values())
+    dtypes: Sequence[str] = ("float64", "float32")
+    observe: Callable[[Any, Tree], Tree] = parameters
+    widens: bool = False
