@@ -155,6 +155,10 @@ PARTS = {
 
 WITHOUT_CASES: dict[str, str] = {
     **{name: f"it is tested as part of {optimizer}" for name, optimizer in PARTS.items()},
+    **dict.fromkeys(
+        ("count_by_leaf", "scale_by_relative_step", "shrink_weights"),
+        "it is a part of dialects, which are compared with the frameworks themselves",
+    ),
     "differentially_private_aggregate": "it takes the gradients of single examples, which no problem has",
     "dpsgd": "it takes the gradients of single examples, which no problem has",
     "inject_stateful_hyperparams": "another name of inject_hyperparams",
