@@ -87,6 +87,9 @@ def adafactor_has_two_switches() -> None:
     assert np.array_equal(updates(last_axes=True), updates())
     assert np.array_equal(updates(last_axes=True, clamp_estimate=True), updates(clamp_estimate=True))
     assert not np.allclose(updates(clamp_estimate=True), updates())
+    for gradient in (np.asarray([[0.0, 0.0], [1.0, 1.0]]), np.asarray([0.0, 1.0])):  # added, it is no least value
+        tx = uniopt.scale_by_factored_rms(min_dim_size_to_factor=1, epsilon=8.0)
+        assert np.allclose(tx.update(gradient, tx.init(gradient))[0], gradient / 3)
 
 
 def adagrad_counts_where_it_slows_down() -> None:
