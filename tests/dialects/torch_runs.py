@@ -19,8 +19,8 @@ Hyper = dict[str, Any]
 SETTINGS: dict[str, dict[str, Hyper]] = {
     "SGD": {
         "default": {},
-        "dampened": {"lr": 0.1, "momentum": 0.75, "dampening": 0.5, "weight_decay": 0.1},
-        "nesterov": {"lr": 0.1, "momentum": 0.9, "nesterov": True, "maximize": True},
+        "dampened": {"lr": 0.1, "momentum": 0.75, "dampening": 0.5, "weight_decay": 0.1, "maximize": True},
+        "nesterov": {"lr": 0.1, "momentum": 0.9, "nesterov": True},
         "dampened for nothing": {"lr": 0.1, "dampening": 0.5},
     },
     "Adam": {
@@ -53,7 +53,7 @@ SETTINGS: dict[str, dict[str, Hyper]] = {
     "Adagrad": {
         "default": {},
         "falling": {"lr": 0.1, "lr_decay": 0.25, "weight_decay": 0.1, "eps": 1e-2, "maximize": True},
-        "begun": {"lr": 0.1, "initial_accumulator_value": 0.5, "lr_decay": 0.01},
+        "begun": {"lr": 0.1, "initial_accumulator_value": 0.5, "lr_decay": 1.0},
     },
     "Adadelta": {
         "default": {},
@@ -73,6 +73,7 @@ SETTINGS: dict[str, dict[str, Hyper]] = {
     "Rprop": {
         "default": {},
         "etas": {"lr": 0.1, "etas": (0.25, 1.5), "step_sizes": (0.05, 0.2), "maximize": True},
+        "above the bounds": {"lr": 1.0, "step_sizes": (0.01, 0.2)},
         "below the bounds": {"lr": 1e-3, "step_sizes": (0.01, 0.2)},
     },
     "ASGD": {

@@ -225,14 +225,14 @@ def _scale_by_factored_rms(
     row = average(decay, s.v_row, xp.mean(squared, axis=largest))
     column = average(decay, s.v_col, xp.mean(squared, axis=second))
     mean = xp.mean(row, axis=second - 1 if second > largest else second, keepdims=True)
-    s = s._replace(v_row=row, v_col=column)
+    after = s._replace(v_row=row, v_col=column)
     if clamp_estimate:
         share = row / nonzero(xp, xp.maximum(mean, epsilon))
         estimate = xp.expand_dims(share, axis=largest) * xp.expand_dims(column, axis=second)
-        return g / _root_of_clamped(xp, estimate, epsilon), s
+        return g / _root_of_clamped(xp, estimate, epsilon), after
     row_factor = xp.expand_dims(xp.sqrt(row / nonzero(xp, mean, epsilon)), axis=largest)
     column_factor = xp.expand_dims(xp.sqrt(column), axis=second)
-    return g / nonzero(xp, row_factor, epsilon) / nonzero(xp, column_factor, epsilon), s
+    return g / nonzero(xp, row_factor, epsilon) / nonzero(xp, column_factor, epsilon), after
 
 
 def _root_of_clamped(xp: Any, estimate: Array, epsilon: Scalar) -> Array:

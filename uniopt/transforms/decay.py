@@ -119,6 +119,4 @@ def _add_decayed_weights(xp: Any, g: Array, s: Any, *, p: Array, weight_decay: S
 def _shrink_weights(
     xp: Any, g: Array, s: Any, *, p: Array, learning_rate: Scalar, weight_decay: Scalar
 ) -> tuple[Array, Any]:
-    if isinstance(weight_decay, float) and weight_decay == 0.0:
-        return g, s
     return g + shrinkage(p, learning_rate, weight_decay), s

@@ -13,8 +13,6 @@ from uniopt.optimizers.newton_schulz import MuonDimensionNumbers
 from uniopt.transformation import GradientTransformation
 from uniopt.typing import Scalar, ScalarOrSchedule, Tree
 
-_OUTPUTS_FIRST = MuonDimensionNumbers(reduction_axis=1, output_axis=0)
-
 
 def Muon(
     lr: ScalarOrSchedule = 1e-3,
@@ -69,7 +67,8 @@ def Muon(
         clamp_norm=True,
         ns_dtype="bfloat16",
     )
-    shape = scale_by_shape(_OUTPUTS_FIRST, 0.2 if name == "match_rms_adamw" else None)
+    outputs_first = MuonDimensionNumbers(reduction_axis=1, output_axis=0)
+    shape = scale_by_shape(outputs_first, 0.2 if name == "match_rms_adamw" else None)
     return chain(rule, shape, *after(lr, weight_decay))
 
 
