@@ -88,7 +88,7 @@ def masks_and_partitions() -> None:
             ((given, extra),) = seen
             assert given["w"].tolist() == [3, 3]
             assert given["b"] == nothing
-            assert extra == ({"w": "x", "b": nothing, "n": nothing} if compatible else tags)
+            assert extra == ({"w": "x", "b": nothing, "n": "z"} if compatible else tags)
             updates, _ = tx.update(grads, tx.init(params), tags=tags)
             assert seen[-1][0] is None
     for tx in (uniopt.masked(plain, mask), uniopt.partition({"a": plain, "b": plain}, labels)):

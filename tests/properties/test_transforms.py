@@ -110,6 +110,18 @@ def test_one_node_stands_for_a_subtree_that_is_left_out() -> None:
                 assert trace["b"]["x"].shape == (4,)
 
 
+def test_a_label_need_not_hold_for_a_missing_gradient() -> None:
+    """A function that looks at the parameters cannot know it; the state is where it was."""
+    params = {"m": np.ones((2, 2)), "v": np.ones(2)}
+    tx = uniopt.muon(0.1)
+    state = tx.init(params)
+    _, after = tx.update({"m": None, "v": np.ones(2)}, state, params)
+    assert uniopt.tree.flatten(after)[1] == uniopt.tree.flatten(state)[1]
+    assert (
+        uniopt.tree_get(after.inner_states["muon"], "mu")["m"] is uniopt.tree_get(state.inner_states["muon"], "mu")["m"]
+    )
+
+
 def test_paths_are_made_for_errors_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take time that grows with the square of the number of leaves."""
     params = {"w": np.ones((2, 2)), "b": np.ones(2)}

@@ -75,24 +75,24 @@ class Masked(Stage):
         return f"masked({self.inner!r}, mask={self.mask!r}{also})"
 
     def init(self, step: Step, params: list[Any]) -> Any:
-        return init_part(self.inner, step, self._chosen(step, params), params)
+        return init_part(self.inner, step, self._chosen(step, params, skipped=False), params)
 
     def update(
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
     ) -> tuple[list[Any], Any]:
         check_state("masked", state, MaskedState)
-        chosen = self._chosen(step, updates if params is None else params)
+        chosen = self._chosen(step, updates if params is None else params, skipped=True)
         masks_extra = self.mask_compatible_extra_args
         return update_part(self.inner, step, chosen, updates, state, params, extra, masks_extra=masks_extra)
 
-    def _chosen(self, step: Step, leaves: list[Any]) -> Tree:
+    def _chosen(self, step: Step, leaves: list[Any], *, skipped: bool) -> Tree:
         def path(i: int) -> str:
             return f"The mask for {step.path(i)}"
 
         marks = Marks(step, leaves, self.mask, what="mask")
         for value, i in marks:
             hyperparameters.mask_leaf(partial(path, i), value)
-        return marks.where(bool)
+        return marks.where(bool, skipped=skipped)
 
 
 class Marks:
@@ -112,17 +112,16 @@ class Marks:
             if present:
                 yield value, present[0]
 
-    def where(self, keep: Callable[[Any], bool]) -> Tree:
+    def where(self, keep: Callable[[Any], bool], *, skipped: bool) -> Tree:
         """Return the positions of the leaves whose value is to be kept, for `Step.part`.
 
-        Where it is not, a `MaskedNode` stands for all the leaves that have it. A leaf of ``None`` without a value is
-        kept, because its state may be there.
+        Where it is not, a `MaskedNode` stands for all the leaves that have it. With `skipped`, a leaf of ``None`` is
+        kept by any value: its state may be there, and a function could not look at the parameter.
         """
-        columns = zip(self._values, self._positions, self._present, strict=True)
-        chosen = [
-            positions if keep(value) or (value is None and not present) else MaskedNode()
-            for value, positions, present in columns
-        ]
+        chosen = []
+        for value, positions, present in zip(self._values, self._positions, self._present, strict=True):
+            is_skipped = not present and (value is None or (skipped and isinstance(positions, int)))
+            chosen.append(positions if is_skipped or keep(value) else MaskedNode())
         return tree.unflatten(self._structure, chosen)
 
 
