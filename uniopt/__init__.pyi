@@ -140,6 +140,7 @@ from uniopt.transforms.averaged_params import averaged_params as averaged_params
 from uniopt.transforms.averaged_params import swap_averaged_params as swap_averaged_params
 from uniopt.transforms.centralize import centralize as centralize
 from uniopt.transforms.clip import clip as clip
+from uniopt.transforms.clip import clip_by_block_norm as clip_by_block_norm
 from uniopt.transforms.clip import clip_by_block_rms as clip_by_block_rms
 from uniopt.transforms.conditionally import ConditionallyMaskState as ConditionallyMaskState
 from uniopt.transforms.conditionally import ConditionallyTransformState as ConditionallyTransformState
@@ -156,6 +157,8 @@ from uniopt.transforms.decay import WeightDecaySchedule as WeightDecaySchedule
 from uniopt.transforms.decay import add_decayed_weights as add_decayed_weights
 from uniopt.transforms.decay import shrink_weights as shrink_weights
 from uniopt.transforms.decay import weight_decay_mask as weight_decay_mask
+from uniopt.transforms.decay_first import DecayFirstState as DecayFirstState
+from uniopt.transforms.decay_first import decay_first as decay_first
 from uniopt.transforms.ema import EmaState as EmaState
 from uniopt.transforms.ema import ema as ema
 from uniopt.transforms.flatten import flatten as flatten
@@ -190,6 +193,7 @@ from uniopt.transforms.monitor import monitor as monitor
 from uniopt.transforms.monitor import snapshot as snapshot
 from uniopt.transforms.noise import AddNoiseState as AddNoiseState
 from uniopt.transforms.noise import add_noise as add_noise
+from uniopt.transforms.overwrite_params import overwrite_params as overwrite_params
 from uniopt.transforms.params_average import ParamsAverageState as ParamsAverageState
 from uniopt.transforms.params_average import params_ema as params_ema
 from uniopt.transforms.params_average import params_mean as params_mean

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from uniopt import hyperparameters
+from uniopt import hyperparameters, numerics
 from uniopt.clock import Time
 from uniopt.typing import Array, Scalar
 
@@ -38,6 +38,11 @@ def root(xp: Any, nu: Array, eps_root: Scalar) -> Array:
     """Return ``sqrt(nu + eps_root)``."""
     # Adding 0 changes nothing and costs a pass over memory.
     return xp.sqrt(nu) if isinstance(eps_root, float) and eps_root == 0.0 else xp.sqrt(nu + eps_root)
+
+
+def root_of_correction(xp: Any, t: Array, b2: Scalar) -> Array:
+    r"""Return :math:`\sqrt{1 - \beta_2^t}`, for rules that correct the root of the second moment."""
+    return xp.sqrt(numerics.bias_correction(xp, t, b2) * xp.ones_like(t))
 
 
 def checked(b1: Scalar, b2: Scalar, eps: Scalar, eps_root: Scalar) -> dict[str, Scalar]:

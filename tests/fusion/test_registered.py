@@ -31,6 +31,7 @@ def squares(updates: Any) -> Any:
 
 
 SUMS |= {"scale_by_polyak", "scale_by_trust_ratio", "scale_by_param_block_norm", "adaptive_grad_clip", "centralize"}
+SUMS |= {"clip_by_block_norm"}
 SUMS |= {"clip_by_global_norm", "normalize", "normalize_by_update_norm", "differentially_private_aggregate", "dpsgd"}
 OF_EXAMPLES = {"differentially_private_aggregate", "dpsgd"}
 SUMS |= {"MultiSteps, without what is large"}
@@ -52,8 +53,12 @@ MADE_OF = {  # what a transformation is called with, where its defaults do not d
     "reduce_on_plateau": lambda: uniopt.reduce_on_plateau(0.5, patience=1, cooldown=1, accumulation_size=2),
     "add_noise": lambda: uniopt.add_noise(0.25, 0.5, 3),
     "clip": lambda: uniopt.clip(0.5),
+    "clip_by_block_norm": lambda: uniopt.clip_by_block_norm(0.5),
     "clip_by_block_rms": lambda: uniopt.clip_by_block_rms(0.5),
     "clip_by_global_norm": lambda: uniopt.clip_by_global_norm(2.0),
+    "decay_first": lambda: uniopt.decay_first(
+        uniopt.adam(0.125), uniopt.linear_schedule(0.5, 0.0, 5), 0.25, mask=MATRIX
+    ),
     "differentially_private_aggregate": lambda: uniopt.differentially_private_aggregate(2.0, 0.25),
     "dpsgd": lambda: uniopt.dpsgd(0.125, 2.0, 0.25, 7, momentum=0.5),
     "ema": lambda: uniopt.ema(0.5),
@@ -77,6 +82,9 @@ MADE_OF = {  # what a transformation is called with, where its defaults do not d
     "master_weights": lambda: uniopt.master_weights(uniopt.adamw(0.125)),
     "params_ema": lambda: uniopt.params_ema(0.75),
     "params_mean": lambda: uniopt.params_mean(1, 2),
+    "overwrite_params": lambda: uniopt.chain(
+        uniopt.adam(0.125), uniopt.overwrite_params(uniopt.params_ema(0.5, False, start=1), 2)
+    ),
     "partition": lambda: uniopt.partition(
         {"a": uniopt.adam(0.125), "b": uniopt.sgd(0.25, momentum=0.5)},
         {"empty": "a", "kernel": "b", "matrix": "b", "scalar": "a", "vector": ("a", "b")},

@@ -26,6 +26,7 @@ from tests.mutation import (
     accumulation,
     averages,
     dialects,
+    mlx_and_keras,
     parts,
     scalars,
     sixteen_bits,
@@ -42,7 +43,9 @@ MODULES = [
     *sorted(str(path.relative_to(PACKAGE)) for path in (PACKAGE / "optimizers").glob("[!_]*.py")),
     *("moments.py", "norms.py", "numerics.py", "clock.py", "conditional.py", "finite.py", "schedules/stateful.py"),
     *(f"transforms/{name}.py" for name in ("clip", "decay", "ema", "noise", "scale", "trace", "trust_ratio")),
-    *("transforms/count_by_leaf.py", "dialects/optax.py"),
+    *("transforms/count_by_leaf.py", "transforms/decay_first.py", "transforms/overwrite_params.py"),
+    *("dialects/optax.py", "dialects/mlx.py", "dialects/rates.py"),
+    *(f"dialects/keras/{name}.py" for name in ("adam", "base", "gradient_descent", "second_moments")),
     *(
         f"dialects/torch/{name}.py"
         for name in ("adam", "around", "gradient_descent", "layer_by_layer", "second_moments")
@@ -144,7 +147,10 @@ def _trials(quick: bool) -> Iterator[Trial]:
     yield from _of_cells("numpy", [case for case in suite if case.problem.name == "brief"])
     if quick:
         return
-    for module in (accumulation, averages, dialects, parts, scalars, sixteen_bits, transformation_checks, wrappers):
+    more = (
+        accumulation, averages, dialects, mlx_and_keras, parts, scalars, sixteen_bits, transformation_checks, wrappers,
+    )  # fmt: skip
+    for module in more:
         yield from (Trial(name, partial(_failure_of_check, check)) for name, check in module.checks())
     yield from _of_cells("numpy", own)
     brief = [case for case in (*suite, *own) if case.problem.name == "brief"]

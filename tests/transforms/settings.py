@@ -52,8 +52,11 @@ SETTINGS: list[Setting] = [
 """What optax has too, under the same names."""
 
 OWN: list[Setting] = [
+    ("clip_by_block_norm", {"max_norm": 0.5}),
+    ("clip_by_block_norm", {"max_norm": 20.0}),
     ("params_ema", {"decay": 0.75}),
     ("params_ema", {"decay": 0.75, "debias": False}),
+    ("params_ema", {"decay": 0.75, "start": 2}),
     ("params_mean", {}),
     ("params_mean", {"start": 1, "every": 2}),
     ("scale_by_relative_step", {"learning_rate": 0.75}),

@@ -9,7 +9,7 @@ from uniopt.chain import chain
 from uniopt.clock import Time
 from uniopt.errors import HyperparameterError
 from uniopt.leafwise import leafwise
-from uniopt.moments import average, checked, corrected, rising, root
+from uniopt.moments import average, checked, corrected, rising, root, root_of_correction
 from uniopt.numerics import abs_squared, nonzero, real_full_like, zeros_like
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.decay import add_decayed_weights
@@ -42,9 +42,14 @@ def scale_by_adam(
     mu_dtype: Any = None,
     *,
     nesterov: bool = False,
+    bias_correction: bool = True,
+    eps_before_correction: bool = False,
     momentum_decay: Scalar | None = None,
 ) -> GradientTransformation:
     r"""Rescale the gradients by Adam's rule, without a learning rate; see `adam` for formula and parameters.
+
+    Without `bias_correction`, the moments are taken as they are, as in mlx by default. With `eps_before_correction`,
+    the divisor is :math:`(\sqrt{v_t + \bar\varepsilon} + \varepsilon) / \sqrt{1 - \beta_2^t}`, as in keras.
 
     With Nesterov and a `momentum_decay` :math:`\psi`, the momentum rises as Dozat proposed, and as torch (0.004) and
     keras (1) let it: with :math:`\mu_t = \beta_1 (1 - \frac12 0.96^{t \psi})` and :math:`\pi_t = \mu_1 \cdots \mu_t`,
@@ -55,6 +60,8 @@ def scale_by_adam(
         raise HyperparameterError(
             f"momentum_decay is {momentum_decay!r} without Nesterov; expected nesterov=True with it, or None."
         )
+    if nesterov and not bias_correction:
+        raise HyperparameterError("nesterov is True with bias_correction=False, expected only one of them.")
     rise = None if momentum_decay is None else hyperparameters.nonnegative("momentum_decay", momentum_decay)
     return leafwise(
         ScaleByAdamState if rise is None else ScaleByNadamState,
@@ -63,6 +70,8 @@ def scale_by_adam(
         **checked(b1, b2, eps, eps_root),
         mu_dtype=hyperparameters.dtype("mu_dtype", mu_dtype),
         nesterov=nesterov,
+        bias_correction=bias_correction,
+        eps_before_correction=eps_before_correction,
         momentum_decay=rise,
     )
 
@@ -228,14 +237,19 @@ def _scale_by_adam(
     eps: Scalar,
     eps_root: Scalar,
     nesterov: bool,
+    bias_correction: bool,
+    eps_before_correction: bool,
     momentum_decay: Scalar | None,
 ) -> tuple[Array, Any]:
     mu = average(b1, s.mu, g)
     nu = average(b2, s.nu, abs_squared(xp, g))
-    if momentum_decay is None:
-        m = corrected(t, mu, g, b1, nesterov)
-    else:
+    if momentum_decay is not None:
         m, product = rising(t, mu, g, b1, momentum_decay, s.mu_product)
         s = s._replace(mu_product=product)
-    divisor = root(xp, nu / t.bias_correction(b2), eps_root) + eps
+    else:
+        m = corrected(t, mu, g, b1, nesterov) if bias_correction else mu
+    if eps_before_correction:
+        divisor = (root(xp, nu, eps_root) + eps) / t.once(root_of_correction, b2)
+    else:
+        divisor = root(xp, nu / t.bias_correction(b2) if bias_correction else nu, eps_root) + eps
     return m / nonzero(xp, divisor, eps, eps_root), s._replace(mu=mu, nu=nu)

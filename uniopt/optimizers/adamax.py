@@ -9,7 +9,7 @@ from uniopt.chain import chain
 from uniopt.clock import Time
 from uniopt.leafwise import leafwise
 from uniopt.moments import average, corrected
-from uniopt.numerics import real_full_like
+from uniopt.numerics import nonzero, real_full_like
 from uniopt.optimizers.adam import ScaleByAdamState
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.decay import add_decayed_weights
@@ -17,8 +17,25 @@ from uniopt.transforms.scale import scale_by_learning_rate
 from uniopt.typing import Array, Mask, Scalar, ScalarOrSchedule
 
 
-def scale_by_adamax(b1: Scalar = 0.9, b2: Scalar = 0.999, eps: Scalar = 1e-8) -> GradientTransformation:
-    """Rescale the gradients by AdaMax's rule, without a learning rate; see `adamax` for formula and parameters."""
+def scale_by_adamax(
+    b1: Scalar = 0.9,
+    b2: Scalar = 0.999,
+    eps: Scalar = 1e-8,
+    *,
+    bias_correction: bool = True,
+    eps_in_maximum: bool = True,
+) -> GradientTransformation:
+    """Rescale the gradients by AdaMax's rule, without a learning rate; see `adamax` for the formula.
+
+    Parameters
+    ----------
+    b1, b2, eps
+        As in `adamax`.
+    bias_correction
+        Whether the first moment is corrected, which it is not in mlx.
+    eps_in_maximum
+        Whether `eps` is added to the gradient's size; keras and mlx add it to the maximum.
+    """
     return leafwise(
         ScaleByAdamState,
         _init,
@@ -26,6 +43,8 @@ def scale_by_adamax(b1: Scalar = 0.9, b2: Scalar = 0.999, eps: Scalar = 1e-8) ->
         b1=hyperparameters.decay_rate("b1", b1),
         b2=hyperparameters.decay_rate("b2", b2),
         eps=hyperparameters.nonnegative("eps", eps),
+        bias_correction=bias_correction,
+        eps_in_maximum=eps_in_maximum,
     )
 
 
@@ -138,9 +157,18 @@ def _init(xp: Any, p: Array) -> dict[str, Array]:
 
 
 def _scale_by_adamax(
-    xp: Any, g: Array, s: ScaleByAdamState, *, t: Time, b1: Scalar, b2: Scalar, eps: Scalar
+    xp: Any,
+    g: Array,
+    s: ScaleByAdamState,
+    *,
+    t: Time,
+    b1: Scalar,
+    b2: Scalar,
+    eps: Scalar,
+    bias_correction: bool,
+    eps_in_maximum: bool,
 ) -> tuple[Array, ScaleByAdamState]:
     mu = average(b1, s.mu, g)
-    nu = xp.maximum(xp.abs(g) + eps, b2 * s.nu)
-    update = corrected(t, mu, g, b1) / xp.where(nu == 0, xp.ones_like(nu), nu)
-    return update, s._replace(mu=mu, nu=nu)
+    nu = xp.maximum(xp.abs(g) + eps if eps_in_maximum else xp.abs(g), b2 * s.nu)
+    m = corrected(t, mu, g, b1) if bias_correction else mu
+    return m / nonzero(xp, nu if eps_in_maximum else nu + eps), s._replace(mu=mu, nu=nu)

@@ -8,7 +8,7 @@ from uniopt import hyperparameters
 from uniopt.chain import chain
 from uniopt.clock import Time
 from uniopt.leafwise import leafwise
-from uniopt.moments import average, checked, corrected, root
+from uniopt.moments import average, checked, corrected, root, root_of_correction
 from uniopt.numerics import abs_squared, nonzero, real_full_like, zeros_like
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.scale import scale_by_learning_rate
@@ -34,10 +34,12 @@ def scale_by_amsgrad(
     bias_correction_nu: bool = True,
     *,
     bias_correction_nu_max: bool = False,
+    eps_before_correction: bool = False,
 ) -> GradientTransformation:
     """Rescale the gradients by AMSGrad's rule, without a learning rate; see `amsgrad` for formula and parameters.
 
-    With `bias_correction_nu_max`, the maximum is corrected, as in torch; that is meant for raw second moments.
+    With `bias_correction_nu_max`, the maximum is corrected, as in torch; that is meant for raw second moments. With
+    `eps_before_correction`, it is corrected after epsilon was added to its root, as in keras.
     """
     return leafwise(
         ScaleByAmsgradState,
@@ -48,6 +50,7 @@ def scale_by_amsgrad(
         bias_correction_mu=bias_correction_mu,
         bias_correction_nu=bias_correction_nu,
         bias_correction_nu_max=bias_correction_nu_max,
+        eps_before_correction=eps_before_correction,
     )
 
 
@@ -129,11 +132,14 @@ def _scale_by_amsgrad(
     bias_correction_mu: bool,
     bias_correction_nu: bool,
     bias_correction_nu_max: bool,
+    eps_before_correction: bool,
 ) -> tuple[Array, ScaleByAmsgradState]:
     mu = average(b1, s.mu, g)
     nu = average(b2, s.nu, abs_squared(xp, g))
     nu_max = xp.maximum(s.nu_max, nu / t.bias_correction(b2) if bias_correction_nu else nu)
     m = corrected(t, mu, g, b1) if bias_correction_mu else mu
-    v = nu_max / t.bias_correction(b2) if bias_correction_nu_max else nu_max
-    update = m / nonzero(xp, root(xp, v, eps_root) + eps, eps, eps_root)
-    return update, s._replace(mu=mu, nu=nu, nu_max=nu_max)
+    if eps_before_correction:
+        divisor = (root(xp, nu_max, eps_root) + eps) / t.once(root_of_correction, b2)
+    else:
+        divisor = root(xp, nu_max / t.bias_correction(b2) if bias_correction_nu_max else nu_max, eps_root) + eps
+    return m / nonzero(xp, divisor, eps, eps_root), s._replace(mu=mu, nu=nu, nu_max=nu_max)

@@ -9,8 +9,8 @@ from uniopt import hyperparameters
 from uniopt.chain import chain
 from uniopt.clock import Time
 from uniopt.leafwise import leafwise
-from uniopt.moments import average, checked, corrected, root
-from uniopt.numerics import abs_squared, bias_correction, nonzero, real_full_like
+from uniopt.moments import average, checked, corrected, root, root_of_correction
+from uniopt.numerics import abs_squared, nonzero, real_full_like
 from uniopt.optimizers.adam import ScaleByAdamState
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.scale import scale_by_learning_rate
@@ -134,7 +134,7 @@ def _scale_by_radam(
     nu = average(b2, s.nu, abs_squared(xp, g))
     m = corrected(t, mu, g, b1, nesterov)
     if eps_before_correction:
-        divisor = (root(xp, nu, eps_root) + eps) / t.once(_root_of_correction, b2)
+        divisor = (root(xp, nu, eps_root) + eps) / t.once(root_of_correction, b2)
     else:
         divisor = root(xp, nu / t.bias_correction(b2), eps_root) + eps
     adapted = t.once(_rectification, b2) * m / nonzero(xp, divisor, eps, eps_root)
@@ -145,10 +145,6 @@ def _scale_by_radam(
 def _is_rectified(xp: Any, t: Array, b2: Scalar, threshold: Scalar, above: bool) -> Array:
     length = _length(xp, t, b2)
     return length > threshold if above else length >= threshold
-
-
-def _root_of_correction(xp: Any, t: Array, b2: Scalar) -> Array:
-    return xp.sqrt(bias_correction(xp, t, b2) * xp.ones_like(t))
 
 
 def _rectification(xp: Any, t: Array, b2: Scalar) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 from uniopt import hyperparameters
 from uniopt.errors import DtypeKindError
 from uniopt.leafwise import leafwise
-from uniopt.norms import root_mean_square
+from uniopt.norms import norm, root_mean_square
 from uniopt.numerics import is_complex
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.scale import EmptyState
@@ -58,6 +58,34 @@ def clip_by_block_rms(threshold: Scalar) -> GradientTransformation:
     return leafwise(EmptyState, None, _clip_by_block_rms, threshold=hyperparameters.positive("threshold", threshold))
 
 
+def clip_by_block_norm(max_norm: Scalar) -> GradientTransformation:
+    r"""Scale a leaf down if its norm is above a bound, each leaf by itself.
+
+    .. math::
+
+        u = g \min\left(1, c / \lVert g \rVert\right)
+
+    Parameters
+    ----------
+    max_norm
+        :math:`c`, above 0.
+
+    Notes
+    -----
+    It is what keras does with a `clipnorm`. A norm of NaN makes the leaf NaN.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import uniopt
+    >>> tx = uniopt.clip_by_block_norm(1.0)
+    >>> grads = {"w": np.asarray([3.0, 4.0]), "b": np.asarray([0.5])}
+    >>> tx.update(grads, tx.init(grads))[0]
+    {'w': array([0.6, 0.8]), 'b': array([0.5])}
+    """
+    return leafwise(EmptyState, None, _clip_by_block_norm, max_norm=hyperparameters.positive("max_norm", max_norm))
+
+
 def _clip(xp: Any, g: Array, s: EmptyState, *, max_delta: Scalar) -> tuple[Array, EmptyState]:
     if is_complex(g):
         raise DtypeKindError("clip needs real numbers, for complex ones have no order. Limit their norm, or mask them.")
@@ -66,3 +94,7 @@ def _clip(xp: Any, g: Array, s: EmptyState, *, max_delta: Scalar) -> tuple[Array
 
 def _clip_by_block_rms(xp: Any, g: Array, s: EmptyState, *, threshold: Scalar) -> tuple[Array, EmptyState]:
     return g / xp.maximum(root_mean_square(xp, g) / threshold, 1.0), s
+
+
+def _clip_by_block_norm(xp: Any, g: Array, s: EmptyState, *, max_norm: Scalar) -> tuple[Array, EmptyState]:
+    return g * (max_norm / norm(xp, g, max_norm)), s

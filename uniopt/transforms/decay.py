@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from uniopt import hyperparameters, tree
 from uniopt.leafwise import leafwise
+from uniopt.norms import root_mean_square
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.mask import masked
 from uniopt.transforms.scale import EmptyState
@@ -18,7 +19,9 @@ class WeightDecaySchedule(NamedTuple):
     count: Array  # int32, shape ()
 
 
-def add_decayed_weights(weight_decay: ScalarOrSchedule = 0.0, mask: Mask | None = None) -> GradientTransformation:
+def add_decayed_weights(
+    weight_decay: ScalarOrSchedule = 0.0, mask: Mask | None = None, *, min_scale: Scalar | None = None
+) -> GradientTransformation:
     r"""Add a multiple of the parameters: :math:`u = g + \lambda p`.
 
     Parameters
@@ -28,6 +31,9 @@ def add_decayed_weights(weight_decay: ScalarOrSchedule = 0.0, mask: Mask | None 
     mask
         Which parameters decay: a tree of bools like the parameters, a prefix of one, or a function from the
         parameters to one. By default all do.
+    min_scale
+        :math:`s`, for a decay in proportion to the size of the leaf, :math:`\lambda \max(\mathrm{rms}(p), s)`; None for
+        one that is the same for all.
 
     Notes
     -----
@@ -35,7 +41,8 @@ def add_decayed_weights(weight_decay: ScalarOrSchedule = 0.0, mask: Mask | None 
     """
     rate = hyperparameters.learning_rate(weight_decay, "weight_decay")
     state = WeightDecaySchedule if callable(rate) else EmptyState
-    tx = leafwise(state, None, _add_decayed_weights, weight_decay=rate)
+    least = None if min_scale is None else hyperparameters.nonnegative("min_scale", min_scale)
+    tx = leafwise(state, None, _add_decayed_weights, weight_decay=rate, min_scale=least)
     return tx if mask is None else masked(tx, mask)
 
 
@@ -110,9 +117,11 @@ def shrinkage(p: Array, learning_rate: Scalar, weight_decay: Scalar) -> Array:
     return p * (1 - learning_rate * weight_decay) - p  # of two near numbers, so the difference is exact
 
 
-def _add_decayed_weights(xp: Any, g: Array, s: Any, *, p: Array, weight_decay: Scalar) -> Any:
+def _add_decayed_weights(xp: Any, g: Array, s: Any, *, p: Array, weight_decay: Scalar, min_scale: Scalar | None) -> Any:
     if isinstance(weight_decay, float) and weight_decay == 0.0:
         return g, s
+    if min_scale is not None:
+        weight_decay = weight_decay * root_mean_square(xp, p, min_scale)
     return g + weight_decay * p, s
 
 

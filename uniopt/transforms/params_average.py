@@ -21,7 +21,9 @@ class ParamsAverageState(NamedTuple):
     average: Tree  # like the parameters
 
 
-def params_ema(decay: Scalar, debias: bool = True, accumulator_dtype: Any = None) -> GradientTransformation:
+def params_ema(
+    decay: Scalar, debias: bool = True, accumulator_dtype: Any = None, *, start: int = 0
+) -> GradientTransformation:
     r"""Keep a running mean of the parameters in the state; the updates pass through unchanged.
 
     .. math::
@@ -40,11 +42,14 @@ def params_ema(decay: Scalar, debias: bool = True, accumulator_dtype: Any = None
         ``init`` is given, and leaves them slowly.
     accumulator_dtype
         Dtype of the mean; by default that of the parameters, float32 for 16-bit ones.
+    start
+        The number of steps before the mean begins: until then it is the parameters themselves. With 1 and without
+        `debias`, it is that of keras, which starts at the parameters after the first step.
 
     Raises
     ------
     HyperparameterError
-        If the decay rate is outside its range.
+        If a number is outside its range.
 
     Notes
     -----
@@ -74,6 +79,7 @@ def params_ema(decay: Scalar, debias: bool = True, accumulator_dtype: Any = None
         decay=hyperparameters.decay_rate("decay", decay),
         debias=debias,
         accumulator_dtype=hyperparameters.dtype("accumulator_dtype", accumulator_dtype),
+        start=hyperparameters.integer("start", start, at_least=0),
     )
     return transformation(OfNextParams(stage_of(average)))
 
@@ -170,9 +176,9 @@ def _init(xp: Any, p: Array, *, accumulator_dtype: Any) -> dict[str, Array]:
 
 
 def _params_ema(
-    xp: Any, g: Array, s: ParamsAverageState, *, t: Time, decay: Scalar, debias: bool
+    xp: Any, g: Array, s: ParamsAverageState, *, t: Time, decay: Scalar, debias: bool, start: int
 ) -> tuple[Array, ParamsAverageState]:
-    weight = t.once(_debiased_weight, decay) if debias else t.once(_constant_weight, decay)
+    weight = t.once(_debiased_weight if debias else _constant_weight, decay, start)
     return g, s._replace(average=_moved(xp, s.average, g, weight))
 
 
@@ -188,12 +194,13 @@ def _moved(xp: Any, average: Array, p: Array, weight: Array) -> Array:
     return xp.where(weight == 0, average, xp.where(weight == 1, p, between))  # even if the other one is not finite
 
 
-def _debiased_weight(xp: Any, t: Array, decay: Scalar) -> Array:
-    return (1 - decay) / (xp.zeros_like(t) + numerics.bias_correction(xp, t, decay))
+def _debiased_weight(xp: Any, t: Array, decay: Scalar, start: int) -> Array:
+    n = xp.maximum(t - start, 1.0)
+    return (1 - decay) / (xp.zeros_like(n) + numerics.bias_correction(xp, n, decay))
 
 
-def _constant_weight(xp: Any, t: Array, decay: Scalar) -> Array:
-    return xp.zeros_like(t) + (1 - decay)
+def _constant_weight(xp: Any, t: Array, decay: Scalar, start: int) -> Array:
+    return xp.where(t <= start, xp.ones_like(t), xp.zeros_like(t) + (1 - decay))
 
 
 def _weight_in_mean(xp: Any, t: Array, start: int, every: int) -> Array:
