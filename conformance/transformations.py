@@ -156,9 +156,16 @@ PARTS = {
 WITHOUT_CASES: dict[str, str] = {
     **{name: f"it is tested as part of {optimizer}" for name, optimizer in PARTS.items()},
     **dict.fromkeys(
-        ("count_by_leaf", "scale_by_relative_step", "shrink_weights"),
+        (
+            "clip_by_block_norm",
+            "count_by_leaf",
+            "decay_first",
+            "overwrite_params",
+            "scale_by_relative_step",
+            "shrink_weights",
+        ),
         "it is a part of dialects, which are compared with the frameworks themselves",
-    ),
+    ),  # fmt: skip
     "differentially_private_aggregate": "it takes the gradients of single examples, which no problem has",
     "dpsgd": "it takes the gradients of single examples, which no problem has",
     "inject_stateful_hyperparams": "another name of inject_hyperparams",
