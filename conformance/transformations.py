@@ -165,7 +165,7 @@ WITHOUT_CASES: dict[str, str] = {
             "shrink_weights",
         ),
         "it is a part of dialects, which are compared with the frameworks themselves",
-    ),  # fmt: skip
+    ),
     "differentially_private_aggregate": "it takes the gradients of single examples, which no problem has",
     "dpsgd": "it takes the gradients of single examples, which no problem has",
     "inject_stateful_hyperparams": "another name of inject_hyperparams",
