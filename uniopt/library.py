@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 def library_of(structure: PyTreeSpec | None, **columns: Sequence[Any]) -> Backend | None:
     """Return the one library of all leaves, or None if they are all numbers or ``None``."""
     kinds = {kind for leaves in columns.values() for kind in map(type, leaves)} - {type(None)}
-    if kinds.isdisjoint(NUMBERS) and len(found := {registry.find(kind) for kind in kinds}) == 1 and None not in found:
-        return found.pop()
+    if kinds.isdisjoint(NUMBERS) and len(known := {registry.find(kind) for kind in kinds}) == 1 and None not in known:
+        return known.pop()
     backend: Backend | None = None
     first: tuple[str, int] = ("", 0)
 

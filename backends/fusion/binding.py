@@ -21,7 +21,7 @@ class Runs(Protocol):
     separable: bool
     """Whether it can run without the parts of missing gradients."""
 
-    def __call__(self, arrays: Sequence[Any], addresses: list[int], threads: int, missing: frozenset[int]) -> None:
+    def __call__(self, arrays: Sequence[Any], addresses: list[int], threads: int, missing: frozenset[int]) -> object:
         """Run on arrays that lie at those addresses; something of the same shape stands for a missing gradient.
 
         The very list of addresses of an earlier call says that all arrays lie where they did.

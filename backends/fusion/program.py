@@ -104,9 +104,11 @@ class Program:
                 loops.run(self._strides, self._where, values, threads, missing, moved)
         return None if self._condition is None else bool(values[self._condition.index])
 
-    def _wanted(self, turns: Sequence[Turn]) -> list[set[Symbol | None]]:
+    def _wanted(self, turns: Sequence[Turn]) -> list[set[Symbol]]:
         """Return, for each turn, what passes and the other turns read, and what is returned."""
-        later = {self._condition, *(x for one in self._passes for x in (*one.arguments, *one.memories))}
+        later = {x for one in self._passes for x in (*one.arguments, *one.memories)}
+        if self._condition is not None:
+            later.add(self._condition)
         read = [
             {x for symbol in turn.symbols for x in symbols_in(symbol.args)} | {out.symbol for out in turn.copies}
             for turn in turns

@@ -52,7 +52,7 @@ class FusedStep:
         *,
         donate: bool,
         parameters: Mapping[int, int],
-        program: Callable[[Schedule, Sequence[Symbol], Memory, Parts | None], Runs] = Program,
+        program: type[Program] | Callable[[Schedule, Sequence[Symbol], Memory, Parts | None], Runs] = Program,
     ) -> None:
         self._step = step
         self._memory = memory
@@ -111,12 +111,9 @@ class FusedStep:
 
     def _record(self, bound: Binding, missing: frozenset[int]) -> _Recorded:
         memory = self._memory
-        kept, targets = (tuple(self._outlined(x, memory.shape) for x in xs) for xs in (bound.kept, bound.targets))
+        kept, targets = self._outlines(bound, memory.shape)
         if memory.sharded:  # whether sums are needed is to be the same in every process, whatever its shards
-            whole = self._plan(
-                *(tuple(self._outlined(x, memory.whole_shape) for x in xs) for xs in (bound.kept, bound.targets)),
-                missing,
-            )
+            whole = self._plan(*self._outlines(bound, memory.whole_shape), missing)
             if not whole.planned.elementwise():
                 raise _NeedsWhole("an operation on whole arrays")
         plan = self._plan(kept, targets, missing)
@@ -166,8 +163,10 @@ class FusedStep:
             except Exception as error:  # whatever the user's code makes of a symbol: it may run on arrays
                 raise NotRecordable(str(error)) from error
 
-    def _outlined(self, x: Any, shape: Callable[[Any], Shape]) -> Outline:
-        return shape(x), self._memory.dtype(x)
+    def _outlines(self, bound: Binding, shape: Callable[[Any], Shape]) -> tuple[list[Outline], list[Outline]]:
+        """Return the shapes and dtypes of what is read and of what is written to."""
+        kept, targets = ([(shape(x), self._memory.dtype(x)) for x in xs] for xs in (bound.kept, bound.targets))
+        return kept, targets
 
     def _outline(self, x: Any) -> tuple[tuple[int, ...], str] | None:
         memory = self._memory
