@@ -46,7 +46,7 @@ def failures(record: Record) -> list[str]:
         ("apply_every", "transforms/apply_every.py", "return t != k"),
         ("MultiSteps", "transforms/accumulate.py", "acc = s.acc_grads - (g - s.acc_grads) / t.once(_number)"),
         ("apply_if_finite", "transforms/apply_if_finite.py", "finite | (in_a_row >= self.max_consecutive_errors)"),
-        ("params_ema", "transforms/params_average.py", "return (1 + decay) / (xp.zeros_like(t)"),
+        ("params_ema", "transforms/params_average.py", "return (1 + decay) / (xp.zeros_like(n)"),
         ("params_mean", "transforms/params_average.py", "n = xp.floor((t + start) / every)"),
         ("schedule_free_sgd", "transforms/schedule_free.py", "return (1 + b1) * move"),
         ("lookahead", "transforms/lookahead.py", "behind = params[i] - u - slow[i]"),

@@ -167,7 +167,7 @@ class _Finder:
             yield self.first(call.func), self.last(call.func), MISTAKEN[name]
         if name in LEFT_OUT:
             yield self.first(call), self.last(call), f"({self.of(call.args[-1])})"
-        if name == "where":
+        if name == "where" and len(call.args) == 3:
             _, x, y = call.args
             yield self.first(x), self.last(y), f"{self.of(y)}, {self.of(x)}"
         for keyword in call.keywords:
