@@ -76,12 +76,12 @@ def inner_product(step: Step, xs: Sequence[Array], ys: Sequence[Array], where: P
     return step.backend.astype(reduce(operator.add, parts), where.scalar_dtype)
 
 
-def global_norm(tree: Tree) -> Array:
+def global_norm(updates: Tree) -> Array:
     r"""Return the Euclidean norm of all elements of a tree together: :math:`\sqrt{\sum_i |x_i|^2}`.
 
     Parameters
     ----------
-    tree
+    updates
         A tree of arrays, such as gradients.
 
     Returns
@@ -102,7 +102,7 @@ def global_norm(tree: Tree) -> Array:
     >>> uniopt.global_norm({"w": np.asarray([[3.0, 0.0]]), "b": np.asarray(4.0)})
     array(5.)
     """
-    step, leaves, _ = Step.of_update(tree, None, names=("tree", ""))
+    step, leaves, _ = Step.of_update(updates, None, names=("tree", ""))
     if (where := meeting(step.places)) is None:
         return step.backend.asarray(0.0)
     return step.backend.astype(root(step.xp, sum_of_squares(step, leaves, where)), where.scalar_dtype)

@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 
+import tests.conftest  # noqa: F401  # the environment of the libraries, before one of them is imported
 from tests.mutation.corpus import MODULES, RAISES, Corpus, faults_of
 
 HEADINGS = ("planted", "wrong numbers", "errors", "not found")

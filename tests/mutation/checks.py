@@ -54,6 +54,7 @@ def checks() -> Iterator[tuple[str, Check]]:
         bias_correction_is_exact,
         centered_rmsprop_keeps_the_mean,
         ftrl_stays_without_a_denominator,
+        lions_signs_may_be_soft,
         counters_saturate,
         norms_have_a_derivative_at_zero,
         polyak_takes_no_step_along_nothing,
@@ -65,6 +66,20 @@ def checks() -> Iterator[tuple[str, Check]]:
         states_count_only_what_they_need,
     ):
         yield check.__name__.replace("_", " "), check
+
+
+def lions_signs_may_be_soft() -> None:
+    """The direction is a tenth of the first gradient."""
+    g = np.asarray([0.5, -3.0, 30.0, -30.0, 0.0, 10.0])
+    for mode, expected in {
+        "hard": [1.0, -1.0, 1.0, -1.0, 0.0, 1.0],
+        "smooth": [math.tanh(0.2 * x) for x in g],
+        "refined": [0.05, -0.3, 1.0, -1.0, 0.0, 1.0],
+    }.items():
+        tx = uniopt.scale_by_lion(mode=mode, smooth_beta=2.0)
+        np.testing.assert_allclose(tx.update(g, tx.init(g))[0], expected, rtol=1e-13)
+    plain = uniopt.scale_by_lion(mode="smooth")
+    np.testing.assert_allclose(plain.update(g, plain.init(g))[0], [math.tanh(0.1 * x) for x in g], rtol=1e-13)
 
 
 def no_floating_point_exception(case: Case) -> None:

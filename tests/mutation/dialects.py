@@ -29,6 +29,9 @@ RULES: dict[str, tuple[float, ...]] = {
 }
 """The rules that the dialects switch, and what they have to be given."""
 
+ON = {"bias_correction", "eps_in_maximum", "eps_in_sqrt"}
+"""The switches that are on unless they are turned off."""
+
 
 def checks() -> Iterator[tuple[str, Callable[[], None]]]:
     """Yield every check with its name."""
@@ -61,13 +64,13 @@ def parameters_are_those_of_torch(name: str) -> None:
 
 
 def switches_are_their_own(rule: str, *given: float) -> None:
-    """Each switch reaches the rule by its own name, and is off unless it is asked for."""
+    """Each switch reaches the rule by its own name, and is as it is in optax unless it is asked for."""
     make = getattr(uniopt, rule)
     plain: Any = stage_of(make(*given))
     for name, parameter in inspect.signature(make).parameters.items():
         if isinstance(parameter.default, bool):
             turned: Any = stage_of(make(*given, **{name: not parameter.default}))
-            assert parameter.kind is not parameter.KEYWORD_ONLY or parameter.default is (name == "eps_in_sqrt")
+            assert parameter.kind is not parameter.KEYWORD_ONLY or parameter.default is (name in ON)
             assert plain.hyper[name] is parameter.default
             assert turned.hyper == {**plain.hyper, name: not parameter.default}, name
 

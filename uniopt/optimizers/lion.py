@@ -22,8 +22,21 @@ class ScaleByLionState(NamedTuple):
     mu: Tree  # like the parameters, in mu_dtype
 
 
-def scale_by_lion(b1: Scalar = 0.9, b2: Scalar = 0.99, mu_dtype: Any = None) -> GradientTransformation:
-    """Replace the gradients by Lion's signs, without a learning rate; see `lion` for formula and parameters."""
+def scale_by_lion(
+    b1: Scalar = 0.9, b2: Scalar = 0.99, mu_dtype: Any = None, *, mode: str = "hard", smooth_beta: Scalar = 1.0
+) -> GradientTransformation:
+    r"""Replace the gradients by Lion's signs, without a learning rate; see `lion` for formula and parameters.
+
+    Parameters
+    ----------
+    b1, b2, mu_dtype
+        As in `lion`.
+    mode
+        What is made of the interpolated momentum :math:`x`: its sign, ``"hard"``; :math:`\tanh(\kappa x)`,
+        ``"smooth"``; or :math:`x` itself where it is within (-1, 1), else its sign, ``"refined"``.
+    smooth_beta
+        :math:`\kappa`.
+    """
     return leafwise(
         ScaleByLionState,
         _init,
@@ -31,6 +44,8 @@ def scale_by_lion(b1: Scalar = 0.9, b2: Scalar = 0.99, mu_dtype: Any = None) -> 
         b1=hyperparameters.decay_rate("b1", b1),
         b2=hyperparameters.decay_rate("b2", b2),
         mu_dtype=hyperparameters.dtype("mu_dtype", mu_dtype),
+        mode=hyperparameters.one_of("mode", mode, ("hard", "smooth", "refined")),
+        smooth_beta=hyperparameters.number("smooth_beta", smooth_beta),
     )
 
 
@@ -103,5 +118,14 @@ def _init(xp: Any, p: Array, *, mu_dtype: Any) -> dict[str, Array]:
     return {"mu": zeros_like(xp, p, mu_dtype)}
 
 
-def _scale_by_lion(xp: Any, g: Array, s: ScaleByLionState, *, b1: Scalar, b2: Scalar) -> tuple[Array, ScaleByLionState]:
-    return xp.sign(average(b1, s.mu, g)), s._replace(mu=average(b2, s.mu, g))
+def _scale_by_lion(
+    xp: Any, g: Array, s: ScaleByLionState, *, b1: Scalar, b2: Scalar, mode: str, smooth_beta: Scalar
+) -> tuple[Array, ScaleByLionState]:
+    direction = average(b1, s.mu, g)
+    if mode == "smooth":
+        direction = xp.tanh(smooth_beta * direction)
+    elif mode == "refined":
+        direction = xp.where(xp.abs(direction) < 1.0, direction, xp.sign(direction))
+    else:
+        direction = xp.sign(direction)
+    return direction, s._replace(mu=average(b2, s.mu, g))
