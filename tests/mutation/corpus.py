@@ -25,6 +25,7 @@ import uniopt
 from tests.mutation import (
     accumulation,
     averages,
+    checks,
     dialects,
     mlx_and_keras,
     parts,
@@ -148,7 +149,8 @@ def _trials(quick: bool) -> Iterator[Trial]:
     if quick:
         return
     more = (
-        accumulation, averages, dialects, mlx_and_keras, parts, scalars, sixteen_bits, transformation_checks, wrappers,
+        accumulation, averages, checks, dialects, mlx_and_keras, parts, scalars, sixteen_bits, transformation_checks,
+        wrappers,
     )  # fmt: skip
     for module in more:
         yield from (Trial(name, partial(_failure_of_check, check)) for name, check in module.checks())
