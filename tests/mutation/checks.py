@@ -70,14 +70,17 @@ def checks() -> Iterator[tuple[str, Check]]:
 
 def lions_signs_may_be_soft() -> None:
     """The direction is a tenth of the first gradient."""
-    g = np.asarray([0.5, -3.0, 30.0, -30.0, 0.0, 10.0])
+    g = np.asarray([0.5, -3.0, 30.0, -30.0, 0.0, 10.0, 15.0])
     for mode, expected in {
-        "hard": [1.0, -1.0, 1.0, -1.0, 0.0, 1.0],
+        "hard": [1.0, -1.0, 1.0, -1.0, 0.0, 1.0, 1.0],
         "smooth": [math.tanh(0.2 * x) for x in g],
-        "refined": [0.05, -0.3, 1.0, -1.0, 0.0, 1.0],
+        "refined": [0.05, -0.3, 1.0, -1.0, 0.0, 1.0, 1.0],
     }.items():
         tx = uniopt.scale_by_lion(mode=mode, smooth_beta=2.0)
         np.testing.assert_allclose(tx.update(g, tx.init(g))[0], expected, rtol=1e-13)
+    tx = uniopt.scale_by_lion(mode="refined")
+    _, state = tx.update(np.asarray([1e4]), tx.init(g[:1]))
+    np.testing.assert_array_equal(tx.update(np.asarray([-30.0]), state)[0], [1.0])  # momentum outweighs the gradient
     plain = uniopt.scale_by_lion(mode="smooth")
     np.testing.assert_allclose(plain.update(g, plain.init(g))[0], [math.tanh(0.1 * x) for x in g], rtol=1e-13)
 

@@ -22,7 +22,7 @@ NOTED = [
     ("optimizers/adan.py", "t.is_first(), g - s.g, xp.zeros_like(g)"),
     ("optimizers/sm3.py", "least = reduce(xp.maximum, along)"),
     ("optimizers/yogi.py", "nu = s.nu + (1 - b2)"),
-    ("optimizers/lion.py", "xp.sign(average(b2, s.mu, g))"),
+    ("optimizers/lion.py", "direction = average(b2, s.mu, g)"),
     ("optimizers/adagrad.py", "total = s.sum_of_squares - abs_squared(xp, g)"),
     ("moments.py", "return decay * old + (1 + decay) * new"),
     ("moments.py", "return b1 * (mu / t.bias_correction(b1, )) +"),
