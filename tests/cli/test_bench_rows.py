@@ -163,7 +163,7 @@ def test_verdicts(median: float, doubt: str, verdict: Verdict) -> None:
 
 
 def test_more_threads_than_allowed_are_not_judged() -> None:
-    assert threads.doubt(1, [1.0, 0.6]) == ""
+    assert threads.doubt(1, [1.0, 0.6]) == threads.doubt(1, [1.5, 1.4]) == ""
     assert "1.9 and 1.0 cores busy" in threads.doubt(1, [1.9, 1.0])
     assert Settings(threads=2).doubt(1.9, 1.9) == ""
     assert Settings(threads=1).doubt(1.9, 1.0)

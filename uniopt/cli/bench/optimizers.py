@@ -12,17 +12,20 @@ from uniopt.conformance.cases import exported
 from uniopt.transformation import GradientTransformation
 
 _RATE = 2.0**-7
+_SMALL_RATE = 2.0**-12
 _ADAMW = {"learning_rate": _RATE, "weight_decay": 0.01}
 
 # Where the others have the formula only with these. Steps without an epsilon cost the same as with one. RAdam's stands
-# elsewhere in torch, so it is too small to be seen; with none at all torch makes NaN of a gradient of 0. Adafactor's
-# steps are relative: with the others' rate, thousands of them in one direction lead beyond all numbers.
+# elsewhere in torch, so it is too small to be seen; with none at all torch makes NaN of a gradient of 0. Steps relative
+# to the parameters, thousands of them in one direction, lead beyond all numbers with the others' rate.
 _HYPERPARAMETERS: dict[str, dict[str, Any]] = {
     "adadelta": {"learning_rate": 1.0},
-    "adafactor": {"learning_rate": 2.0**-12, "min_dim_size_to_factor": 1},
+    "adafactor": {"learning_rate": _SMALL_RATE, "min_dim_size_to_factor": 1},
     "adagrad": {"learning_rate": _RATE, "eps": 0.0},
     "adamw": _ADAMW,
     **dict.fromkeys(COMPOSITIONS, _ADAMW),
+    "fromage": {"learning_rate": _SMALL_RATE},
+    "lamb": {"learning_rate": _SMALL_RATE},
     "polyak_sgd": {},
     "radam": {"learning_rate": _RATE, "eps": 1e-30},
     "rmsprop": {"learning_rate": _RATE, "eps_in_sqrt": False},
