@@ -44,7 +44,7 @@ def checks() -> Iterator[tuple[str, Callable[[], None]]]:
         yield f"switches of {rule}", partial(switches_are_their_own, rule, *given)
     for check in (
         adafactor_decays_as_it_is_told,
-    adafactor_has_two_switches,
+        adafactor_has_two_switches,
         adagrad_counts_where_it_slows_down,
         asgd_averages_as_torch_does,
         asgd_decays_by_its_form,
