@@ -33,6 +33,10 @@ class Oracles:
         self.absent = [name for name in self.names if name in peers.ORACLES and peers.oracle(name) is None]
         self._known: dict[tuple[str, Case, str], Trajectory] = {}
 
+    def peers(self) -> list[str]:
+        """Return the frameworks among the oracles."""
+        return [name for name in self.names if name in peers.ORACLES]
+
     def speaks(self, name: str, cell: Cell) -> bool:
         """Return whether an oracle has anything to say about a cell."""
         place = (cell.case.optimizer, cell.backend, cell.device_name, cell.dtype, cell.mode)
