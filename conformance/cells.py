@@ -161,6 +161,8 @@ def _modes(name: str, backend: Backend | None, selection: Selection) -> list[str
 
 
 def _is_chosen(case: Case, backend: str, dtype: str, mode: str, selection: Selection) -> bool:
+    if not case.runs(backend, mode):
+        return False
     if mode == "traced" and case.problem.skips:  # each pattern of None is another program
         return False
     if selection.cells:

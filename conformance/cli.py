@@ -46,15 +46,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="cell names as --list prints them, or patterns such as 'adam/*/torch/*'; '*' is every cell there is",
     )
     named = {
-        "backend": "a library, such as torch",
+        "backend": "a library, such as torch, or package.module:Backend",
         "device": "a device, such as cpu or cuda:0 (default: the library's first)",
         "dtype": "a data type (default: float64 and float32, and the others for what is made for them)",
         "mode": "eager, traced by the library's own compiler, or compiled by uniopt",
-        "optimizer": "an optimizer, a transformation or a schedule, such as adamw or clip",
+        "optimizer": "an optimizer, a transformation or a schedule, such as adamw or clip; or one of your own, as "
+        "package.module:factory, torch:package.module.Class or optax:package.module.factory",
         "against": "an oracle: reference, numpy, optax or torch",
     }
     for name, text in named.items():
         parser.add_argument(f"--{name}", action="append", default=[], metavar="NAME", help=f"{text}; repeatable")
+    parser.add_argument(
+        "--reference", default="", metavar="NAME", help="what an optimizer of your own should be, such as adam"
+    )
+    parser.add_argument(
+        "--map",
+        default="",
+        metavar="THEIRS=OURS,...",
+        help="which of its parameters is which of the reference's, such as lr=learning_rate,betas=b1:b2",
+    )
     parser.add_argument("--list", action="store_true", help="print the names of the cells, and run none")
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="write record.json, report.html, report.md and junit.xml there"
@@ -69,12 +79,19 @@ def run(args: argparse.Namespace) -> int:
     from uniopt.conformance import jobs, records, suite
     from uniopt.conformance.cells import Selection
     from uniopt.conformance.progress import Progress
+    from uniopt.conformance.third_party import Guests, ThirdPartyError
 
     if args.cells[:1] and args.cells[0] in records.ACTIONS:
         return records.run(args.cells[0], args.cells[1:])
+    guests = Guests(args.optimizer, args.backend, args.reference, args.map)
+    try:
+        named, cases = guests.register(), guests.cases()
+    except ThirdPartyError as error:
+        print(f"uniopt conformance: {error}", file=sys.stderr)
+        return 2
     selection = Selection(
         args.cells,
-        args.backend,
+        named,
         args.device,
         args.dtype,
         args.mode,
@@ -86,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     if wrong := _unknown(selection):
         print(f"uniopt conformance: {wrong}", file=sys.stderr)
         return 2
-    cells, _ = suite.planned(selection)
+    cells, _ = suite.planned(selection, cases)
     if not cells:
         print(
             "uniopt conformance: no cell matches, so nothing was tested. `uniopt conformance --list` names the cells.",
@@ -98,9 +115,9 @@ def run(args: argparse.Namespace) -> int:
         return 0
     with Progress(len(cells)) as progress:
         if args.jobs > 1:
-            record = jobs.run(selection, args.jobs, lambda cell: progress.saw(cell["verdict"], cell["name"]))
+            record = jobs.run(selection, guests, args.jobs, lambda cell: progress.saw(cell["verdict"], cell["name"]))
         else:
-            record = suite.run(selection, on_result=lambda r: progress.saw(r.verdict.value, r.cell.name))
+            record = suite.run(selection, cases, lambda r: progress.saw(r.verdict.value, r.cell.name))
     _show(record)
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
@@ -126,7 +143,7 @@ def _unknown(selection: Selection) -> str:
 
     choices = (
         ("backend", selection.backends, backends.names()),
-        ("optimizer", selection.optimizers, list(registered())),
+        ("optimizer", [name for name in selection.optimizers if ":" not in name], list(registered())),
         ("dtype", selection.dtypes, DTYPES),
         ("mode", selection.modes, MODES),
         ("oracle", selection.against, ORACLES),

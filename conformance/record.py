@@ -107,7 +107,9 @@ def entry(result: Result) -> dict[str, Any]:
         "properties": result.properties,
         "compilations": result.compilations,
         "seconds": round(result.seconds, 4),
-        "command": shlex.join(["uniopt", "conformance", cell.name]) if cell.case.is_registered() else "",
+        "command": shlex.join(["uniopt", "conformance", *cell.case.options, cell.name])
+        if cell.case.is_registered()
+        else "",
     }
 
 
