@@ -58,7 +58,7 @@ def _versions(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _distances(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
-    for oracle in a | b:
+    for oracle in {**a, **b}:
         was, now = (side.get(oracle, {}).get("max_ulp") for side in (a, b))
         if was != now:
             spoken = " -> ".join("-" if x is None else f"{float(x):.4g}" for x in (was, now))

@@ -20,9 +20,11 @@ def junit(record: Record) -> str:
     by_library: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for cell in record.cells:
         by_library[cell["backend"]].append(cell)
-    root = ET.Element("testsuites", name="uniopt conformance", **_counts(record.cells))
+    root = ET.Element("testsuites", {"name": "uniopt conformance", **_counts(record.cells)})
     for library, cells in by_library.items():
-        suite = ET.SubElement(root, "testsuite", name=library, timestamp=record.provenance["date"], **_counts(cells))
+        suite = ET.SubElement(
+            root, "testsuite", {"name": library, "timestamp": record.provenance["date"], **_counts(cells)}
+        )
         for cell in cells:
             _case(suite, cell)
     ET.indent(root)

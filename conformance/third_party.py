@@ -194,4 +194,4 @@ def _registered(name: str) -> str:
     if not all(hasattr(backend, part) for part in ("name", "array_types", "xp")):
         raise ThirdPartyError(f"{name} is {backend!r}, expected a backend: see 'Add a library' in the documentation.")
     backends.register(backend)
-    return backend.name
+    return str(backend.name)
