@@ -33,6 +33,9 @@ records:
   uniopt conformance verify RECORD       whether it is what a run has written
   uniopt conformance compare OLD NEW     what has changed from one to another
   uniopt conformance report RECORD       write its reports again, beside it
+
+the other libraries:
+  uniopt conformance findings [NAME ...] show again what was found of them
 """
 
 
@@ -76,13 +79,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from uniopt.conformance import jobs, records, suite
+    from uniopt.conformance import actions, jobs, suite
     from uniopt.conformance.cells import Selection
     from uniopt.conformance.progress import Progress
     from uniopt.conformance.third_party import Guests, ThirdPartyError
 
-    if args.cells[:1] and args.cells[0] in records.ACTIONS:
-        return records.run(args.cells[0], args.cells[1:])
+    if args.cells[:1] and args.cells[0] in actions.ACTIONS:
+        return actions.run(args.cells[0], args.cells[1:])
     guests = Guests(args.optimizer, args.backend, args.reference, args.map)
     try:
         named, cases = guests.register(), guests.cases()
@@ -122,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         record.save(args.out / "record.json")
-        print(f"Written: {args.out / 'record.json'}, {', '.join(map(str, records.write_reports(record, args.out)))}")
+        print(f"Written: {args.out / 'record.json'}, {', '.join(map(str, actions.write_reports(record, args.out)))}")
     return record.exit_code()
 
 

@@ -1,4 +1,4 @@
-"""What the command does with records that are there: check one, compare two, write the reports again."""
+"""What the command does besides running cells: check a record, compare two, write reports again, show findings."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from uniopt.conformance.changes import changes, is_worse
+from uniopt.conformance.findings import show
 from uniopt.conformance.html import html
 from uniopt.conformance.junit import junit
 from uniopt.conformance.record import Record
@@ -26,6 +27,8 @@ def write_reports(record: Record, folder: Path) -> list[Path]:
 def run(action: str, paths: Sequence[str]) -> int:
     """Run an action and return the exit code of the command."""
     act, expected = ACTIONS[action]
+    if expected is None:
+        return act(list(paths))
     if len(paths) != expected:
         print(
             f"uniopt conformance {action}: found {len(paths)} files, expected {expected}. "
@@ -57,9 +60,10 @@ def _report(path: Path) -> int:
     return 0
 
 
-ACTIONS: dict[str, tuple[Callable[..., int], int]] = {
+ACTIONS: dict[str, tuple[Callable[..., int], int | None]] = {
     "verify": (_verify, 1),
     "compare": (_compare, 2),
     "report": (_report, 1),
+    "findings": (show, None),
 }
-"""By name: what is done, and with how many files."""
+"""By name: what is done, and with how many files; None for any number of names."""
