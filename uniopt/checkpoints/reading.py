@@ -1,0 +1,126 @@
+"""Reading a state from a file, onto the library, device and sharding of another one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any, BinaryIO
+
+from uniopt import keys, tree
+from uniopt.backends import registry
+from uniopt.backends.dtypes import dtype_name
+from uniopt.checkpoints import bits
+from uniopt.checkpoints.header import Header, StoredArray, read_header
+from uniopt.errors import StateError
+from uniopt.place import NUMBERS
+from uniopt.typing import Array, Tree
+
+_WRITTEN_OUT = 5
+"""Paths in an error, of one kind."""
+
+
+def load(path: str | os.PathLike[str], like: Tree = None) -> Tree:
+    """Return the state in a file that `save` wrote.
+
+    Parameters
+    ----------
+    path
+        The file.
+    like
+        A state as ``tx.init(params)`` returns it, or a tree like the one that was saved. The result has its containers,
+        and arrays of its library, on its devices, with its sharding, whatever they were saved from. Without it, the
+        result is a dict of NumPy arrays, numbers and texts by their paths.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is no checkpoint, is damaged or cut off, or was written by a later version.
+    StateError
+        If it holds another state than `like`: leaves that are missing or too many, other shapes, other dtypes.
+
+    Notes
+    -----
+    Values have the bits they were saved with, but for what a NaN carries in bfloat16. Dtypes are never converted.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import torch
+    >>> import uniopt
+    >>> tx = uniopt.sgd(0.1, momentum=0.9)
+    >>> _, state = tx.update({"w": np.ones(2)}, tx.init({"w": np.zeros(2)}))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     uniopt.save(f"{folder}/sgd.safetensors", state, tx)
+    ...     uniopt.load(f"{folder}/sgd.safetensors", like=tx.init({"w": torch.zeros(2, dtype=torch.float64)}))[0]
+    TraceState(trace={'w': tensor([1., 1.], dtype=torch.float64)})
+    """
+    with open(path, "rb") as file:
+        header, arrays = read_header(file, path)
+        if like is None:
+            host = registry.get("numpy")
+            found = {name: host.from_numpy(_values(file, x), x.dtype) for name, x in arrays.items()}
+            return {**found, **header.values}
+        leaves, structure = tree.flatten(like)
+        names = [keys.written(steps) for steps in keys.paths(structure)]
+        _check(os.fspath(path), header, arrays, dict(zip(names, leaves, strict=True)))
+        results = [
+            _placed(_values(file, arrays[name]), leaf) if name in arrays else header.values[name]
+            for name, leaf in zip(names, leaves, strict=True)
+        ]
+    return tree.unflatten(structure, results)
+
+
+def _values(file: BinaryIO, x: StoredArray) -> Any:
+    return bits.from_file(file, x.tensor, x.dtype)
+
+
+def _placed(values: Any, like: Array) -> Array:
+    """Return values as an array of the library of `like`, in its dtype, where it lives."""
+    backend = registry.backend_of(like)
+    return backend.restore(backend.place(backend.asarray(values, like.dtype, like), like), like, like.dtype)
+
+
+def _check(path: str, header: Header, arrays: dict[str, StoredArray], like: dict[str, Any]) -> None:
+    """Raise StateError unless the leaves in a file are those of `like`."""
+    stored = [*arrays, *header.values]
+    missing = [name for name in like if name not in arrays and name not in header.values]
+    extra = [name for name in stored if name not in like]
+    different = [
+        difference
+        for name, leaf in like.items()
+        if name not in missing and (difference := _difference(name, leaf, arrays.get(name), header.values.get(name)))
+    ]
+    lines = [
+        f"{title}: {', '.join([*names[:_WRITTEN_OUT], *_more(names)])}."
+        for title, names in (("Not in the file", missing), ("Not in like", extra), ("Different", different))
+        if names
+    ]
+    if lines:
+        by = f" It was saved with {header.transformation}." if header.transformation else ""
+        raise StateError(
+            f"{path} holds another state than like. {' '.join(lines)}{by} "
+            "Pass as like what init of the same transformation returns for the same parameters."
+        )
+
+
+def _more(names: list[str]) -> list[str]:
+    return [f"{len(names) - _WRITTEN_OUT} more"] if len(names) > _WRITTEN_OUT else []
+
+
+def _difference(name: str, leaf: Any, array: StoredArray | None, value: Any) -> str | None:
+    """Return how a leaf in the file differs from that of `like`, or None if it fits."""
+    is_array = registry.find(type(leaf)) is not None
+    mine = _outline(dtype_name(leaf.dtype).removesuffix("_"), leaf.shape) if is_array else _kind(leaf)
+    stored = _kind(value) if array is None else _outline(array.dtype, array.shape)
+    return None if mine == stored else f"{name or 'the state'} is {stored} in the file, {mine} in like"
+
+
+def _outline(dtype: str, shape: Iterable[int]) -> str:
+    return f"{dtype} of shape {tuple(shape)}"
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "None"
+    return "a number" if isinstance(value, NUMBERS) else f"a {type(value).__name__}"
