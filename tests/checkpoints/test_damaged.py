@@ -121,7 +121,9 @@ def test_metadata_that_is_missing_or_wrong(key: str, path: Path) -> None:
             assert "damaged header" in message(path)
 
 
-@pytest.mark.parametrize("text", [b"{", b"{}}", b"[]", b"null", b'{"a": 1}', b'{"__metadata__": 3}', b"{" * 5000, b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "text", [b"{", b"{}}", b"[]", b"null", b'{"a": 1}', b'{"__metadata__": 3}', b"{" * 5000, b"\xff\xfe"]
+)
 def test_a_header_that_is_none(text: bytes, path: Path) -> None:
     path.write_bytes(len(text).to_bytes(8, "little") + text)
     message(path)

@@ -1,4 +1,4 @@
-"""What is loaded has the bits, dtypes, containers and kinds of what was saved, and training goes on as if uninterrupted."""
+"""What is loaded has the bits, dtypes, containers and kinds of what was saved; training goes on as if uninterrupted."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ def test_every_number_of_bfloat16_is_kept(name: str, tmp_path: Path) -> None:
 def test_numbers_and_texts(tmp_path: Path) -> None:
     tree = {
         "none": None, "yes": True, "whole": 2**80, "tenth": 0.1, "infinite": -np.inf, "complex": 1 - 0.5j,
-        "text": "é\n\"'\ud7ff", ("a", 1): [np.float32(0.1), np.float64(0.1)], "empty": (), "ordered": OrderedDict(b=1, a=2),
-        "pair": Pair(None, {}),
+        "text": "é\n\"'\ud7ff", ("a", 1): [np.float32(0.1), np.float64(0.1)], "empty": (),
+        "ordered": OrderedDict(b=1, a=2), "pair": Pair(None, {}),
     }  # fmt: skip
     uniopt.save(tmp_path / "file", tree)
     blank = uniopt.tree.map(lambda x: type(x)(), tree)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import save_file
+from uniopt.backends import registry
 
 import uniopt
 from tests.checkpoints.states import PARAMS, TRANSFORMATIONS
 from tests.checkpoints.test_round_trip import EXTREMES
 from uniopt import errors
-from uniopt.backends import registry
 
 
 @pytest.mark.parametrize("name", TRANSFORMATIONS)
