@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO
+from io import BufferedReader
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ def to_bytes(values: np.ndarray[Any, Any], dtype: str) -> memoryview:
     return values.reshape(-1).view(np.uint8).data
 
 
-def from_file(file: BinaryIO, tensor: Tensor, dtype: str) -> np.ndarray[Any, Any]:
+def from_file(file: BufferedReader, tensor: Tensor, dtype: str) -> np.ndarray[Any, Any]:
     """Return the values of a tensor of that dtype, in NumPy's dtype of the name; of bfloat16 in float32."""
     raw = np.empty(tensor.end - tensor.start, dtype=np.uint8)
     file.seek(tensor.start)

@@ -10,7 +10,8 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any, BinaryIO, NamedTuple
+from io import BufferedReader
+from typing import Any, NamedTuple
 
 from uniopt.backends.dtypes import itemsize
 from uniopt.errors import CheckpointError
@@ -71,7 +72,7 @@ def layout(
     return len(text).to_bytes(8, "little") + text, [_moved(tensor, first) for tensor in tensors]
 
 
-def read_layout(file: BinaryIO, path: str) -> tuple[dict[str, str], list[Tensor]]:
+def read_layout(file: BufferedReader, path: str) -> tuple[dict[str, str], list[Tensor]]:
     """Return the metadata and the tensors of a file, in the order of their values.
 
     Raises

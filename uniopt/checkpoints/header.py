@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from typing import Any, BinaryIO, NamedTuple
+from io import BufferedReader
+from typing import Any, NamedTuple
 
 from uniopt.checkpoints import bits, container
 from uniopt.checkpoints.container import Tensor
@@ -74,7 +75,7 @@ class Header:
         return max((slot for slot in self.slots if path.startswith(slot)), key=len, default=path)
 
 
-def read_header(file: BinaryIO, path: str | os.PathLike[str]) -> tuple[Header, dict[str, StoredArray]]:
+def read_header(file: BufferedReader, path: str | os.PathLike[str]) -> tuple[Header, dict[str, StoredArray]]:
     """Return the header of a checkpoint, and its arrays by their paths.
 
     Raises

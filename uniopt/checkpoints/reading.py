@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any, BinaryIO
+from io import BufferedReader
+from typing import Any
 
 from uniopt import keys, tree
 from uniopt.backends import registry
@@ -62,8 +63,10 @@ def load(path: str | os.PathLike[str], like: Tree = None) -> Tree:
             found = {name: host.from_numpy(_values(file, x), x.dtype) for name, x in arrays.items()}
             return {**found, **header.values}
         leaves, structure = tree.flatten(like)
-        names = [keys.written(steps) for steps in keys.paths(structure)]
-        _check(os.fspath(path), header, arrays, dict(zip(names, leaves, strict=True)))
+        steps = keys.paths(structure)
+        names = list(map(keys.written, steps))
+        slots = {name: keys.written(keys.slot(x)) for name, x in zip(names, steps, strict=True)}
+        _check(os.fspath(path), header, arrays, dict(zip(names, leaves, strict=True)), slots)
         results = [
             _placed(_values(file, arrays[name]), leaf) if name in arrays else header.values[name]
             for name, leaf in zip(names, leaves, strict=True)
@@ -71,7 +74,7 @@ def load(path: str | os.PathLike[str], like: Tree = None) -> Tree:
     return tree.unflatten(structure, results)
 
 
-def _values(file: BinaryIO, x: StoredArray) -> Any:
+def _values(file: BufferedReader, x: StoredArray) -> Any:
     return bits.from_file(file, x.tensor, x.dtype)
 
 
@@ -81,19 +84,25 @@ def _placed(values: Any, like: Array) -> Array:
     return backend.restore(backend.place(backend.asarray(values, like.dtype, like), like), like, like.dtype)
 
 
-def _check(path: str, header: Header, arrays: dict[str, StoredArray], like: dict[str, Any]) -> None:
-    """Raise StateError unless the leaves in a file are those of `like`."""
-    stored = [*arrays, *header.values]
-    missing = [name for name in like if name not in arrays and name not in header.values]
+def _check(
+    path: str, header: Header, arrays: dict[str, StoredArray], like: dict[str, Any], slots: dict[str, str]
+) -> None:
+    """Raise StateError unless the leaves in a file are those of `like`, which are in some slots."""
+    stored = {name: header.slot_of(name) for name in (*arrays, *header.values)}
+    missing = [name for name in like if name not in stored]
     extra = [name for name in stored if name not in like]
     different = [
         difference
         for name, leaf in like.items()
-        if name not in missing and (difference := _difference(name, leaf, arrays.get(name), header.values.get(name)))
+        if name in stored and (difference := _difference(name, leaf, arrays.get(name), header.values.get(name)))
     ]
     lines = [
         f"{title}: {', '.join([*names[:_WRITTEN_OUT], *_more(names)])}."
-        for title, names in (("Not in the file", missing), ("Not in like", extra), ("Different", different))
+        for title, names in (
+            ("Not in the file", _by_slot(missing, slots)),
+            ("Not in like", _by_slot(extra, stored)),
+            ("Different", different),
+        )
         if names
     ]
     if lines:
@@ -102,6 +111,21 @@ def _check(path: str, header: Header, arrays: dict[str, StoredArray], like: dict
             f"{path} holds another state than like. {' '.join(lines)}{by} "
             "Pass as like what init of the same transformation returns for the same parameters."
         )
+
+
+def _by_slot(names: list[str], slots: dict[str, str]) -> list[str]:
+    """Return some of the leaves that are in slots, those of a slot that are all among them as one."""
+    whole: dict[str, list[str]] = {}
+    for name, slot in slots.items():
+        whole.setdefault(slot or name, []).append(name)
+    chosen = set(names)
+    found: list[str] = []
+    for slot, leaves in whole.items():
+        if len(leaves) > 1 and chosen.issuperset(leaves):
+            found.append(f"{slot} ({len(leaves)} leaves)")
+        else:
+            found += [name for name in leaves if name in chosen]
+    return found
 
 
 def _more(names: list[str]) -> list[str]:
