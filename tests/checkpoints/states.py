@@ -9,6 +9,7 @@ from uniopt.backends import Backend, registry
 from uniopt.backends.dtypes import dtype_name
 
 import uniopt
+from tests.properties.problems import settled
 
 F = np.float32
 PARAMS = {"layers": [{"w": np.linspace(-1, 1, 12, dtype=F).reshape(4, 3), "b": np.linspace(0, 1, 3, dtype=F)}, None],
@@ -37,7 +38,7 @@ def run(tx: Any, params: Any, state: Any, steps: range) -> tuple[Any, Any]:
     for k in steps:
         grads = on(backend, uniopt.tree.map(lambda x, k=k: np.asarray(np.cos(7 * x + k), x.dtype), PARAMS))
         updates, state = tx.update(grads, state, params)
-        params = uniopt.apply_updates(params, updates)
+        params, state = settled((uniopt.apply_updates(params, updates), state), backend)
     return params, state
 
 

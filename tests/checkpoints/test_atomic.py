@@ -28,7 +28,7 @@ def test_killed_at_many_random_moments(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     while_writing, different = map(int, done.stdout.split())
     assert while_writing >= 30, "it was hardly ever killed while it wrote"
-    assert different >= 5
+    assert different >= 2
 
 
 @pytest.mark.parametrize("call", ["write", "flush", "fsync", "replace"])

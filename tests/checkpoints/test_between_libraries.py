@@ -31,6 +31,14 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], tup
     return found
 
 
+def scalar_of(like: Any, path: str, dtype: str, shape: tuple[int, ...], values: bytes) -> Any:
+    """Return a leaf as it is, but an injected hyperparameter in the dtype that it has in `like`."""
+    if "hyperparams" not in path:
+        return path, dtype, shape, values
+    wanted = next(dtype for found, dtype, *_ in bits(like) if found == path)
+    return path, wanted, shape, np.frombuffer(values, dtype).astype(wanted).tobytes()
+
+
 @pytest.mark.parametrize("target", EVERYWHERE)
 @pytest.mark.parametrize("source", EVERYWHERE)
 def test_every_pair_of_libraries(source: str, target: str, saved: dict[tuple[str, str], tuple[Path, Any]]) -> None:
@@ -39,9 +47,25 @@ def test_every_pair_of_libraries(source: str, target: str, saved: dict[tuple[str
         path, expected = saved[source, name]
         like = tx.init(params)
         loaded = uniopt.load(path, like=like)
-        assert bits(loaded) == expected, name
+        assert bits(loaded) == [scalar_of(like, *leaf) for leaf in expected], name
         assert [type(x) for x in uniopt.tree.leaves(loaded)] == [type(x) for x in uniopt.tree.leaves(like)]
         run(tx, params, loaded, range(2, 3))
+
+
+def test_no_dtype_is_narrowed_but_where_there_is_no_other(tmp_path: Path) -> None:
+    import jax.numpy as jnp
+
+    third = np.asarray(1 / 3)
+    uniopt.save(tmp_path / "wide", {"x": third})
+    assert uniopt.load(tmp_path / "wide", like={"x": jnp.asarray(0.0)})["x"] == np.float32(third)
+    for like in (np.asarray(0, np.float32), jnp.asarray(0, jnp.float16), jnp.asarray([0.0]), jnp.asarray(0)):
+        with pytest.raises(uniopt.errors.StateError, match="float64 of shape"):
+            uniopt.load(tmp_path / "wide", like={"x": like})
+    uniopt.save(tmp_path / "narrow", {"x": third.astype(np.float32)})
+    assert uniopt.load(tmp_path / "narrow", like={"x": np.asarray(0.0)})["x"] == np.float32(third)
+    uniopt.save(tmp_path / "matrix", {"x": np.ones(2)})
+    with pytest.raises(uniopt.errors.StateError, match="float64 of shape"):
+        uniopt.load(tmp_path / "matrix", like={"x": jnp.ones(2)})
 
 
 @pytest.mark.parametrize("target", ["numpy", "torch", "jax", "mlx"])

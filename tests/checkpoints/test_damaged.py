@@ -233,6 +233,7 @@ def test_what_cannot_be_saved_is_named_and_the_old_file_stays(path: Path) -> Non
         ({"a": {1, 2}}, r"\['a'\] is of type set, expected an array, a number, a text or None"),
         ({"a": [print]}, r"\['a'\]\[0\] is of type builtin_function"),
         ({"a": np.asarray(["x"])}, r"\['a'\] has dtype <U1"),
+        ({"a": np.ones(2, ">f4")}, r"\['a'\] has dtype >f4"),
         ({"a": np.asarray([None])}, r"\['a'\] has dtype object"),
         ({"a": jax.random.key(0)}, r"\['a'\] has dtype key<fry>.*jax.random.key_data"),
         (print, "The state is of type builtin_function"),

@@ -81,9 +81,11 @@ def test_every_bit_is_kept(dtype: str, backend: Backend, tmp_path: Path) -> None
 def test_every_number_of_bfloat16_is_kept(name: str, tmp_path: Path) -> None:
     backend = require(name)
     wide = (np.arange(2**16, dtype=np.uint32) << 16).view(np.float32)
-    x = backend.from_numpy(wide, "bfloat16")
-    uniopt.save(tmp_path / "file", {"x": x, "one": backend.from_numpy(np.ones((), np.float32), "bfloat16")})
-    like = {"x": backend.from_numpy(0 * wide, "bfloat16"), "one": backend.from_numpy(np.zeros(()), "bfloat16")}
+    one = np.ones((), np.float32)
+    with np.errstate(invalid="ignore"):  # there are NaN among them
+        saved = {"x": backend.from_numpy(wide, "bfloat16"), "one": backend.from_numpy(one, "bfloat16")}
+    uniopt.save(tmp_path / "file", saved)
+    like = {"x": backend.from_numpy(np.zeros_like(wide), "bfloat16"), "one": backend.from_numpy(0 * one, "bfloat16")}
     loaded = uniopt.load(tmp_path / "file", like=like)
     assert dtype_name(loaded["x"].dtype) == "bfloat16"
     numbers = ~np.isnan(wide)
@@ -119,13 +121,12 @@ def test_a_single_array_and_nothing_at_all(tmp_path: Path) -> None:
     assert uniopt.load(tmp_path / "none") == {}
 
 
-def test_arrays_that_are_not_contiguous_or_big_endian(tmp_path: Path) -> None:
+def test_arrays_that_are_not_contiguous(tmp_path: Path) -> None:
     x = np.arange(24, dtype=np.float32).reshape(4, 6)
-    uniopt.save(tmp_path / "file", {"a": x.T[::2], "b": x.astype(">f4"), "c": np.broadcast_to(np.float32(2), (3,))})
+    uniopt.save(tmp_path / "file", {"a": x.T[::2], "b": np.broadcast_to(np.float32(2), (3,))})
     loaded = uniopt.load(tmp_path / "file")
     assert loaded["['a']"].tolist() == x.T[::2].tolist()
-    assert loaded["['b']"].tolist() == x.tolist()
-    assert loaded["['c']"].tolist() == [2, 2, 2]
+    assert loaded["['b']"].tolist() == [2, 2, 2]
 
 
 def test_loaded_arrays_are_the_callers_own(backend: Backend, tmp_path: Path) -> None:

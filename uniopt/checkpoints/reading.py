@@ -7,9 +7,12 @@ from collections.abc import Iterable
 from io import BufferedReader
 from typing import Any
 
+import numpy as np
+
 from uniopt import keys, tree
 from uniopt.backends import registry
 from uniopt.backends.dtypes import dtype_name
+from uniopt.backends.protocol import Backend
 from uniopt.checkpoints import bits
 from uniopt.checkpoints.header import Header, StoredArray, read_header
 from uniopt.errors import StateError
@@ -41,7 +44,9 @@ def load(path: str | os.PathLike[str], like: Tree = None) -> Tree:
 
     Notes
     -----
-    Values have the bits they were saved with, but for what a NaN carries in bfloat16. Dtypes are never converted.
+    Values have the bits they were saved with, but for what a NaN carries in bfloat16. Dtypes are not converted; only a
+    0-d array of float32 may become float64, and one of float64 float32 where there is no float64, as with JAX: injected
+    hyperparameters have the widest dtype that there is.
 
     Examples
     --------
@@ -56,7 +61,7 @@ def load(path: str | os.PathLike[str], like: Tree = None) -> Tree:
     ...     uniopt.load(f"{folder}/sgd.safetensors", like=tx.init({"w": torch.zeros(2, dtype=torch.float64)}))[0]
     TraceState(trace={'w': tensor([1., 1.], dtype=torch.float64)})
     """
-    with open(path, "rb") as file:
+    with open(path, "rb") as file, np.errstate(invalid="ignore"):  # NumPy warns of a NaN when it casts to bfloat16
         header, arrays = read_header(file, path)
         if like is None:
             host = registry.get("numpy")
@@ -134,10 +139,30 @@ def _more(names: list[str]) -> list[str]:
 
 def _difference(name: str, leaf: Any, array: StoredArray | None, value: Any) -> str | None:
     """Return how a leaf in the file differs from that of `like`, or None if it fits."""
-    is_array = registry.find(type(leaf)) is not None
-    mine = _outline(dtype_name(leaf.dtype).removesuffix("_"), leaf.shape) if is_array else _kind(leaf)
+    backend = registry.find(type(leaf))
+    if backend is not None and array is not None and _fits(array, leaf, backend):
+        return None
+    mine = _kind(leaf) if backend is None else _outline(_dtype(leaf), leaf.shape)
     stored = _kind(value) if array is None else _outline(array.dtype, array.shape)
     return None if mine == stored else f"{name or 'the state'} is {stored} in the file, {mine} in like"
+
+
+def _fits(array: StoredArray, leaf: Array, backend: Backend) -> bool:
+    """Return whether an array can be loaded as it is.
+
+    Scalars such as injected hyperparameters have float64 where there is float64: those alone are widened, and rounded
+    where there is none.
+    """
+    same = array.dtype == _dtype(leaf) or (
+        {array.dtype, _dtype(leaf)} == {"float32", "float64"}
+        and array.shape == ()
+        and (array.dtype == "float32" or not backend.has_float64(leaf))
+    )
+    return same and array.shape == tuple(leaf.shape)
+
+
+def _dtype(leaf: Array) -> str:
+    return dtype_name(leaf.dtype).removesuffix("_")
 
 
 def _outline(dtype: str, shape: Iterable[int]) -> str:

@@ -18,6 +18,7 @@ _COMMANDS = {
     ),
     "bench": ("uniopt.cli.bench", "compare the times of steps with those of the frameworks' own optimizers"),
     "inspect": ("uniopt.cli.inspect", "show what a checkpoint holds: slots, shapes, dtypes, hyperparameters"),
+    "convert": ("uniopt.cli.convert", "turn a checkpoint of torch into one that uniopt.load reads"),
     "plot": ("uniopt.cli.plot", "draw schedules in the terminal or as a picture"),
     "conformance": ("uniopt.conformance.cli", "prove that the optimizers walk the same path on every library"),
 }
