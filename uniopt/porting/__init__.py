@@ -1,0 +1,4 @@
+"""State to and from other frameworks' optimizers, in the middle of a run."""
+
+from uniopt.porting.torch import from_torch as from_torch
+from uniopt.porting.torch import to_torch as to_torch
