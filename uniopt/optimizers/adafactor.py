@@ -177,9 +177,7 @@ def adafactor(
     return chain(*stages, scale(-1.0))
 
 
-def factored_axes(
-    shape: tuple[int, ...], factored: bool, min_dim_size: int, last_axes: bool
-) -> tuple[int, int] | None:
+def factored_axes(shape: tuple[int, ...], factored: bool, min_dim_size: int, last_axes: bool) -> tuple[int, int] | None:
     """Return the second largest and the largest axis, or else the last two; None if the leaf is not factored."""
     if not factored or len(shape) < 2:
         return None

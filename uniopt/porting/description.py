@@ -137,7 +137,8 @@ def _described(path: str, parts: list[Part], shape: tuple[int, ...]) -> Descript
     form = normal_form(parts, shape)
     slots = {name: _taken(parts, place, f"{name} of {path}") for name, place in form.places.items()}
     counts = {part.count for part in parts if part.count is not None}
-    positions = {part.position for part in parts if part.position is not None}
+    # The relative step is a schedule of the leaf's own count.
+    positions = {part.count if part.name == "scale_by_relative_step" else part.position for part in parts} - {None}
     if len(counts) > 1 or len(positions) > 1:
         raise PortingError(
             f"The rules of {path} have counted {_listed(sorted(counts | positions))} steps, expected one number."

@@ -158,8 +158,8 @@ def _digits(leaf: Any, path: str) -> Any:
     whole = np.rint(values)
     if not np.array_equal(values, whole):
         raise PortingError(
-            f"convert changed values at {path}, expected it to move them only: the slots of an optimizer cannot follow. "
-            "Change the weights in a step of its own."
+            f"convert changed values at {path}, expected it to move them only: the state of an optimizer "
+            "cannot follow. Change the weights in a step of its own."
         )
     return whole.astype(np.int64)
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from uniopt.dialects.rates import at_most_inverse_sqrt
 from uniopt.optimizers.adafactor import factored_axes
 from uniopt.porting.parts import Part
 
@@ -132,6 +133,7 @@ def _number_or_schedule(value: Any, sign: float) -> tuple[float, Any]:
 
 _SCALARS = {
     "scale": lambda hyper: (hyper["step_size"], None),
+    "scale_by_relative_step": lambda hyper: (-1.0, at_most_inverse_sqrt(hyper["learning_rate"])),
     "scale_by_schedule": lambda hyper: (1.0, hyper["step_size_fn"]),
     "scale_by_learning_rate": lambda hyper: _number_or_schedule(
         hyper["learning_rate"], -1.0 if hyper["flip_sign"] else 1.0
@@ -145,7 +147,7 @@ _LINEAR = {"trace": ("trace",), "ema": ("ema",)}
 _PROPORTIONAL = ("scale_by_param_block_rms", "scale_by_shape")
 """The rules that anything may be taken out of: they multiply by what does not depend on the gradients."""
 
-_NEGATIVE = ("scale_by_asgd", "scale_by_relative_step")
+_NEGATIVE = ("scale_by_asgd",)
 """The rules whose result is negated already."""
 
 _FIRST_VALUES = {

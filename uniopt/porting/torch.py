@@ -13,8 +13,8 @@ from uniopt.porting.description import Description, describe, fill, state_for
 from uniopt.porting.layout import Convert, Layout
 from uniopt.porting.torch_groups import Group, groups_of
 from uniopt.porting.torch_optimizers import OPTIMIZERS
-from uniopt.porting.torch_slots import read, written
 from uniopt.porting.torch_schedulers import check_position, go_to, same_schedule, schedules_of
+from uniopt.porting.torch_slots import read, written
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.partition import partition
 from uniopt.transforms.scale import set_to_zero
@@ -150,6 +150,8 @@ def to_torch(
     transforms = {}
     for k, (group, schedule) in enumerate(zip(groups, schedules, strict=True)):
         leaves = [i for i, label in enumerate(labels) if label == group.label]
+        if not leaves:
+            continue
         arguments = _arguments(group, [descriptions[i] for i in leaves])
         transforms[group.label] = build(
             getattr(dialect, group.name), {**group.hyper, **arguments}, descriptions[leaves[0]]

@@ -8,7 +8,6 @@ from typing import Any
 
 from uniopt.dialects import torch as dialect
 from uniopt.errors import PortingError
-
 from uniopt.porting.constructors import Constructor, Switches, either, is_set, negative
 
 _COUPLED = {"lr": "learning_rate", "weight_decay": "coupled_decay", "maximize": "maximize"}
@@ -59,11 +58,17 @@ def _rmsprop() -> list[Constructor]:
     return table
 
 
+def _bounded_rate(switches: Switches) -> Any:
+    """Return the learning rate of which the schedule is the least with the relative step."""
+    keywords = getattr(switches["learning_rate"], "keywords", {})
+    return keywords.get("learning_rate", switches["learning_rate"])
+
+
 def _adafactor() -> list[Constructor]:
     rule, size = "scale_by_factored_rms", "scale_by_param_block_rms"
-    whole = (rule, "clip_by_block_rms", size, "scale_by_relative_step")
+    whole = (rule, "clip_by_block_rms", size)
     parameters = {
-        "lr": "scale_by_relative_step.learning_rate",
+        "lr": _bounded_rate,
         "beta2_decay": negative(f"{rule}.decay_rate"),
         "eps": (f"{rule}.epsilon", f"{size}.min_scale"),
         "d": "clip_by_block_rms.threshold",
@@ -114,7 +119,7 @@ OPTIMIZERS: dict[str, list[Constructor]] = {
     "Adagrad": [
         Constructor(
             ("scale_by_rss",),
-            {**_COUPLED, "eps": "scale_by_rss.eps", "lr_decay": "scale_by_rss.rate_decay"},
+            {**_COUPLED, "eps": "scale_by_rss.eps", "lr_decay": either("scale_by_rss.rate_decay")},
             {"sum": "scale_by_rss.sum_of_squares"},
         )
     ],

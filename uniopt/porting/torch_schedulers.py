@@ -29,8 +29,8 @@ def schedules_of(scheduler: Any) -> list[Schedule]:
         )
     if getattr(scheduler, "cycle_momentum", False):
         raise PortingError(
-            f"{name} moves the momentum too, for which there is no schedule here. Make it with cycle_momentum=False, or "
-            "port without it."
+            f"{name} moves the momentum too, for which there is no schedule here. Make it with "
+            "cycle_momentum=False, or port without it."
         )
     return [_SCHEDULES[name](scheduler, i) for i in range(len(scheduler.optimizer.param_groups))]
 
@@ -129,8 +129,8 @@ def same_schedule(schedule: Schedule, scheduler: Schedule | None, path: str, pos
     """Raise PortingError unless a scheduler, as a schedule, has the values that a schedule has from a position on."""
     if scheduler is None:
         raise PortingError(
-            f"The learning rate of {path} follows {schedule!r}, and torch has schedulers for that. Pass scheduler=, one "
-            "of the optimizer with the same values."
+            f"The learning rate of {path} follows {schedule!r}, and torch has schedulers for that. Pass "
+            "scheduler=, one of the optimizer with the same values."
         )
     for n in range(position, position + _AHEAD):
         x, y = float(schedule(n)), float(scheduler(n))
@@ -145,7 +145,8 @@ def go_to(scheduler: Any, position: int) -> None:
     """Step a scheduler until it has been stepped a number of times."""
     if scheduler.last_epoch > position:
         raise PortingError(
-            f"The scheduler has been stepped {scheduler.last_epoch} times, and is to be at step {position}. Pass a new one."
+            f"The scheduler has been stepped {scheduler.last_epoch} times, and is to be at step {position}. "
+            "Pass a new one."
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch expects steps of the optimizer in between

@@ -70,7 +70,7 @@ def written(
     for theirs, ours in constructor.slots.items():
         for name, value in _arrays(layout, i, described, theirs, ours).items():
             entries[name][theirs] = _tensor(value, named[name], f"{theirs} of {name}")
-    for name, entry in entries.items():
+    for entry in entries.values():
         if entry and group.name not in WITHOUT_STEP:
             entry["step"] = _scalar(described.count or 0)
     if group.name == "ASGD":
@@ -109,11 +109,10 @@ def _tensor(value: Any, like: Any, what: str) -> Any:
     """Return a tensor in the dtype of a parameter; PortingError if that loses digits."""
     tensor = registry.get("torch").from_numpy(np.asarray(value))
     kept = tensor.to(like.dtype)
-    lost = kept.to(tensor.dtype) != tensor
-    if bool((lost & (tensor == tensor)).any()):
+    if not np.array_equal(host.array(kept), host.array(tensor), equal_nan=True):
         raise PortingError(
-            f"{what} is {tensor.dtype} and loses digits as {like.dtype}, the dtype of the parameter, in which torch keeps "
-            "it. Make the parameter wider first."
+            f"{what} is {tensor.dtype} and loses digits as {like.dtype}, the dtype of the parameter, in which torch "
+            "keeps it. Make the parameter wider first."
         )
     return kept
 
