@@ -70,8 +70,10 @@ def _read(path: str) -> Any:
             f"{str(error).strip().splitlines()[0]} Save optimizer.state_dict() alone.",
             status=1,
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise CommandError(f"{path} cannot be read: {error}", status=1) from error
+    except OSError as error:
+        raise CommandError(str(error), status=1) from error
+    except Exception as error:  # torch raises anything for what is none of its files
+        raise CommandError(f"{path} cannot be read: {type(error).__name__}: {error}", status=1) from error
 
 
 def _optimizer(content: Any, path: str) -> Mapping[str, Any]:
