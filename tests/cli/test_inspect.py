@@ -45,6 +45,28 @@ def test_values_are_not_read(path: Path, capsys: pytest.CaptureFixture[str], mon
     assert "ScaleByAdamState.mu" in capsys.readouterr().out
 
 
+def test_parts_within_others_are_indented(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    groups = {"a": uniopt.count_by_leaf(uniopt.trace(0.9)), "b": uniopt.chain(uniopt.scale(2.0), uniopt.scale(3.0))}
+    tx = uniopt.partition(groups, {"x": "a", "y": "b"})
+    uniopt.save(tmp_path / "file", tx.init({"x": np.ones(1), "y": np.ones(1)}), tx)
+    assert main(["inspect", str(tmp_path / "file")]) == 0
+    lines = [line[2:] for line in capsys.readouterr().out.partition("Transformation\n")[2].splitlines()]
+    names = [line[: len(line) - len(line.lstrip())] + line.split()[0] for line in lines if line.strip()]
+    assert names == ["partition", "  'a':", "    count_by_leaf", "      trace", "  'b':", "    scale", "    scale"]
+    assert "param_labels={'x': 'a', 'y': 'b'}" in lines[0]
+
+
+def test_nothing_is_cut_off_in_a_narrow_terminal(
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    assert main(["inspect", str(path)]) == 0
+    assert "…" not in capsys.readouterr().out
+
+
 def test_a_transformation_with_a_function(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tx = uniopt.stateless(lambda updates, params: updates)
     uniopt.save(tmp_path / "file", tx.init(np.ones(1)), tx)

@@ -79,7 +79,7 @@ def _slots(header: Header, arrays: dict[str, StoredArray]) -> Table:
     headings, *rows, total = (row[:-1] for row in summary.rows())
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for heading in headings:
-        table.add_column(heading, justify="right" if heading in ("arrays", "bytes") else "left")
+        table.add_column(heading, justify="right" if heading in ("arrays", "bytes") else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(escape, row))
     table.add_section()
@@ -92,6 +92,8 @@ def _grid(lines: Iterator[tuple[str, str]]) -> Table:
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 2))
+    grid.add_column(overflow="fold")
+    grid.add_column(overflow="fold")
     for name, text in lines:
         grid.add_row(f"  {escape(name)}", escape(text))
     grid.add_row()
@@ -99,19 +101,27 @@ def _grid(lines: Iterator[tuple[str, str]]) -> Table:
 
 
 def _stages(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the name and the hyperparameters of each part of a chain."""
+    """Yield the name and the hyperparameters of each part of a transformation, those within another one indented."""
     try:
-        yield from _calls(ast.parse(text, mode="eval").body)
+        yield from _calls(ast.parse(text, mode="eval").body, "")
     except SyntaxError:  # a function among them prints as no expression
         yield text, ""
 
 
-def _calls(node: ast.expr) -> Iterator[tuple[str, str]]:
+def _calls(node: ast.expr, indent: str) -> Iterator[tuple[str, str]]:
     match node:
         case ast.Call(func=ast.Name(id="chain"), args=parts):
             for part in parts:
-                yield from _calls(part)
-        case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
-            yield name, ", ".join(map(ast.unparse, (*args, *keywords)))
+                yield from _calls(part, indent)
+        case ast.Call(func=function, args=args, keywords=keywords):
+            within = [x for x in args if isinstance(x, ast.Call | ast.Dict)]
+            plain = [x for x in args if x not in within]
+            yield indent + ast.unparse(function), ", ".join(map(ast.unparse, (*plain, *keywords)))
+            for part in within:
+                yield from _calls(part, indent + "  ")
+        case ast.Dict(keys=keys, values=parts):
+            for key, part in zip(keys, parts, strict=True):
+                yield f"{indent}{'**' if key is None else ast.unparse(key)}:", ""
+                yield from _calls(part, indent + "  ")
         case _:
-            yield ast.unparse(node), ""
+            yield indent + ast.unparse(node), ""
