@@ -90,28 +90,27 @@ def _parts(state: Tree) -> tuple[dict[str, _Leaf], dict[str, Value]]:
         name = keys.written(path)
         if name in arrays or name in values:
             raise LeafError(f"Two leaves of the state are at {name}, because two keys print alike. Rename one of them.")
+        place = name or "The state"
         backend = registry.find(type(leaf))
         if backend is not None:
-            arrays[name] = _array(name, leaf, backend, keys.written(keys.slot(path)))
+            arrays[name] = _array(place, leaf, backend, keys.written(keys.slot(path)))
         elif isinstance(leaf, Value):
             values[name] = leaf
         else:
             raise LeafError(
-                f"{name or 'The state'} is of type {type(leaf).__name__}, expected an array, a number, a text or None. "
+                f"{place} is of type {type(leaf).__name__}, expected an array, a number, a text or None. "
                 "Take it out of the tree, and save it in some other way."
             )
     return arrays, values
 
 
-def _array(name: str, x: Array, backend: Backend, slot: str) -> _Leaf:
-    dtype, shape = dtype_name(x.dtype).removesuffix("_"), tuple(x.shape)
+def _array(place: str, x: Array, backend: Backend, slot: str) -> _Leaf:
+    dtype, shape = dtype_name(x.dtype), tuple(x.shape)
     if backend.is_traced(x):
-        raise LeafError(
-            f"{name or 'The state'} is traced and has no values yet. Save outside of the compiled function."
-        )
+        raise LeafError(f"{place} is traced and has no values yet. Save outside of the compiled function.")
     if not container.has(bits.stored_as(dtype, shape)[0]):
         raise LeafError(
-            f"{name or 'The state'} has dtype {x.dtype}, expected numbers or bools. "
+            f"{place} has dtype {x.dtype}, expected numbers or bools. "
             "Convert it first; a key of JAX with jax.random.key_data."
         )
     return _Leaf(x, backend, dtype, shape, slot)

@@ -23,7 +23,7 @@ on from the state stands in the new file; 'uniopt inspect' shows it.
 The state is a tree of dicts by the names of the parameters. An optimizer that
 was made from named_parameters() has the names. Otherwise they are those of the
 model, if the optimizer has one group of parameters; failing that, they are
-positions: 0, 1, 2.
+positions: 0, 1, 2. The learning rate stays what it was in the file.
 """
 
 _OPTIMIZERS = ("optimizer_state_dict", "optimizer", "optim", "optimizer_states")
