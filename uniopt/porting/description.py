@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,8 @@ class Description:
         Whether that number decides anything.
     position
         The number of steps for which schedules have counted; None without schedules.
+    first_values
+        Hyperparameters that have decided what slots begin with, as in `NormalForm`.
     """
 
     path: str
@@ -43,6 +45,7 @@ class Description:
     count: int | None
     counts: bool
     position: int | None
+    first_values: dict[str, Any] = field(default_factory=dict)
 
     def begun(self, slots: dict[str, Any], count: int | None, position: int | None) -> Description:
         """Return the description of the leaf after some steps, given that of before the first one."""
@@ -143,12 +146,16 @@ def _described(path: str, parts: list[Part], shape: tuple[int, ...]) -> Descript
         raise PortingError(
             f"The rules of {path} have counted {_listed(sorted(counts | positions))} steps, expected one number."
         )
-    return Description(path, form.switches, slots, next(iter(counts), None), form.counts, next(iter(positions), None))
+    count, position = next(iter(counts), None), next(iter(positions), None)
+    return Description(path, form.switches, slots, count, form.counts, position, form.first_values)
 
 
 def _taken(parts: list[Part], place: Place, what: str) -> Any:
     """Return a slot in the conventions of the normal form."""
-    value = np.asarray(parts[place.part].slots[place.name])
+    value = parts[place.part].slots[place.name]
+    if isinstance(value, list):  # several arrays, which nothing is done to
+        return value
+    value = np.asarray(value)
     if place.factor == 0.0:
         raise PortingError(f"{what} has the learning rate inside, which is 0: what it was is lost.")
     if place.factor != 1.0:
@@ -161,7 +168,7 @@ def _fill(parts: list[Part], form: NormalForm, described: Description) -> None:
     if differing := _different_rules(described.switches, form.switches):
         raise PortingError(f"{described.path} would be optimized otherwise: {differing}.")
     for slot, place in form.places.items():
-        held = np.asarray(parts[place.part].slots[place.name])
+        held = parts[place.part].slots[place.name]
         if place.name == "is_initial_step":
             value = described.slots.get(slot, np.asarray(False))
         elif slot in described.slots:
@@ -180,6 +187,8 @@ def _fill(parts: list[Part], form: NormalForm, described: Description) -> None:
 
 def _in_dtype(value: Any, held: Any, what: str) -> Any:
     """Return a value in the dtype and shape of what is held now."""
+    if isinstance(held, list):
+        return [_in_dtype(x, y, what) for x, y in zip(value, held, strict=True)]
     if value.shape != held.shape:
         raise PortingError(f"{what} has shape {value.shape}, expected {held.shape}.")
     result = value.astype(held.dtype)

@@ -215,7 +215,7 @@ def _arguments(group: Group, described: Sequence[Description]) -> dict[str, Any]
     found: list[dict[str, Any]] = []
     for leaf in described:
         constructor = constructor_for(OPTIMIZERS[group.name], leaf, f"torch.optim.{group.name}")
-        found.append(constructor.arguments(leaf.switches))
+        found.append(constructor.arguments(leaf))
         if different := [name for name, x in found[0].items() if x != found[-1][name]]:
             raise PortingError(
                 f"{described[0].path} and {leaf.path} are in one group of the optimizer, but differ in "
