@@ -143,7 +143,8 @@ _OF_THE_SAME_NAME = """
     keep_params_nonnegative normalize_by_update_norm scale scale_by_adadelta scale_by_adam scale_by_adamax scale_by_adan
     scale_by_amsgrad scale_by_belief scale_by_factored_rms scale_by_lion scale_by_novograd scale_by_optimistic_gradient
     scale_by_muon scale_by_param_block_norm scale_by_param_block_rms scale_by_polyak scale_by_radam scale_by_rms
-    scale_by_rss     scale_by_shape scale_by_sign scale_by_sm3 scale_by_stddev scale_by_trust_ratio scale_by_yogi set_to_zero trace
+    scale_by_rss scale_by_shape scale_by_sign scale_by_sm3 scale_by_stddev scale_by_trust_ratio scale_by_yogi
+    set_to_zero trace
 """
 RULES: dict[str, dict[str, Any]] = {
     **{name: {} for name in _OF_THE_SAME_NAME.split()},

@@ -229,7 +229,7 @@ def _add(form: NormalForm, names: list[str], k: int, part: Part, shape: tuple[in
     form.counts |= part.count is not None and (uses is None or any(bool(hyper[switch]) for switch in uses))
     for switch in _FIRST_VALUES.get(part.name, ()):
         form.first_values[f"{name}.{switch}"] = hyper.pop(switch)
-    _leave_out_what_is_over(part, hyper, slots)
+    _leave_out_what_is_over(part, hyper, slots, shape)
     places = {slot: Place(k, slot, factor if slot in _LINEAR.get(part.name, ()) else 1.0) for slot in slots}
     if part.name == "scale_by_factored_rms":
         places = _factored(k, hyper, shape)
@@ -245,13 +245,17 @@ def _free(names: Sequence[str], name: str) -> str:
     return name if name not in names else f"{name} {names.count(name) + 1}"
 
 
-def _leave_out_what_is_over(part: Part, hyper: dict[str, Any], slots: dict[str, Any]) -> None:
+def _leave_out_what_is_over(part: Part, hyper: dict[str, Any], slots: dict[str, Any], shape: tuple[int, ...]) -> None:
     """Remove the switches, and give the values, that can make no difference any more."""
     epsilon = hyper.get("eps", hyper.get("epsilon"))
     if epsilon == 0.0 and part.name in _PLACES_OF_EPSILON:
         if part.name == "scale_by_amsgrad" and hyper["eps_before_correction"]:
             hyper["bias_correction_nu_max"] = True
         hyper |= _PLACES_OF_EPSILON[part.name]
+    if part.name == "scale_by_shape":
+        hyper["fans"] = hyper.pop("weight_dimension_numbers").fans(shape)
+    if part.name == "scale_by_muon" and len(shape) == 2:  # whose transpose becomes orthogonal alike
+        hyper.pop("weight_dimension_numbers")
     if part.name == "scale_by_rss":
         hyper["rate_decay"] = hyper["rate_decay"] or 0.0
     if part.name == "scale_by_radam" and not _reaches_threshold(hyper):
