@@ -6,7 +6,7 @@ import json
 import pickle
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -129,6 +129,21 @@ def test_a_header_that_is_none(text: bytes, path: Path) -> None:
     message(path)
 
 
+def test_entries_in_another_order_are_the_same(path: Path) -> None:
+    header, values = parts(path)
+    rewrite(path, dict(reversed(header.items())), values)
+    loaded = uniopt.load(path, like=TX.init(PARAMS))
+    assert loaded[0].mu["w"].tolist() == state()[0].mu["w"].tolist()
+
+
+@pytest.mark.parametrize("dtype", ["complex128", "float64", "nonsense"])
+def test_a_dtype_that_cannot_be_stored_so(dtype: str, path: Path) -> None:
+    header, values = parts(path)
+    header["__metadata__"]["dtypes"] = json.dumps({"[0]ScaleByAdamState.mu['w']": dtype})
+    rewrite(path, header, values)
+    assert f"mu['w'] of {dtype} is stored as float32 of shape (2, 3)" in message(path)
+
+
 def test_a_later_version(path: Path) -> None:
     header, values = parts(path)
     header["__metadata__"] |= {"version": "2", "uniopt": "7.1.0", "slots": "something new"}
@@ -189,6 +204,17 @@ def test_many_leaves_are_not_all_written_out(path: Path) -> None:
     text = message(path, like, errors.StateError)
     assert ", 95 more. It was saved with" in text
     assert len(text) < 1000
+
+
+class Twins(NamedTuple):
+    m: Any
+    mu: Any
+
+
+def test_slots_of_which_one_begins_like_another(path: Path) -> None:
+    uniopt.save(path, Twins({"a": np.ones(1), "b": np.ones(1)}, {"a": np.ones(1), "b": np.ones(1)}))
+    text = message(path, {}, errors.StateError)
+    assert "Not in like: Twins.m (2 leaves), Twins.mu (2 leaves)." in text
 
 
 def test_slots_that_are_missing_as_a_whole_are_named_once(path: Path) -> None:

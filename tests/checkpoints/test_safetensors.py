@@ -55,8 +55,14 @@ def test_bfloat16(tmp_path: Path) -> None:
 
 
 def test_all_values_are_aligned(tmp_path: Path) -> None:
-    uniopt.save(tmp_path / "file", {str(i): x[:1] for i, x in enumerate(EXTREMES.values())})
-    content = (tmp_path / "file").read_bytes()
+    for length in range(8):
+        arrays = {str(i): x[:1] for i, x in enumerate(EXTREMES.values())}
+        uniopt.save(tmp_path / "file", {**arrays, "x" * length: 1})
+        check_alignment(tmp_path / "file")
+
+
+def check_alignment(path: Path) -> None:
+    content = path.read_bytes()
     first = 8 + int.from_bytes(content[:8], "little")
     assert first % 8 == 0
     entries = json.loads(content[8:first])

@@ -85,10 +85,9 @@ def optax_run(tx: Any, state: Any, params: Any, gradients: Sequence[Any]) -> tup
     import jax
     import optax
 
-    step = jax.jit(tx.update)
     params = jax.tree.map(jax.numpy.asarray, params)
     for gradient in gradients:
-        updates, state = step(jax.tree.map(jax.numpy.asarray, gradient), state, params)
+        updates, state = tx.update(jax.tree.map(jax.numpy.asarray, gradient), state, params)
         params = optax.apply_updates(params, updates)
     return jax.tree.map(np.asarray, params), state
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import pickle
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from uniopt import checkpoints, porting
 from uniopt.cli.errors import CommandError, require
 from uniopt.errors import UnioptError
+from uniopt.porting.torch import read_file
 
 _DESCRIPTION = """\
 Turn what torch.save wrote into a checkpoint for uniopt.load: an optimizer's
@@ -61,9 +61,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _read(path: str) -> Any:
-    torch = import_module("torch")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return read_file(path)
     except pickle.UnpicklingError as error:
         raise CommandError(
             f"{path} holds more than tensors, numbers and containers of them, or was not written by torch.save: "

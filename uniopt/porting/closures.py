@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import inspect
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import uniopt
-from uniopt import schedules
-from uniopt.errors import PortingError, UnioptError
+from uniopt import schedules, tree
+from uniopt.errors import HyperparameterError, PortingError, UnioptError
 from uniopt.foreign import Foreign
-from uniopt.transformation import GradientTransformation, stage_of
-from uniopt.typing import Schedule
+from uniopt.optimizers.newton_schulz import MuonDimensionNumbers
+from uniopt.transformation import Bound, GradientTransformation, stage_of
+from uniopt.typing import Schedule, Tree
 
 _SAME_AT = (0, 1, 2, 3, 7, 10, 31, 100, 317, 1000, 3162, 10000, 100000)
 
@@ -56,20 +58,54 @@ def _read(init: Callable[..., Any], update: Callable[..., Any]) -> GradientTrans
     if maker in _CONTAINERS:
         return _CONTAINERS[maker](values)
     make = getattr(uniopt, maker, None)
-    if maker not in _RULES or make is None:
+    if maker not in RULES or make is None:
         raise PortingError(
             f"The transformation has {update.__qualname__} of {update.__module__}, which is no optimizer of optax that "
             "uniopt knows. Make the transformation with uniopt's functions of the same names, and pass that."
         )
-    arguments = {name: schedule_of(x) if callable(x) else x for name, x in _accepted(make, values).items()}
-    return make(**arguments, **_RULES[maker])  # type: ignore[no-any-return]
+    theirs = inspect.signature(getattr(sys.modules[update.__module__], maker)).parameters
+    if unread := [name for name in theirs if name not in values and name != "mask"]:  # which is a `masked` around it
+        raise PortingError(
+            f"{', '.join(unread)} of optax's {maker} cannot be read from what it has made. Make the "
+            "transformation with uniopt's functions of the same names, and pass that."
+        )
+    arguments = {name: _argument(name, x) for name, x in _accepted(make, values).items()}
+    try:
+        return make(**arguments, **RULES[maker])  # type: ignore[no-any-return]
+    except HyperparameterError as error:
+        raise PortingError(f"optax takes more in {maker} than uniopt: {error}") from None
+
+
+def _argument(name: str, value: Any) -> Any:
+    """Return an argument as uniopt takes it."""
+    if name == "weight_dimension_numbers":
+        return Bound(_dimension_numbers, numbers=value) if callable(value) else _dimension_numbers(None, numbers=value)
+    return schedule_of(value) if callable(value) else value
+
+
+def _dimension_numbers(params: Tree, *, numbers: Any) -> Tree:
+    """Return a tree of `MuonDimensionNumbers` for one of optax's of the same name."""
+    found = numbers(params) if callable(numbers) else numbers
+    leaves, structure = tree.flatten(found, lambda x: hasattr(x, "reduction_axis"))
+    return tree.unflatten(structure, [x and MuonDimensionNumbers(*x) for x in leaves])
 
 
 def _made_by(function: Any) -> tuple[str, dict[str, Any]]:
     """Return the name of the function that made another, and what that has closed over."""
     maker = getattr(function, "__qualname__", "").partition(".<locals>")[0]
-    values = dict(inspect.getclosurevars(function).nonlocals) if inspect.isfunction(function) else {}
+    values: dict[str, Any] = {}
+    waiting = [function]
+    while waiting:
+        if inspect.isfunction(part := waiting.pop()):
+            closed_over = inspect.getclosurevars(part).nonlocals
+            # Its own parts may be functions that were made with it, and have closed over more.
+            waiting += [x for name, x in closed_over.items() if name not in values and _is_made_by(maker, x)]
+            values |= closed_over
     return maker, values
+
+
+def _is_made_by(maker: str, value: Any) -> bool:
+    return getattr(value, "__qualname__", "").startswith(f"{maker}.<locals>.")
 
 
 def _accepted(make: Callable[..., Any], values: dict[str, Any]) -> dict[str, Any]:
@@ -102,46 +138,16 @@ _CONTAINERS: dict[str, Callable[[dict[str, Any]], GradientTransformation]] = {
 }
 """The functions of optax that others go into."""
 
-_RULES: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(
-        [
-            "adaptive_grad_clip",
-            "add_decayed_weights",
-            "centralize",
-            "clip",
-            "clip_by_block_rms",
-            "clip_by_global_norm",
-            "ema",
-            "identity",
-            "keep_params_nonnegative",
-            "normalize_by_update_norm",
-            "scale",
-            "scale_by_adadelta",
-            "scale_by_adam",
-            "scale_by_adamax",
-            "scale_by_adan",
-            "scale_by_amsgrad",
-            "scale_by_belief",
-            "scale_by_factored_rms",
-            "scale_by_lion",
-            "scale_by_novograd",
-            "scale_by_optimistic_gradient",
-            "scale_by_param_block_norm",
-            "scale_by_param_block_rms",
-            "scale_by_polyak",
-            "scale_by_radam",
-            "scale_by_rms",
-            "scale_by_rss",
-            "scale_by_sign",
-            "scale_by_sm3",
-            "scale_by_stddev",
-            "scale_by_trust_ratio",
-            "scale_by_yogi",
-            "set_to_zero",
-            "trace",
-        ],
-        {},
-    ),
+_OF_THE_SAME_NAME = """
+    adaptive_grad_clip add_decayed_weights centralize clip clip_by_block_rms clip_by_global_norm ema identity
+    keep_params_nonnegative normalize_by_update_norm scale scale_by_adadelta scale_by_adam scale_by_adamax scale_by_adan
+    scale_by_amsgrad scale_by_belief scale_by_factored_rms scale_by_lion scale_by_novograd scale_by_optimistic_gradient
+    scale_by_muon scale_by_param_block_norm scale_by_param_block_rms scale_by_polyak scale_by_radam scale_by_rms
+    scale_by_rss scale_by_shape scale_by_sign scale_by_sm3 scale_by_stddev scale_by_trust_ratio scale_by_yogi
+    set_to_zero trace
+"""
+RULES: dict[str, dict[str, Any]] = {
+    **{name: {} for name in _OF_THE_SAME_NAME.split()},
     "scale_by_rprop": {"one_step_late": True},
 }
 """The rules of optax, and the switches that make uniopt's the same."""

@@ -36,8 +36,9 @@ class Constructor:
     slots: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
-    def arguments(self, switches: Switches) -> dict[str, Any]:
-        """Return the arguments with which it is described by the switches, if any are."""
+    def arguments(self, described: Description) -> dict[str, Any]:
+        """Return the arguments with which it does what is described, if any are."""
+        switches = {**described.switches, **described.first_values}
         return {**self.fixed, **{name: _value(value, switches) for name, value in self.parameters.items()}}
 
 
@@ -89,4 +90,5 @@ def _value(value: Value, switches: Switches) -> Any:
         return value(switches)
     if isinstance(value, tuple):
         return tuple(switches.get(name, 0.0) for name in value)
-    return switches.get(value, 0.0)
+    found = switches.get(value, 0.0)
+    return 0.0 if found is None else found  # which then is seen to differ

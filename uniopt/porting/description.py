@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,8 @@ class Description:
         Whether that number decides anything.
     position
         The number of steps for which schedules have counted; None without schedules.
+    first_values
+        Hyperparameters that have decided what slots begin with, as in `NormalForm`.
     """
 
     path: str
@@ -43,6 +45,7 @@ class Description:
     count: int | None
     counts: bool
     position: int | None
+    first_values: dict[str, Any] = field(default_factory=dict)
 
     def begun(self, slots: dict[str, Any], count: int | None, position: int | None) -> Description:
         """Return the description of the leaf after some steps, given that of before the first one."""
@@ -115,17 +118,13 @@ def state_for(tx: GradientTransformation, params: Tree, descriptions: Sequence[D
     state = fill(tx, params, descriptions)
     for reached, wanted in zip(describe(tx, state, params), descriptions, strict=True):
         if different := differences(wanted, reached):
-            raise PortingError(f"{wanted.path} would be optimized otherwise: {'; '.join(different)}.")
+            raise _otherwise(wanted, different)
     return state
 
 
 def differences(wanted: Description, found: Description) -> list[str]:
     """Return in words where what optimizes a leaf differs: rules, or else hyperparameters, and counts."""
-    if differing := _different_rules(wanted.switches, found.switches):
-        return [differing]
-    names = {**wanted.switches, **found.switches}
-    values = [(name, found.switches.get(name), wanted.switches.get(name)) for name in names]
-    different = [f"{name} is {x!r}, not {y!r}" for name, x, y in values if not _same(x, y)]
+    different = _different_switches(wanted.switches, found.switches)
     if wanted.counts and found.counts and wanted.count != found.count:
         different.append(f"its steps are {found.count}, not {wanted.count}")
     if wanted.position != found.position:
@@ -143,12 +142,16 @@ def _described(path: str, parts: list[Part], shape: tuple[int, ...]) -> Descript
         raise PortingError(
             f"The rules of {path} have counted {_listed(sorted(counts | positions))} steps, expected one number."
         )
-    return Description(path, form.switches, slots, next(iter(counts), None), form.counts, next(iter(positions), None))
+    count, position = next(iter(counts), None), next(iter(positions), None)
+    return Description(path, form.switches, slots, count, form.counts, position, form.first_values)
 
 
 def _taken(parts: list[Part], place: Place, what: str) -> Any:
     """Return a slot in the conventions of the normal form."""
-    value = np.asarray(parts[place.part].slots[place.name])
+    value = parts[place.part].slots[place.name]
+    if isinstance(value, list):  # several arrays, which nothing is done to
+        return value
+    value = np.asarray(value)
     if place.factor == 0.0:
         raise PortingError(f"{what} has the learning rate inside, which is 0: what it was is lost.")
     if place.factor != 1.0:
@@ -158,14 +161,16 @@ def _taken(parts: list[Part], place: Place, what: str) -> Any:
 
 def _fill(parts: list[Part], form: NormalForm, described: Description) -> None:
     """Put the slots and counts of a description into parts that have not begun."""
-    if differing := _different_rules(described.switches, form.switches):
-        raise PortingError(f"{described.path} would be optimized otherwise: {differing}.")
+    if form.switches["rules"] != described.switches["rules"]:
+        raise _otherwise(described, _different_switches(described.switches, form.switches))
     for slot, place in form.places.items():
-        held = np.asarray(parts[place.part].slots[place.name])
+        held = parts[place.part].slots[place.name]
         if place.name == "is_initial_step":
             value = described.slots.get(slot, np.asarray(False))
         elif slot in described.slots:
             value = described.slots[slot]
+        elif different := _different_switches(described.switches, form.switches):
+            raise _otherwise(described, different)
         else:
             raise PortingError(f"{described.path} has no {slot}, which the state is to have.")
         value = value if place.axis is None else np.squeeze(value, place.axis)
@@ -180,6 +185,8 @@ def _fill(parts: list[Part], form: NormalForm, described: Description) -> None:
 
 def _in_dtype(value: Any, held: Any, what: str) -> Any:
     """Return a value in the dtype and shape of what is held now."""
+    if isinstance(held, list):
+        return [_in_dtype(x, y, what) for x, y in zip(value, held, strict=True)]
     if value.shape != held.shape:
         raise PortingError(f"{what} has shape {value.shape}, expected {held.shape}.")
     result = value.astype(held.dtype)
@@ -188,9 +195,15 @@ def _in_dtype(value: Any, held: Any, what: str) -> Any:
     return result
 
 
-def _different_rules(wanted: dict[str, Any], found: dict[str, Any]) -> str:
-    theirs, ours = wanted["rules"], found["rules"]
-    return "" if ours == theirs else f"by {_listed(ours)}, not by {_listed(theirs)}"
+def _different_switches(wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    if wanted["rules"] != found["rules"]:
+        return [f"by {_listed(found['rules'])}, not by {_listed(wanted['rules'])}"]
+    values = [(name, found.get(name), wanted.get(name)) for name in {**wanted, **found}]
+    return [f"{name} is {x!r}, not {y!r}" for name, x, y in values if not _same(x, y)]
+
+
+def _otherwise(described: Description, different: Sequence[str]) -> PortingError:
+    return PortingError(f"{described.path} would be optimized otherwise: {'; '.join(different)}.")
 
 
 def _same(x: Any, y: Any) -> bool:

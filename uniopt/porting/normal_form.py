@@ -56,9 +56,12 @@ class NormalForm:
         Where each slot is, by names such as ``"scale_by_adam.mu"``.
     counts
         Whether the number of steps decides anything.
+    first_values
+        The hyperparameters that have decided what slots begin with, and decide nothing any more.
     """
 
     switches: dict[str, Any] = field(default_factory=dict)
+    first_values: dict[str, Any] = field(default_factory=dict)
     places: dict[str, Place] = field(default_factory=dict)
     counts: bool = False
 
@@ -209,10 +212,12 @@ def _equal(x: Any, y: Any) -> bool:
 
 def _add_rate(form: NormalForm, names: list[str], rate: _Rate) -> None:
     """Add what has been multiplied so far as a rule of its own, where it cannot be moved on."""
-    name = _free(names, "scale_by_learning_rate")
+    name = _free(names, "scale" if rate.schedule is None else "scale_by_schedule")
     names.append(name)
-    form.switches[f"{name}.learning_rate"] = -rate.factor if rate.schedule is None else rate.schedule
-    form.switches[f"{name}.rate_factor"] = 1.0 if rate.schedule is None else -rate.factor
+    if rate.schedule is None:
+        form.switches[f"{name}.step_size"] = rate.factor
+    else:
+        form.switches |= {f"{name}.step_size_fn": rate.schedule, f"{name}.rate_factor": rate.factor}
 
 
 def _add(form: NormalForm, names: list[str], k: int, part: Part, shape: tuple[int, ...], factor: float) -> None:
@@ -222,7 +227,9 @@ def _add(form: NormalForm, names: list[str], k: int, part: Part, shape: tuple[in
     hyper, slots = dict(part.hyper), dict.fromkeys(part.slots)
     uses = _COUNT_FOR.get(part.name)
     form.counts |= part.count is not None and (uses is None or any(bool(hyper[switch]) for switch in uses))
-    _leave_out_what_is_over(part, hyper, slots)
+    for switch in _FIRST_VALUES.get(part.name, ()):
+        form.first_values[f"{name}.{switch}"] = hyper.pop(switch)
+    _leave_out_what_is_over(part, hyper, slots, shape)
     places = {slot: Place(k, slot, factor if slot in _LINEAR.get(part.name, ()) else 1.0) for slot in slots}
     if part.name == "scale_by_factored_rms":
         places = _factored(k, hyper, shape)
@@ -238,15 +245,19 @@ def _free(names: Sequence[str], name: str) -> str:
     return name if name not in names else f"{name} {names.count(name) + 1}"
 
 
-def _leave_out_what_is_over(part: Part, hyper: dict[str, Any], slots: dict[str, Any]) -> None:
+def _leave_out_what_is_over(part: Part, hyper: dict[str, Any], slots: dict[str, Any], shape: tuple[int, ...]) -> None:
     """Remove the switches, and give the values, that can make no difference any more."""
-    for name in _FIRST_VALUES.get(part.name, ()):
-        hyper.pop(name, None)
     epsilon = hyper.get("eps", hyper.get("epsilon"))
     if epsilon == 0.0 and part.name in _PLACES_OF_EPSILON:
         if part.name == "scale_by_amsgrad" and hyper["eps_before_correction"]:
             hyper["bias_correction_nu_max"] = True
         hyper |= _PLACES_OF_EPSILON[part.name]
+    if part.name == "scale_by_shape":
+        hyper["fans"] = hyper.pop("weight_dimension_numbers").fans(shape)
+    if part.name == "scale_by_muon" and len(shape) == 2:  # whose transpose becomes orthogonal alike
+        hyper.pop("weight_dimension_numbers")
+    if part.name == "scale_by_rss":
+        hyper["rate_decay"] = hyper["rate_decay"] or 0.0
     if part.name == "scale_by_radam" and not _reaches_threshold(hyper):
         hyper.pop("above_threshold")
     if part.name == "scale_by_rprop":

@@ -12,7 +12,7 @@ import uniopt
 from uniopt import tree
 from uniopt.errors import PortingError
 from uniopt.porting import host
-from uniopt.porting.closures import transformation_of
+from uniopt.porting.closures import RULES, transformation_of
 from uniopt.porting.description import Description, describe, state_for
 from uniopt.porting.restate import restated
 from uniopt.transformation import GradientTransformation
@@ -122,7 +122,7 @@ def _put_together(descriptions: Sequence[Description], params: Tree) -> tuple[Gr
         if calls not in groups:
             groups.append(calls)
         labels.append(f"group {groups.index(calls)}")
-    ours = [uniopt.chain(*(getattr(uniopt, name)(**arguments) for name, arguments in calls)) for calls in groups]
+    ours = [uniopt.chain(*(_uniopt_part(name, arguments) for name, arguments in calls)) for calls in groups]
     theirs = [optax.chain(*(_optax_function(name)(**arguments) for name, arguments in calls)) for calls in groups]
     if len(groups) == 1:
         return ours[0], theirs[0]
@@ -136,18 +136,23 @@ def _put_together(descriptions: Sequence[Description], params: Tree) -> tuple[Gr
 
 def _calls(described: Description, ndim: int) -> Calls:
     """Return the calls that make a chain which does what is described of a leaf with some number of axes."""
-    switches = described.switches
+    switches = {**described.switches, **described.first_values}
     calls: Calls = [("scale", {"step_size": -1.0})] if switches["maximize"] else []
     calls += _decay(switches["coupled_decay"])
     for rule in switches["rules"]:
         own = {name.removeprefix(f"{rule}."): x for name, x in switches.items() if name.startswith(f"{rule}.")}
         if "axes" in own:
             own |= {"factored": own.pop("axes") is not None or ndim < 2, "min_dim_size_to_factor": 0}
+        factor = own.pop("rate_factor", 1.0)
         calls.append((rule, _accepted(rule, own, described.path)))
+        calls += [] if factor == 1.0 else [("scale", {"step_size": factor})]
     calls += _decay(switches["decoupled_decay"])
     if switches["rate_factor"] != 1.0:
         calls.append(("scale", {"step_size": switches["rate_factor"]}))
-    return [*calls, ("scale_by_learning_rate", {"learning_rate": switches["learning_rate"]})]
+    rate = switches["learning_rate"]
+    if callable(rate) or rate >= 0.0:
+        return [*calls, ("scale_by_learning_rate", {"learning_rate": rate})]
+    return calls if rate == -1.0 else [*calls, ("scale", {"step_size": -rate})]
 
 
 def _decay(rate: Any) -> Calls:
@@ -157,7 +162,8 @@ def _decay(rate: Any) -> Calls:
 def _accepted(rule: str, switches: dict[str, Any], path: str) -> dict[str, Any]:
     """Return the switches of a rule that optax has; PortingError if one of the others is set."""
     parameters = inspect.signature(_optax_function(rule, path)).parameters
-    defaults = {name: p.default for name, p in inspect.signature(getattr(uniopt, rule)).parameters.items()}
+    ours = inspect.signature(getattr(uniopt, rule)).parameters
+    defaults = {name: p.default for name, p in ours.items()} | RULES.get(rule, {})
     for name, value in switches.items():
         if name not in parameters and value != defaults.get(name, value):
             raise PortingError(
@@ -167,11 +173,16 @@ def _accepted(rule: str, switches: dict[str, Any], path: str) -> dict[str, Any]:
     return {name: value for name, value in switches.items() if name in parameters}
 
 
+def _uniopt_part(name: str, arguments: dict[str, Any]) -> GradientTransformation:
+    part: GradientTransformation = getattr(uniopt, name)(**arguments, **RULES.get(name, {}))
+    return part
+
+
 def _optax_function(rule: str, path: str = "") -> Callable[..., Any]:
     import optax
 
-    found = getattr(optax, rule, None)
-    if found is None or not hasattr(uniopt, rule):
+    found = getattr(optax, rule, getattr(optax.contrib, rule, None))
+    if found is None or not (rule in RULES or rule in ("scale_by_schedule", "scale_by_learning_rate")):
         raise PortingError(f"{path} is optimized by {rule}, which optax does not have.")
     return found  # type: ignore[no-any-return]
 

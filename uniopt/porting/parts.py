@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,9 +18,12 @@ from uniopt.step import Step
 from uniopt.transformation import Stage, check_state
 from uniopt.transforms.count_by_leaf import CountByLeaf, CountByLeafState
 from uniopt.transforms.decay_first import DecayFirst, DecayFirstState
+from uniopt.transforms.global_norm import ScaleByGlobalNorm
 from uniopt.transforms.mask import Masked, MaskedState
 from uniopt.transforms.partition import Partition, PartitionState
 from uniopt.typing import Tree
+
+_Rule: TypeAlias = Leafwise | ScaleByGlobalNorm
 
 
 @dataclass
@@ -64,7 +67,7 @@ def parts_of(stage: Stage, state: Any, params: Tree) -> list[list[Part]]:
     step, leaves = Step.of_params(params)
     found: list[list[Part]] = [[] for _ in leaves]
 
-    def read(rule: Leafwise, before: Any, here: _Here) -> Any:
+    def read(rule: _Rule, before: Any, here: _Here) -> Any:
         for i, part in zip(here.positions, _parts(rule, before, here), strict=True):
             found[i].append(part)
         return before
@@ -78,8 +81,9 @@ def with_parts(stage: Stage, state: Any, params: Tree, parts: Sequence[Sequence[
     step, leaves = Step.of_params(params)
     remaining = [iter(of_leaf) for of_leaf in parts]
 
-    def write(rule: Leafwise, before: Any, here: _Here) -> Any:
-        return _with_slots(rule, before, here, [next(remaining[i]) for i in here.positions])
+    def write(rule: _Rule, before: Any, here: _Here) -> Any:
+        own = [next(remaining[i]) for i in here.positions]
+        return before if isinstance(rule, ScaleByGlobalNorm) else _with_slots(rule, before, here, own)
 
     counts = [next((part.count for part in of_leaf if part.count is not None), 0) for of_leaf in parts]
     return _walk(stage, state, _Here(step, leaves, list(range(len(leaves))), None, counts), write)
@@ -108,8 +112,10 @@ class _Here:
         return _Here(self.step, self.leaves, self.positions, counts, self.new_counts)
 
 
-def _walk(stage: Stage, state: Any, here: _Here, visit: Callable[[Leafwise, Any, _Here], Any]) -> Any:
+def _walk(stage: Stage, state: Any, here: _Here, visit: Callable[[_Rule, Any, _Here], Any]) -> Any:
     """Return the state with what `visit` returns for each rule's."""
+    if isinstance(stage, ScaleByGlobalNorm):
+        return visit(stage, state, here)
     if isinstance(stage, Leafwise):
         check_state(stage.name, state, stage.state)
         return visit(stage, state if isinstance(state, stage.state) else stage.state(), here)
@@ -148,16 +154,19 @@ def _walk(stage: Stage, state: Any, here: _Here, visit: Callable[[Leafwise, Any,
     )
 
 
-def _parts(rule: Leafwise, state: Any, here: _Here) -> list[Part]:
+def _parts(rule: _Rule, state: Any, here: _Here) -> list[Part]:
+    if isinstance(rule, ScaleByGlobalNorm):
+        hyper = {name: _number(x) for name, x in rule.hyper.items()} | {"over": tuple(here.positions)}
+        return [Part(rule.name, hyper, {}, None, None, False) for _ in here.positions]
     columns = {name: here.step.slot(getattr(state, name), f"state.{name}") for name in rule.slots}
-    hyper = _hyper_of_leaves(rule, here)
+    varying = _hyper_of_leaves(rule, here)
     count = int(getattr(state, rule.counter)) if rule.counter in rule.state._fields else None
-    follows = any(callable(x) for of_leaf in hyper for x in of_leaf.values())
+    follows = any(callable(x) for of_leaf in varying for x in of_leaf.values())
     counts = [count] * len(here.positions) if here.counts is None else [int(n) for n in here.counts]
     return [
         Part(
             rule.name,
-            hyper[i],
+            varying[i],
             {name: column[i] for name, column in columns.items()},
             counts[i] if "t" in rule.wants else None,
             count if follows else None,
@@ -186,7 +195,7 @@ def _number(value: Any) -> Any:
 
 
 def _with_slots(rule: Leafwise, state: Any, here: _Here, parts: Sequence[Part]) -> Any:
-    fields = {name: here.step.rebuild([np.asarray(part.slots[name]) for part in parts]) for name in rule.slots}
+    fields = {name: here.step.rebuild([part.slots[name] for part in parts]) for name in rule.slots}
     if rule.counter in rule.state._fields:
         known = [part.position for part in parts if part.position is not None]
         counted = [part.count for part in parts if part.count is not None]

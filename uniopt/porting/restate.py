@@ -13,6 +13,9 @@ from uniopt.errors import PortingError
 Leaf = Callable[[Any, Any, str], Any]
 """Returns a value in the form of the leaf that it replaces; the third argument is its path."""
 
+_CONSTANTS = ("ns_coeffs",)
+"""Hyperparameters that optax keeps in its states."""
+
 
 def restated(template: Any, state: Any, path: str, leaf: Leaf) -> Any:
     """Return a template with what another state has under the same fields, keys and positions.
@@ -40,7 +43,10 @@ def restated(template: Any, state: Any, path: str, leaf: Leaf) -> Any:
     names = template._fields if hasattr(template, "_fields") else level.entries
     parts = []
     for name, child in zip(names, level.children, strict=True):
-        parts.append(restated(child, _child(state, name, template, path), _below(path, name, template), leaf))
+        if name in _CONSTANTS:
+            parts.append(child)
+        else:
+            parts.append(restated(child, _child(state, name, template, path), _below(path, name, template), leaf))
     return level.unflatten_func(level.metadata, parts)
 
 

@@ -11,6 +11,7 @@ from uniopt.porting import host
 from uniopt.porting.constructors import build, constructor_for
 from uniopt.porting.description import Description, describe, fill, state_for
 from uniopt.porting.layout import Convert, Layout
+from uniopt.porting.orientation import oriented
 from uniopt.porting.torch_groups import Group, groups_of
 from uniopt.porting.torch_optimizers import OPTIMIZERS
 from uniopt.porting.torch_schedulers import check_position, go_to, same_schedule, schedules_of
@@ -81,7 +82,8 @@ def from_torch(
     for group, schedule in zip(groups, schedules, strict=True):
         if schedule is not None and group.name != "Rprop":  # whose steps have sizes of their own
             group.hyper["lr"] = schedule
-    tx = _together({group.label: getattr(dialect, group.name)(**group.hyper) for group in groups}, labels, layout)
+    transforms = {group.label: oriented(getattr(dialect, group.name)(**group.hyper), layout) for group in groups}
+    tx = _together(transforms, labels, layout)
     by_label = {group.label: group for group in groups}
     position = None if scheduler is None else int(scheduler.last_epoch)
     descriptions = [
@@ -153,9 +155,8 @@ def to_torch(
         if not leaves:
             continue
         arguments = _arguments(group, [descriptions[i] for i in leaves])
-        transforms[group.label] = build(
-            getattr(dialect, group.name), {**group.hyper, **arguments}, descriptions[leaves[0]]
-        )
+        own = build(getattr(dialect, group.name), {**group.hyper, **arguments}, descriptions[leaves[0]])
+        transforms[group.label] = oriented(own, layout)
         if callable(arguments.get("lr")):
             first = descriptions[leaves[0]]
             same_schedule(arguments["lr"], schedule, first.path, first.position or 0)
@@ -197,8 +198,8 @@ def _together(
 
 def _schedules(scheduler: Any, groups: Sequence[Group]) -> list[Any]:
     """Return the schedule of each group, and see to it that it is where the optimizer is."""
-    position = int(scheduler.last_epoch)
     schedules = schedules_of(scheduler)
+    position = int(scheduler.last_epoch)
     for group, schedule in zip(groups, schedules, strict=True):
         check_position(schedule, position, group.hyper["lr"], group.label)
         steps = [int(state["step"]) for state in group.states.values() if "step" in state]
@@ -215,7 +216,7 @@ def _arguments(group: Group, described: Sequence[Description]) -> dict[str, Any]
     found: list[dict[str, Any]] = []
     for leaf in described:
         constructor = constructor_for(OPTIMIZERS[group.name], leaf, f"torch.optim.{group.name}")
-        found.append(constructor.arguments(leaf.switches))
+        found.append(constructor.arguments(leaf))
         if different := [name for name, x in found[0].items() if x != found[-1][name]]:
             raise PortingError(
                 f"{described[0].path} and {leaf.path} are in one group of the optimizer, but differ in "
@@ -229,3 +230,10 @@ def _like(held: Any, value: Any) -> Any:
     if hasattr(held, "fill_"):
         return held.clone().fill_(value)
     return bool(value) if isinstance(held, bool) else value
+
+
+def read_file(path: str) -> Any:
+    """Return what ``torch.save`` wrote: tensors, numbers and containers of them. Nothing else is read, or run."""
+    import torch
+
+    return torch.load(path, map_location="cpu", weights_only=True)

@@ -17,6 +17,7 @@ _EITHER = {
     "decoupled_weight_decay": is_set("decoupled_decay"),
     "maximize": "maximize",
 }
+_FIRST_SUM = {"initial_accumulator_value": "scale_by_rss.initial_accumulator_value"}
 _MOMENTS = {"exp_avg": "mu", "exp_avg_sq": "nu"}
 
 
@@ -119,7 +120,12 @@ OPTIMIZERS: dict[str, list[Constructor]] = {
     "Adagrad": [
         Constructor(
             ("scale_by_rss",),
-            {**_COUPLED, "eps": "scale_by_rss.eps", "lr_decay": either("scale_by_rss.rate_decay")},
+            {
+                **_COUPLED,
+                "eps": "scale_by_rss.eps",
+                "lr_decay": "scale_by_rss.rate_decay",
+                "initial_accumulator_value": "scale_by_rss.initial_accumulator_value",
+            },
             {"sum": "scale_by_rss.sum_of_squares"},
         )
     ],
@@ -136,6 +142,7 @@ OPTIMIZERS: dict[str, list[Constructor]] = {
         Constructor(
             ("scale_by_rprop",),
             {
+                "lr": "scale_by_rprop.learning_rate",
                 "etas": ("scale_by_rprop.eta_minus", "scale_by_rprop.eta_plus"),
                 "step_sizes": ("scale_by_rprop.min_step_size", "scale_by_rprop.max_step_size"),
                 "maximize": "maximize",
@@ -174,7 +181,7 @@ OPTIMIZERS: dict[str, list[Constructor]] = {
         )
     ],
 }
-"""The forms that each has. A parameter that is not here, such as a first value, keeps the value that it has."""
+"""The forms that each has."""
 
 WITHOUT_STEP = ("SGD", "Muon")
 """Those that count no steps."""
