@@ -73,6 +73,24 @@ def test_training_goes_on(form: str, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "0.05" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("name", "hyper"),
+    [
+        ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}),
+        ("RMSprop", {"lr": 0.01, "centered": True, "momentum": 0.5}),
+        ("Adafactor", {"lr": 0.1}),
+        ("NAdam", {"lr": 0.01}),
+    ],
+)
+def test_other_optimizers(name: str, hyper: dict[str, Any], tmp_path: Path) -> None:
+    model = network()
+    optimizer = getattr(torch.optim, name)(model.parameters(), **hyper)
+    train(model, optimizer, 4)
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "in.pt")
+    assert main(["convert", str(tmp_path / "in.pt"), str(tmp_path / "out"), "--from", "torch"]) == 0
+    goes_on(tmp_path / "out", getattr(uniopt.dialects.torch, name)(**hyper), model, optimizer)
+
+
 def test_groups(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = network()
     named = list(model.named_parameters())
