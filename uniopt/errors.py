@@ -10,6 +10,10 @@ from uniopt.backends.errors import UnknownArrayTypeError as UnknownArrayTypeErro
 from uniopt.backends.errors import UnsupportedDtypeError as UnsupportedDtypeError
 
 
+class CheckpointError(UnioptError, ValueError):
+    """A file is no checkpoint, is damaged, or was written by a later version."""
+
+
 class HyperparameterError(UnioptError, ValueError):
     """A hyperparameter is no number, 0-d array or schedule, or lies outside its range."""
 
@@ -60,8 +64,13 @@ class MissingArgumentError(UnioptError, TypeError):
     """A transformation needs an extra keyword argument that `update` was not given."""
 
 
+class PortingError(UnioptError, ValueError):
+    """An optimizer, or its state, cannot be represented in the other framework."""
+
+
 __all__ = [
     "BackendNotAvailableError",
+    "CheckpointError",
     "DtypeKindError",
     "EagerStepWarning",
     "HyperparameterError",
@@ -71,6 +80,7 @@ __all__ = [
     "MixedDevicesError",
     "MixedLibrariesError",
     "NotWritableError",
+    "PortingError",
     "ScheduleError",
     "ShapeError",
     "StateError",
