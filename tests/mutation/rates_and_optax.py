@@ -12,6 +12,7 @@ import mlx.core as mx
 import mlx.optimizers
 import numpy as np
 import optax
+import pytest
 
 import uniopt
 from uniopt import dialects, numerics
@@ -94,12 +95,8 @@ def mlx_factors_the_last_two_axes() -> None:
 
 
 def mlx_needs_some_rate() -> None:
-    try:
+    with pytest.raises(uniopt.errors.HyperparameterError, match="learning_rate is None"):
         dialects.mlx.Adafactor(relative_step=False)
-    except uniopt.errors.HyperparameterError as error:
-        assert "learning_rate is None" in str(error)
-    else:
-        raise AssertionError("no rate was needed")
 
 
 def spacing_is_that_of_the_dtype() -> None:
