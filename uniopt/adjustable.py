@@ -1,4 +1,4 @@
-"""The numbers of a transformation that may change while it is used: reading them, and putting others in their places."""
+"""The numbers of a transformation: reading them, and putting others in their places."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Transformations as torch.optim.Optimizer, and torch's own optimizers by their names.
 
-`Optimizer` makes one of any transformation; the others are those of `uniopt.dialects.torch`, with the parameters in front.
+`Optimizer` makes one of any transformation. The others are the functions of `uniopt.dialects.torch` as classes.
 """
 
 from uniopt.integrations.torch.drop_in import ASGD as ASGD

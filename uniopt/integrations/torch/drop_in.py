@@ -7,18 +7,27 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+
 from uniopt.dialects import torch as dialect
 from uniopt.errors import DtypeKindError, HyperparameterError
 from uniopt.integrations.torch.meaning import OfConstructor
 from uniopt.integrations.torch.optimizer import Optimizer, Params
+from uniopt.integrations.torch.slots import Naming
 from uniopt.transformation import GradientTransformation
 
-_NAMES = {
-    "counts": "step",
-    "mu": "exp_avg",
-    "nu": "exp_avg_sq",
-}
-"""torch's names of slots that hold what torch's hold."""
+
+def _naming(names: dict[str, str], optional: tuple[str, ...] = (), ignored: tuple[str, ...] = ()) -> Naming:
+    """Return torch's names of slots that hold what torch's hold."""
+    return Naming({"counts": "step", **names}, frozenset(optional), frozenset(ignored), common=False)
+
+
+_PLAIN = Naming()
+_ADAM = _naming({"mu": "exp_avg", "nu": "exp_avg_sq", "nu_max": "max_exp_avg_sq"})
+_ADADELTA = _naming({"e_g": "square_avg", "e_x": "acc_delta"}, ignored=("step",))
+_RPROP = _naming({"step_sizes": "step_size", "prev_updates": "prev"}, ignored=("step",))
+_RMSPROP = _naming({"nu": "square_avg", "mu": "grad_avg", "trace": "momentum_buffer"}, ignored=("step",))
+_FACTORS = {"v_row": "row_var", "v_col": "col_var", "v": "variance"}
+_ADAFACTOR = _naming(_FACTORS, optional=tuple(_FACTORS.values()))  # torch has no array where ours is a placeholder
 
 
 class DropIn(Optimizer):
@@ -28,12 +37,16 @@ class DropIn(Optimizer):
     _takes_complex = True
 
     def __init_subclass__(
-        cls, constructor: Callable[..., GradientTransformation] | None = None, takes_complex: bool = True
+        cls,
+        constructor: Callable[..., GradientTransformation] | None = None,
+        naming: Naming = _PLAIN,
+        takes_complex: bool = True,
     ) -> None:
         super().__init_subclass__()
         if constructor is None:  # a subclass of one of the classes below
             return
         cls._constructor = staticmethod(constructor)
+        cls._naming = naming
         cls._takes_complex = takes_complex
         positional = inspect.Parameter("params", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation="Params")
         own = inspect.signature(constructor)
@@ -50,8 +63,9 @@ class DropIn(Optimizer):
                 "differentiable is True, but a compiled step is not differentiable. Call update of "
                 f"uniopt.dialects.torch.{self._constructor.__name__}(...), which is with torch's grad mode on."
             )
-        self._constructor(**bound.arguments)
-        self._begin(params, OfConstructor(self._constructor, bound.arguments))
+        meaning = OfConstructor(self._constructor, bound.arguments)
+        meaning.make([bound.arguments], {})  # an error in them comes before one in the parameters
+        self._begin(params, meaning)
 
     def _leaf(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
         if not any(p.is_complex() for group in self.param_groups for p in group["params"]):
@@ -72,40 +86,40 @@ def _documentation(constructor: Callable[..., GradientTransformation]) -> str:
     return text.replace(heading, f"{heading}params\n    The parameters, as `Optimizer` takes them.\n", 1)
 
 
-class SGD(DropIn, constructor=dialect.SGD): ...
+class SGD(DropIn, constructor=dialect.SGD, naming=_naming({"trace": "momentum_buffer"})): ...
 
 
-class Adam(DropIn, constructor=dialect.Adam): ...
+class Adam(DropIn, constructor=dialect.Adam, naming=_ADAM): ...
 
 
-class AdamW(DropIn, constructor=dialect.AdamW): ...
+class AdamW(DropIn, constructor=dialect.AdamW, naming=_ADAM): ...
 
 
-class NAdam(DropIn, constructor=dialect.NAdam): ...
+class NAdam(DropIn, constructor=dialect.NAdam, naming=_ADAM): ...
 
 
-class RAdam(DropIn, constructor=dialect.RAdam): ...
+class RAdam(DropIn, constructor=dialect.RAdam, naming=_ADAM): ...
 
 
-class Adamax(DropIn, constructor=dialect.Adamax): ...
+class Adamax(DropIn, constructor=dialect.Adamax, naming=_naming({"mu": "exp_avg", "nu": "exp_inf"})): ...
 
 
-class Adagrad(DropIn, constructor=dialect.Adagrad): ...
+class Adagrad(DropIn, constructor=dialect.Adagrad, naming=_naming({"sum_of_squares": "sum"})): ...
 
 
-class Adadelta(DropIn, constructor=dialect.Adadelta): ...
+class Adadelta(DropIn, constructor=dialect.Adadelta, naming=_ADADELTA): ...
 
 
-class RMSprop(DropIn, constructor=dialect.RMSprop): ...
+class RMSprop(DropIn, constructor=dialect.RMSprop, naming=_RMSPROP): ...
 
 
-class Rprop(DropIn, constructor=dialect.Rprop): ...
+class Rprop(DropIn, constructor=dialect.Rprop, naming=_RPROP): ...
 
 
-class ASGD(DropIn, constructor=dialect.ASGD): ...
+class ASGD(DropIn, constructor=dialect.ASGD, naming=_naming({}, ignored=("mu",))): ...
 
 
-class Adafactor(DropIn, constructor=dialect.Adafactor, takes_complex=False): ...
+class Adafactor(DropIn, constructor=dialect.Adafactor, naming=_ADAFACTOR, takes_complex=False): ...
 
 
-class Muon(DropIn, constructor=dialect.Muon, takes_complex=False): ...
+class Muon(DropIn, constructor=dialect.Muon, naming=_naming({"mu": "momentum_buffer"}), takes_complex=False): ...

@@ -7,6 +7,7 @@ from operator import itemgetter
 from typing import Any
 
 import torch
+
 from uniopt.backends import registry
 from uniopt.errors import HyperparameterError
 
@@ -19,8 +20,8 @@ Group = Mapping[str, Any]
 class Inputs:
     """Numbers of groups as 0-d tensors, and what else the groups say.
 
-    A 0 stays a number: a decay or a momentum of 0 needs no memory and no arithmetic. So do numbers that have not changed
-    yet, because ``1 - beta`` is rounded once then, and not twice. Learning rates are tensors from the beginning.
+    A 0 stays a number: a decay or a momentum of 0 needs no memory and no arithmetic. So do numbers that have not
+    changed yet, because ``1 - beta`` is rounded once then, and not twice. Learning rates are tensors at once.
 
     Parameters
     ----------
@@ -91,7 +92,12 @@ class Inputs:
                     continue
                 if _is_plain(value) and _is_plain(old[place]) and isinstance(value, float):
                     self._varied.add(place)
-                if place in arrays and _is_plain(value) and _is_plain(old[place]) and self._is_input(name, place, value):
+                if (
+                    place in arrays
+                    and _is_plain(value)
+                    and _is_plain(old[place])
+                    and self._is_input(name, place, value)
+                ):
                     arrays[place].fill_(value)
                 else:
                     only_inputs = False

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
+import torch
+
 from uniopt.adjustable import adjusted, numbers
 from uniopt.chain import chain
 from uniopt.dialects.rates import times
@@ -43,7 +45,7 @@ class OfConstructor:
 
     def _made(self, group: Settings) -> GradientTransformation:
         named = inspect.signature(self._constructor).parameters
-        return self._constructor(**{name: group[name] for name in named})
+        return self._constructor(**{name: _scalar(group[name]) for name in named})
 
 
 class OfTransformation:
@@ -90,6 +92,13 @@ class OfTransformation:
         return times(value, factor)
 
 
+def _scalar(x: Any) -> Any:
+    """Return a tensor of one element as a 0-d one, as torch's optimizers take it; also those in a tuple."""
+    if isinstance(x, tuple | list):
+        return tuple(map(_scalar, x))
+    return x.reshape(()) if isinstance(x, torch.Tensor) and x.numel() == 1 else x
+
+
 def _entry(owner: str, name: str) -> str:
     return "momentum" if (owner, name) == ("trace", "decay") else name
 
@@ -102,7 +111,9 @@ def _all_same(values: Sequence[Any]) -> bool:
 def _by_leaf(values: Sequence[Any], group_of: Mapping[str, int]) -> Any:
     """Return the groups' value if they have one, or else what gives each parameter that of its group."""
     first = values[0]
-    if all(x is first or (isinstance(x, int | float) and isinstance(first, int | float) and x == first) for x in values):
+    if all(
+        x is first or (isinstance(x, int | float) and isinstance(first, int | float) and x == first) for x in values
+    ):
         return float(first) if isinstance(first, int) else first
     return PerLeaf(_OfGroups({key: values[i] for key, i in group_of.items()}))
 

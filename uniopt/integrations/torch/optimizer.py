@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
+
 from uniopt.backends import registry
 from uniopt.errors import LeafError
 from uniopt.integrations.torch.meaning import Meaning, OfTransformation
 from uniopt.integrations.torch.plan import Plan, Program
+from uniopt.integrations.torch.slots import Naming
 from uniopt.transformation import GradientTransformation
 
 Params = Iterable[Any]
@@ -45,15 +47,16 @@ class Optimizer(torch.optim.Optimizer):
     rate and weight decay are inputs of the compiled step, and others become inputs when they change for the first time.
     A weight decay or momentum of 0 is none, and to make it one compiles the step again.
 
-    If `tx` has a schedule, or several learning rates, or none that goes by this name, ``lr`` is 1.0, and multiplies what
-    the transformation says. So a schedule stays what it is, and a scheduler may come on top.
+    If `tx` has a schedule, or several learning rates, or none that goes by this name, ``lr`` is 1.0, and multiplies
+    what the transformation says. So a schedule stays what it is, and a scheduler may come on top.
 
-    A parameter whose gradient is ``None`` is skipped. Adam's step count and the like are common to all parameters, unless
-    `tx` is a ``uniopt.count_by_leaf(...)``; the classes with torch's names count for each parameter, as torch does.
+    A parameter whose gradient is ``None`` is skipped, and a step without any gradient is none. A step count, as Adam's,
+    is common to all parameters, unless `tx` is a ``uniopt.count_by_leaf(...)``; the classes with torch's names count
+    for each parameter, as torch does.
 
-    ``state[p]`` has the slots of a parameter by the names of their fields, such as ``mu`` and ``nu``. What belongs to no
-    parameter, such as a common step count, is with the first one's. A state that is loaded is brought to the dtypes that
-    the transformation has, which are not always those of the parameters.
+    ``state[p]`` has the slots of a parameter by the names of their fields, such as ``mu`` and ``nu``. What belongs to
+    no parameter, such as a common step count, is with the first one's. A state that is loaded is brought to the dtypes
+    that the transformation has, which are not always those of the parameters.
 
     If ``step`` is given a closure, the transformation gets the loss as the extra argument ``value``.
 
@@ -77,7 +80,7 @@ class Optimizer(torch.optim.Optimizer):
     _plan: Plan | None = None
     _program: Program | None = None
     _loaded = False
-    _slot_names: dict[str, str] = {}  # noqa: RUF012  # a constant of the class
+    _naming = Naming()
 
     def __init__(self, params: Params, tx: GradientTransformation) -> None:
         self._begin(params, OfTransformation(tx))
@@ -135,7 +138,7 @@ class Optimizer(torch.optim.Optimizer):
                 self.param_groups,
                 self.state,
                 meaning=self._meaning,
-                names=self._slot_names,
+                naming=self._naming,
                 leaf=self._leaf(),
                 varied=self._varied,
                 program=self._program,
@@ -165,7 +168,7 @@ class Optimizer(torch.optim.Optimizer):
         super().__setstate__(state)
         self._plan = None
         for group in self.param_groups:  # those of an older version have fewer entries
-            for name, value in self.defaults.items():
+            for name, value in self._meaning.defaults.items():
                 group.setdefault(name, value)
         for p, slots in self.state.items():
             if isinstance(slots, _Wrapped):
@@ -183,10 +186,7 @@ class _Wrapped:
         """Return the state, on the device of a parameter."""
         if not isinstance(p, torch.Tensor) or not isinstance(self._slots, dict):
             return self._slots
-        return {
-            name: x.to(p.device) if isinstance(x, torch.Tensor) else x
-            for name, x in self._slots.items()
-        }
+        return {name: x.to(p.device) if isinstance(x, torch.Tensor) else x for name, x in self._slots.items()}
 
 
 def _wrap(optimizer: torch.optim.Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,14 @@
-"""The steps of an optimizer as calls of a compiled step, for as long as its parameters, groups and state are the same."""
+"""The steps of an optimizer as calls of a compiled step, as long as its parameters, groups and state are the same."""
 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
+
 from uniopt import tree
 from uniopt.adjustable import MadeAtUpdate
 from uniopt.backends import registry
@@ -16,7 +17,7 @@ from uniopt.compile import compile as compiled
 from uniopt.errors import LeafError, StateError
 from uniopt.integrations.torch.inputs import Inputs
 from uniopt.integrations.torch.meaning import Meaning
-from uniopt.integrations.torch.slots import Key, slots_of
+from uniopt.integrations.torch.slots import Key, Naming, slots_of
 from uniopt.transformation import GradientTransformation, transformation
 
 States = dict[torch.Tensor, dict[str, Any]]
@@ -41,8 +42,8 @@ class Plan:
         The state of each parameter that has had a gradient: its slots by name. The others' is made here.
     meaning
         What the groups' entries mean.
-    names
-        Other names for some slots.
+    naming
+        What the slots are called.
     leaf
         Returns a parameter, or a gradient, as the transformation is to see it.
     varied
@@ -59,7 +60,7 @@ class Plan:
         states: States,
         *,
         meaning: Meaning,
-        names: Mapping[str, str],
+        naming: Naming,
         leaf: Leaf | None,
         varied: set[str],
         program: Program | None,
@@ -80,7 +81,8 @@ class Plan:
             for key, p, here in zip(keys, self._all, present, strict=True)
         }
         plain = meaning.make(groups, group_of)
-        self._state = _installed(plain, self._params, states, dict(zip(keys, self._all, strict=True)), names, loaded)
+        own = {key: states[p] for key, p, here in zip(keys, self._all, present, strict=True) if here}
+        self._state = _installed(plain, self._params, own, naming, loaded)
         self._held = _held(states)
         key = self._inputs.key(), group_of
         if program is None or program.key != key:
@@ -100,15 +102,16 @@ class Plan:
 
     def run(self, extra: dict[str, Any]) -> None:
         """Take a step."""
-        leaf = self._leaf
-        if leaf is None:
-            grads = {key: p.grad for key, p in zip(self._keys, self._all, strict=True)}
-        else:
-            grads = {
-                key: None if p.grad is None else leaf(p.grad) for key, p in zip(self._keys, self._all, strict=True)
-            }
+        given = [p.grad for p in self._all]
+        if all(g is None for g in given):
+            return
+        if (leaf := self._leaf) is not None:
+            given = [g if g is None else leaf(g) for g in given]
+        grads = dict(zip(self._keys, given, strict=True))
         try:
-            params, state = self.program.step(grads, self._state, self._params, hyperparams=self._inputs.arrays, **extra)
+            params, state = self.program.step(
+                grads, self._state, self._params, hyperparams=self._inputs.arrays, **extra
+            )
         except (RuntimeError, TypeError):
             _refuse_sparse(grads)
             raise
@@ -168,37 +171,54 @@ def _keys(groups: Sequence[Mapping[str, Any]]) -> list[Key]:
 def _installed(
     tx: GradientTransformation,
     params: Mapping[Key, torch.Tensor | None],
-    states: States,
-    owners: Mapping[Key, torch.Tensor],
-    names: Mapping[str, str],
+    own: Mapping[Key, dict[str, Any]],
+    naming: Naming,
     loaded: bool,
 ) -> Any:
-    """Return the state of a transformation, made of the arrays that the optimizer has, and of new ones that it gets."""
+    """Return the state of a transformation, made of the slots that the parameters have, and of new ones they get."""
     with torch.no_grad():
         leaves, structure = tree.flatten(tx.init(params))
-    slots = slots_of(structure, names)
-    own = {key: states[owners[key]] for key, p in params.items() if p is not None}
-    expected: dict[int, set[str]] = {id(x): set() for x in own.values()}
+    slots = slots_of(structure, naming.names)
+    if loaded:
+        _check_loaded(slots, own, naming)
+    first = next(iter(own.values()))
     values = []
     for (key, name), made in zip(slots, leaves, strict=True):
         if not isinstance(made, torch.Tensor):  # None, for a parameter without gradients
             values.append(made)
             continue
-        first = next(iter(own.values()))
         place = own[key] if key is not None else next((x for x in own.values() if name in x), first)
-        expected[id(place)].add(name)
         given = place.get(name)
         place[name] = made if given is None else _as(made, given, name)
         values.append(place[name])
-    for key, place in own.items():
-        unknown = place.keys() - expected[id(place)]
-        if loaded and unknown:
-            raise StateError(
-                f"The state that was loaded has {', '.join(sorted(unknown))} for parameter {key}, expected "
-                f"{', '.join(sorted(expected[id(place)])) or 'nothing'}. Load the state of an optimizer of the same class "
-                "and settings."
-            )
     return tree.unflatten(structure, values)
+
+
+def _check_loaded(slots: Sequence[tuple[Key | None, str]], own: Mapping[Key, dict[str, Any]], naming: Naming) -> None:
+    """Raise StateError if what was loaded are not the slots of the parameters; take out what is to be ignored."""
+    common = {name for key, name in slots if key is None}
+    wanted: dict[Key, set[str]] = {key: set() for key in own}
+    for key, name in slots:
+        if key in wanted:
+            wanted[key].add(name)
+    held = {name for place in own.values() for name in place}
+    for key, place in own.items():
+        if not place:  # it had no gradient yet
+            continue
+        for name in naming.ignored - wanted[key]:
+            place.pop(name, None)
+        lacks, unknown = wanted[key] - place.keys() - naming.optional, place.keys() - wanted[key] - common
+        if naming.common:
+            lacks |= common - held
+        if lacks or unknown:
+            raise StateError(
+                f"The state that was loaded has {_listed(place)} for parameter {key}, expected "
+                f"{_listed(wanted[key])}. Load that of an optimizer of the same class and settings, or begin anew."
+            )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"
 
 
 def _as(made: torch.Tensor, given: Any, name: str) -> torch.Tensor:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from optree import PyTreeSpec
@@ -15,6 +16,18 @@ class Key(str):
 
     __slots__ = ()
 
+
+class Naming(NamedTuple):
+    """What slots are called in a state dict, and where one that is loaded may differ."""
+
+    names: Mapping[str, str] = MappingProxyType({})
+    """Other names for some fields."""
+    optional: frozenset[str] = frozenset()
+    """Slots that it may lack; they are as at the beginning then."""
+    ignored: frozenset[str] = frozenset()
+    """What it may have beside them."""
+    common: bool = True
+    """Whether it has what belongs to no parameter."""
 
 
 def slots_of(structure: PyTreeSpec, names: Mapping[str, str]) -> list[tuple[Key | None, str]]:

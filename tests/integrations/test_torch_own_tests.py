@@ -1,0 +1,398 @@
+"""The checks that torch makes of its optimizers in test_optim.py, with classes of the same names put in their place.
+
+torch's data about them (arguments to try, schedulers, errors) come with torch; the checks are written anew. Those of
+what is torch's alone are left out: that ``foreach``, ``fused`` and ``capturable`` agree with the plain loop, and their
+memory. Here all of them are the compiled step.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from copy import deepcopy
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from tests.integrations.torch_optimizers import CASES, DATABASE, INFOS, Problem, arguments, both, distance
+
+NAMES = sorted(INFOS)
+NEAR = {"Muon": 1e-4, "NAdam": 1e-9, "ASGD": 1e-8}
+"""In float64: torch's Muon computes in bfloat16, and two of torch's optimizers have float32 scalars."""
+
+
+def steps(name: str, optimizer: torch.optim.Optimizer, problem: Problem, count: int) -> None:
+    for _ in range(count):
+        optimizer.step(problem.closure(optimizer))
+
+
+def made(name: str, i: int = 0, **more: Any) -> tuple[Problem, Any]:
+    problem = Problem(name)
+    return problem, both(name)[1](problem.params, **{**arguments(name, i), **more})
+
+
+def walk(make: Any, name: str, i: int, dtype: torch.dtype) -> list[Any]:
+    """Return the parameters after 10 steps."""
+    problem = Problem(name, dtype)
+    steps(name, make(problem.params, **arguments(name, i)), problem, 10)
+    return problem.params
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize(("name", "i"), CASES)
+def test_every_case_of_torch_goes_torchs_way(name: str, i: int, dtype: torch.dtype) -> None:
+    found = [walk(make, name, i, dtype) for make in both(name)]
+    assert distance(*found) <= (NEAR.get(name, 1e-12) if dtype == torch.float64 else max(NEAR.get(name, 0.0), 2e-6))
+
+
+@pytest.mark.parametrize(("name", "i"), CASES)
+def test_bfloat16_is_no_farther_off_than_torchs(name: str, i: int) -> None:
+    """torch rounds every operation to 8 bits, and moments too."""
+    theirs, ours = (walk(make, name, i, torch.bfloat16) for make in both(name))
+    exact = Problem(name, torch.bfloat16)
+    exact.to(torch.float64)
+    steps(name, both(name)[0](exact.params, **arguments(name, i)), exact, 10)
+    assert distance(exact.params, ours) <= max(1.5 * distance(exact.params, theirs), 0.01)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_errors(name: str) -> None:
+    """The kinds of errors are torch's; the words are uniopt's own where uniopt raises them."""
+    for given in INFOS[name].optim_error_inputs_func("cpu", torch.float32):
+        params, kwargs = given.optimizer_error_input.params, given.optimizer_error_input.kwargs
+        if given.optimizer_error_input.desc in ALLOWED:
+            both(name)[1]([torch.nn.Parameter(torch.ones(1, 1))], **kwargs)
+            continue
+        if given.optimizer_error_input.desc == "only support 2D parameters":
+            with pytest.raises(given.error_type):  # later than torch
+                both(name)[1](params, **kwargs).step()
+            continue
+        params = [torch.nn.Parameter(torch.ones(1, 1))] if params is None else params
+        expected = (given.error_type, TypeError) if "complex" in given.error_regex else given.error_type
+        if given.error_type is UserWarning:
+            with pytest.warns(UserWarning, match=given.error_regex):
+                both(name)[1](params, **kwargs)
+        elif given.error_on is DATABASE.OptimizerErrorEnum.CONSTRUCTION_ERROR:
+            with pytest.raises(expected):
+                both(name)[1](params, **kwargs)
+        else:
+            optimizer = both(name)[1](params, **kwargs)
+            with pytest.raises(expected):
+                optimizer.step()
+
+
+ALLOWED = {
+    "lr as Tensor doesn't work with foreach & not capturable",
+    "betas must be either both floats or both Tensors",
+    r"betas\[0\] as a Tensor is not supported for capturable=False and foreach=True",
+}
+"""What torch refuses because of how it is made, and uniopt takes."""
+
+
+@pytest.mark.parametrize("contiguous", [True, False])
+@pytest.mark.parametrize("with_schedulers", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_goes_in_the_right_direction(name: str, with_schedulers: bool, contiguous: bool) -> None:
+    sets: tuple[Any, ...] = tuple(INFOS[name].scheduler_inputs) if with_schedulers else ([],)
+    for makers in sets:
+        problem = Problem(name)
+        if not contiguous:
+            problem.params = [
+                torch.nn.Parameter(torch.stack([p.detach(), p.detach()], -1)[..., 0]) for p in problem.params
+            ]
+        optimizer = both(name)[1](problem.params, lr=1e-3)
+        schedulers = [make(optimizer) for make in makers]
+        before = problem.loss().item()
+        for _ in range(20):
+            loss = optimizer.step(problem.closure(optimizer))
+            for scheduler in schedulers:
+                scheduler.step(loss.item()) if isinstance(scheduler, ReduceLROnPlateau) else scheduler.step()
+        assert problem.loss().item() < before
+
+
+@pytest.mark.parametrize("entry", ["lr", "weight_decay"])
+@pytest.mark.parametrize("name", NAMES)
+def test_groups_have_their_own_numbers(name: str, entry: str) -> None:
+    if entry not in INFOS[name].optim_cls([torch.ones(1, 1)]).defaults:
+        return
+    found = []
+    for make in both(name):
+        problem = Problem(name)
+        weight, bias = problem.params
+        groups = [{"params": [weight]}, {"params": [bias], entry: 0.05}]
+        optimizer = make(groups, lr=0.01)
+        steps(name, optimizer, problem, 3)
+        optimizer.param_groups[0][entry] = 0.02
+        steps(name, optimizer, problem, 3)
+        found.append(problem.params)
+    assert distance(*found) <= NEAR.get(name, 1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_learning_rates_may_be_tensors(name: str) -> None:
+    """Also of one element, and changed in place."""
+    found = []
+    for lr in (torch.tensor(0.125), torch.tensor([0.125]), 0.125):
+        problem = Problem(name)
+        optimizer = both(name)[1](problem.params, lr=lr)
+        steps(name, optimizer, problem, 2)
+        if isinstance(lr, torch.Tensor):
+            lr.mul_(0.5)
+        else:
+            optimizer.param_groups[0]["lr"] = 0.0625
+        steps(name, optimizer, problem, 2)
+        found.append(problem.params)
+    assert distance(found[0], found[2]) == 0.0
+    assert distance(found[1], found[2]) == 0.0
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if INFOS[name].supports_complex])
+def test_complex_parameters_are_two_real_ones(name: str) -> None:
+    for i in range(len(INFOS[name].optim_inputs_func("cpu"))):
+        torch.manual_seed(0)
+        start = torch.randn(5, 5, dtype=torch.complex128)
+        whole = [start.clone().requires_grad_() for _ in range(2)]
+        parts = torch.view_as_real(start).clone().requires_grad_()
+        theirs, ours = both(name)
+        optimizers = [make([p], **arguments(name, i)) for make, p in zip((theirs, ours), whole, strict=True)]
+        optimizers.append(ours([parts], **arguments(name, i)))
+        for _ in range(3):
+            g = torch.randn_like(start)
+            whole[0].grad, whole[1].grad, parts.grad = g, g.clone(), torch.view_as_real(g).clone()
+            for optimizer in optimizers:
+                optimizer.step()
+        assert distance([whole[0]], [whole[1]]) <= NEAR.get(name, 1e-12)
+        assert distance([torch.view_as_real(whole[1])], [parts]) == 0.0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_default_dtype_changes_nothing(name: str) -> None:
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        torch.set_default_dtype(dtype)
+        try:
+            problem, optimizer = made(name)
+            steps(name, optimizer, problem, 3)
+        finally:
+            torch.set_default_dtype(torch.float32)
+        found.append(problem.params)
+    assert distance(*found) == 0.0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loaded_state_goes_on_as_the_saved_one(name: str) -> None:
+    for i in range(len(INFOS[name].optim_inputs_func("cpu"))):
+        problem, optimizer = made(name, i)
+        steps(name, optimizer, problem, 3)
+        other, again = Problem(name), None
+        for p, q in zip(other.params, problem.params, strict=True):
+            p.data.copy_(q)
+        again = both(name)[1](other.params, **arguments(name, i))
+        saved = deepcopy(optimizer.state_dict())
+        given = deepcopy(saved)
+        again.load_state_dict(given)
+        steps(name, optimizer, problem, 3)
+        steps(name, again, other, 3)
+        assert distance(problem.params, other.params) == 0.0
+        same(optimizer.state_dict(), again.state_dict())
+
+
+def same(x: Any, y: Any) -> None:
+    """Compare two state dicts, exactly."""
+    if isinstance(x, torch.Tensor):
+        assert x.dtype == y.dtype
+        torch.testing.assert_close(x, y, rtol=0, atol=0)
+    elif isinstance(x, dict):
+        assert x.keys() == y.keys()
+        for key in x:
+            same(x[key], y[key])
+    elif isinstance(x, list | tuple):
+        assert len(x) == len(y)
+        for a, b in zip(x, y, strict=True):
+            same(a, b)
+    else:
+        assert x == y
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_state_dicts_of_older_versions(name: str) -> None:
+    """They lack the flags that came later, and have numbers in place of 0-d tensors."""
+    problem, optimizer = made(name)
+    steps(name, optimizer, problem, 3)
+    for flag in INFOS[name].not_og_supported_flags:
+        older = deepcopy(optimizer.state_dict())
+        for group in older["param_groups"]:
+            group.pop(flag, None)
+        optimizer.load_state_dict(older)
+        steps(name, optimizer, problem, 1)
+    older = deepcopy(optimizer.state_dict())
+    for slots in older["state"].values():
+        for key, x in slots.items():
+            slots[key] = x.item() if x.shape == () else x
+    optimizer.load_state_dict(older)
+    steps(name, optimizer, problem, 1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_state_dict_is_saved_with_weights_alone(name: str) -> None:
+    problem, optimizer = made(name)
+    steps(name, optimizer, problem, 1)
+    file = io.BytesIO()
+    torch.save(optimizer.state_dict(), file)
+    file.seek(0)
+    same(torch.load(file, weights_only=True), optimizer.state_dict())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_copies_have_all_public_attributes(name: str) -> None:
+    problem, optimizer = made(name)
+    steps(name, optimizer, problem, 1)
+
+    def public(x: Any) -> set[str]:
+        return {key for key in vars(x) if not key.startswith("_")}
+
+    assert public(optimizer) == public(deepcopy(optimizer))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_step_hooks(name: str) -> None:
+    problem, optimizer = made(name)
+    seen: list[Any] = []
+
+    def note(word: str, opt: Any, args: Any, kwargs: Any) -> None:
+        assert opt is optimizer
+        seen.append(word)
+
+    handles = [
+        register_optimizer_step_pre_hook(partial(note, "before all")),
+        optimizer.register_step_pre_hook(partial(note, "before")),
+        optimizer.register_step_post_hook(partial(note, "after")),
+        register_optimizer_step_post_hook(partial(note, "after all")),
+    ]
+    steps(name, optimizer, problem, 1)
+    assert seen == ["before all", "before", "after", "after all"]
+    for handle in handles:
+        handle.remove()
+    steps(name, optimizer, problem, 1)
+    assert len(seen) == 4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_state_dict_hooks(name: str) -> None:
+    problem, optimizer = made(name)
+    steps(name, optimizer, problem, 1)
+    seen: list[Any] = []
+    optimizer.register_state_dict_pre_hook(lambda opt: seen.append("before"))
+    optimizer.register_state_dict_post_hook(lambda opt, found: {**found, "more": 1})
+    saved = optimizer.state_dict()
+    assert (seen, saved.pop("more")) == (["before"], 1)
+
+    def halve(opt: Any, given: dict[str, Any]) -> dict[str, Any]:
+        seen.append({key for slots in given["state"].values() for key in slots})
+        groups = [{**group, "lr": 0.5 * group["lr"]} for group in given["param_groups"]]
+        return {**given, "param_groups": groups}
+
+    optimizer.register_load_state_dict_pre_hook(halve)
+    optimizer.register_load_state_dict_post_hook(lambda opt: seen.append(opt.param_groups[0]["lr"]))
+    before = optimizer.param_groups[0]["lr"]
+    optimizer.load_state_dict(saved)
+    assert seen[1:] == [{key for slots in saved["state"].values() for key in slots}, 0.5 * before]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_gradients_a_step_does_nothing(name: str) -> None:
+    problem, optimizer = made(name)
+    before = [p.detach().clone() for p in problem.params]
+    optimizer.step()
+    assert distance(before, problem.params) == 0.0
+    steps(name, optimizer, problem, 1)
+    before, saved = [p.detach().clone() for p in problem.params], deepcopy(optimizer.state_dict())
+    optimizer.zero_grad()
+    optimizer.step()
+    assert distance(before, problem.params) == 0.0
+    same(optimizer.state_dict()["state"][1], saved["state"][1]) if saved["state"] else None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_zero_gradients_move_nothing_without_decay(name: str) -> None:
+    none = {"weight_decay": 0.0} if name in ("AdamW", "Muon") else {"lambd": 0.0} if name == "ASGD" else {}
+    problem, optimizer = made(name, **none)
+    before = [p.detach().clone() for p in problem.params]
+    for p in problem.params:
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    assert distance(before, problem.params) == 0.0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_late_parameter_takes_its_own_first_step(name: str) -> None:
+    """One of the parameters has no gradients at first, and pauses later; it has no state before."""
+    found = []
+    for make in both(name):
+        problem = Problem(name)
+        optimizer = make(problem.params, **arguments(name, len(INFOS[name].optim_inputs_func("cpu")) - 1))
+        for n in range(8):
+            problem.closure(optimizer)()
+            if n < 3 or n == 5:
+                problem.params[0].grad = None
+            optimizer.step()
+            if n == 2 and make is both(name)[1]:
+                assert not optimizer.state.get(problem.params[0])
+        found.append(problem.params)
+    assert distance(*found) <= NEAR.get(name, 1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_state_is_there_after_a_step(name: str) -> None:
+    for i in range(len(INFOS[name].optim_inputs_func("cpu"))):
+        found = []
+        for make in both(name):
+            problem = Problem(name)
+            optimizer = make(problem.params, **arguments(name, i))
+            steps(name, optimizer, problem, 1)
+            found.append({key: set(slots) for key, slots in optimizer.state_dict()["state"].items() if slots})
+        assert bool(found[0]) == bool(found[1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_prints(name: str) -> None:
+    theirs, ours = (repr(make([torch.nn.Parameter(torch.ones(1, 1))])) for make in both(name))
+    assert ours == theirs.replace("    decoupled_weight_decay: True\n", "")  # what makes an AdamW of torch's Adam
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_torchs_own_state_goes_on(name: str) -> None:
+    """A run that torch's optimizer began is continued, from its state dict."""
+    for i in range(len(INFOS[name].optim_inputs_func("cpu"))):
+        theirs, ours = both(name)
+        problem = Problem(name)
+        optimizer = theirs(problem.params, **arguments(name, i))
+        steps(name, optimizer, problem, 4)
+        other = Problem(name)
+        for p, q in zip(other.params, problem.params, strict=True):
+            p.data.copy_(q)
+        again = ours(other.params)
+        again.load_state_dict(deepcopy(optimizer.state_dict()))
+        for x in (optimizer, again):
+            for group in x.param_groups:
+                group["lr"] *= 0.5
+        steps(name, optimizer, problem, 4)
+        if name == "SGD" and arguments(name, i).get("dampening"):
+            with pytest.raises(ValueError, match="is_initial_step"):
+                steps(name, again, other, 4)
+            continue
+        steps(name, again, other, 4)
+        assert distance(problem.params, other.params) <= max(NEAR.get(name, 1e-12), 1e-6 if name == "NAdam" else 0.0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_warns(name: str) -> None:
+    """Not of a step that runs operation by operation, above all."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        problem, optimizer = made(name)
+        steps(name, optimizer, problem, 2)
