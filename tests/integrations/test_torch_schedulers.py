@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 from torch.optim import lr_scheduler, swa_utils
+from uniopt.backends.fusion import step as fused
 
 import uniopt
 import uniopt.integrations.torch as ours
 from tests.integrations.torch_optimizers import Problem, distance
-from uniopt.backends.fusion import step as fused
 
 Make = Callable[[torch.optim.Optimizer], Any]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -40,7 +40,7 @@ class OfConstructor:
         self.defaults = defaults
 
     def make(self, groups: Sequence[Settings], group_of: Mapping[str, int]) -> GradientTransformation:
-        transforms = dict(enumerate(self._made(group) for group in groups))
+        transforms: dict[Hashable, GradientTransformation] = dict(enumerate(map(self._made, groups)))
         return transforms[0] if len(groups) == 1 else partition(transforms, dict(group_of))
 
     def _made(self, group: Settings) -> GradientTransformation:

@@ -124,7 +124,7 @@ class Optimizer(torch.optim.Optimizer):
             if isinstance(loss, torch.Tensor) and loss.numel() == 1:
                 extra.setdefault("value", loss.detach().reshape(()))
         if torch.compiler.is_compiling():
-            torch.compiler.disable(self._step)(extra)
+            torch.compiler.disable(self._step)(extra)  # type: ignore[no-untyped-call]  # torch has no type for it
         else:
             self._step(extra)
         return loss

@@ -23,6 +23,9 @@ from uniopt.transformation import GradientTransformation, transformation
 States = dict[torch.Tensor, dict[str, Any]]
 Leaf = Callable[[torch.Tensor], torch.Tensor]
 
+_layout = operator.attrgetter("layout")
+_DENSE = {torch.strided}
+
 
 class Program(NamedTuple):
     """A compiled step, and what it was made for."""
@@ -71,7 +74,7 @@ class Plan:
         self._all = _parameters(groups)
         self._leaf = leaf
         keys = _keys(groups)
-        group_of = dict(zip(keys, _numbers(groups), strict=True))
+        group_of: dict[str, int] = dict(zip(keys, _numbers(groups), strict=True))
         present = [p.grad is not None or bool(states.get(p)) for p in self._all]
         self._idle = [p for p, here in zip(self._all, present, strict=True) if not here]
         self._keys = keys
@@ -103,18 +106,15 @@ class Plan:
     def run(self, extra: dict[str, Any]) -> None:
         """Take a step."""
         given = [p.grad for p in self._all]
-        if all(g is None for g in given):
+        layouts = {_layout(g) for g in given if g is not None}
+        if not layouts:
             return
+        if layouts != _DENSE:
+            _refuse_sparse(dict(zip(self._keys, given, strict=True)))
         if (leaf := self._leaf) is not None:
             given = [g if g is None else leaf(g) for g in given]
         grads = dict(zip(self._keys, given, strict=True))
-        try:
-            params, state = self.program.step(
-                grads, self._state, self._params, hyperparams=self._inputs.arrays, **extra
-            )
-        except (RuntimeError, TypeError):
-            _refuse_sparse(grads)
-            raise
+        params, state = self.program.step(grads, self._state, self._params, hyperparams=self._inputs.arrays, **extra)
         if params is not self._params or state is not self._state:
             self._write(params, state)
 
@@ -242,4 +242,4 @@ def _refuse_sparse(grads: Mapping[Key, torch.Tensor | None]) -> None:
             raise LeafError(
                 f"The gradient of parameter {key} has layout {g.layout}, expected a dense one. Make it dense (as by "
                 "torch.nn.Embedding(sparse=False)), or give this parameter to torch.optim.SparseAdam."
-            ) from None
+            )
