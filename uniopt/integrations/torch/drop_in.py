@@ -13,12 +13,13 @@ from uniopt.errors import DtypeKindError, HyperparameterError
 from uniopt.integrations.torch.meaning import OfConstructor
 from uniopt.integrations.torch.optimizer import Optimizer, Params
 from uniopt.integrations.torch.slots import Naming
+from uniopt.integrations.torch.state import STEP
 from uniopt.transformation import GradientTransformation
 
 
 def _naming(names: dict[str, str], optional: tuple[str, ...] = (), ignored: tuple[str, ...] = ()) -> Naming:
     """Return torch's names of slots that hold what torch's hold."""
-    return Naming({"counts": "step", **names}, frozenset(optional), frozenset(ignored), common=False)
+    return Naming({"counts": STEP, **names}, frozenset(optional), frozenset(ignored), common=False)
 
 
 _PLAIN = Naming()
@@ -63,9 +64,7 @@ class DropIn(Optimizer):
                 "differentiable is True, but a compiled step is not differentiable. Call update of "
                 f"uniopt.dialects.torch.{self._constructor.__name__}(...), which is with torch's grad mode on."
             )
-        meaning = OfConstructor(self._constructor, bound.arguments)
-        meaning.make([bound.arguments], {})  # an error in them comes before one in the parameters
-        self._begin(params, meaning)
+        self._begin(params, OfConstructor(self._constructor, bound.arguments))
 
     def _leaf(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
         if not any(p.is_complex() for group in self.param_groups for p in group["params"]):

@@ -10,12 +10,14 @@ from typing import Any, Protocol
 import torch
 
 from uniopt.adjustable import adjusted, numbers
-from uniopt.chain import chain
+from uniopt.chain import Chain, chain
 from uniopt.dialects.rates import times
 from uniopt.hyperparameters import PerLeaf
-from uniopt.transformation import GradientTransformation, stage_of, transformation
+from uniopt.leafwise import Leafwise, leafwise
+from uniopt.transformation import GradientTransformation, Stage, stage_of, transformation
+from uniopt.transforms.count_by_leaf import CountByLeaf
 from uniopt.transforms.partition import partition
-from uniopt.transforms.scale import scale
+from uniopt.transforms.scale import ScaleByScheduleState, scale
 
 Settings = Mapping[str, Any]
 """A group's entries, with arrays in the places of those numbers that a compiled step is to read anew each time."""
@@ -26,9 +28,16 @@ class Meaning(Protocol):
 
     defaults: dict[str, Any]
     """The entries of a group that says nothing of them."""
+    counts_by_leaf: bool
+    """Whether each parameter has a count of its own steps."""
 
-    def make(self, groups: Sequence[Settings], group_of: Mapping[str, int]) -> GradientTransformation:
-        """Return the transformation of parameters that are a dict, and of groups that are each given by number."""
+    def make(
+        self, groups: Sequence[Settings], group_of: Mapping[str, int], *, together: bool = False
+    ) -> GradientTransformation:
+        """Return the transformation of parameters that are a dict, and of groups that are each given by number.
+
+        With `together`, parameters that would each count for themselves have one count.
+        """
         ...
 
 
@@ -38,9 +47,15 @@ class OfConstructor:
     def __init__(self, constructor: Callable[..., GradientTransformation], defaults: dict[str, Any]) -> None:
         self._constructor = constructor
         self.defaults = defaults
+        self.counts_by_leaf = isinstance(stage_of(self._made(defaults)), CountByLeaf)
 
-    def make(self, groups: Sequence[Settings], group_of: Mapping[str, int]) -> GradientTransformation:
-        transforms: dict[Hashable, GradientTransformation] = dict(enumerate(map(self._made, groups)))
+    def make(
+        self, groups: Sequence[Settings], group_of: Mapping[str, int], *, together: bool = False
+    ) -> GradientTransformation:
+        made = [self._made(group) for group in groups]
+        if together:
+            made = list(map(_counting_together, made))
+        transforms: dict[Hashable, GradientTransformation] = dict(enumerate(made))
         return transforms[0] if len(groups) == 1 else partition(transforms, dict(group_of))
 
     def _made(self, group: Settings) -> GradientTransformation:
@@ -56,6 +71,8 @@ class OfTransformation:
     learning rate, but a schedule, or several numbers, ``lr`` is 1.0, and multiplies each of them, or the updates.
     """
 
+    counts_by_leaf = False
+
     def __init__(self, tx: GradientTransformation) -> None:
         self._stage = stage_of(tx)
         found: dict[str, list[Any]] = {}
@@ -70,7 +87,9 @@ class OfTransformation:
             self.defaults["betas"] = (single.pop("b1"), single.pop("b2"))
         self.defaults |= single
 
-    def make(self, groups: Sequence[Settings], group_of: Mapping[str, int]) -> GradientTransformation:
+    def make(
+        self, groups: Sequence[Settings], group_of: Mapping[str, int], *, together: bool = False
+    ) -> GradientTransformation:
         table = {name: _by_leaf([group[name] for group in groups], group_of) for name in self.defaults}
         if "betas" in table:
             for i, name in enumerate(("b1", "b2")):
@@ -90,6 +109,25 @@ class OfTransformation:
         if isinstance(factor, PerLeaf):
             return PerLeaf(_OfGroups({key: times(value, x) for key, x in factor.values.by_key.items()}))
         return times(value, factor)
+
+
+def _counting_together(tx: GradientTransformation) -> GradientTransformation:
+    """Return a transformation that counts by leaf as one that has a common count."""
+    stage = stage_of(tx)
+    if not isinstance(stage, CountByLeaf):
+        return tx
+    inner = transformation(stage.inner)
+    return inner if _has_count(stage.inner) else chain(inner, leafwise(ScaleByScheduleState, None, _counted))
+
+
+def _has_count(stage: Stage) -> bool:
+    if isinstance(stage, Chain):
+        return any(map(_has_count, stage.stages))
+    return isinstance(stage, Leafwise) and stage.counter in stage.state._fields
+
+
+def _counted(xp: Any, g: Any, s: Any) -> Any:
+    return g, s
 
 
 def _scalar(x: Any) -> Any:

@@ -130,22 +130,22 @@ class Optimizer(torch.optim.Optimizer):
         return loss
 
     def _step(self, extra: dict[str, Any]) -> None:
-        plan = self._plan
-        if plan is None or not plan.is_current(self.param_groups, self.state):
-            if not any(self.state.values()) and all(p.grad is None for g in self.param_groups for p in g["params"]):
-                return
-            plan = self._plan = Plan(
-                self.param_groups,
-                self.state,
-                meaning=self._meaning,
-                naming=self._naming,
-                leaf=self._leaf(),
-                varied=self._varied,
-                program=self._program,
-                loaded=self._loaded,
-            )
-            self._program, self._loaded = plan.program, False
-        plan.run(extra)
+        if self._plan is not None and self._plan.run(self.param_groups, self.state, extra):
+            return
+        if all(p.grad is None for group in self.param_groups for p in group["params"]):
+            return
+        self._plan = Plan(
+            self.param_groups,
+            self.state,
+            meaning=self._meaning,
+            naming=self._naming,
+            leaf=self._leaf(),
+            varied=self._varied,
+            program=self._program,
+            loaded=self._loaded,
+        )
+        self._program, self._loaded = self._plan.program, False
+        self._plan.run(self.param_groups, self.state, extra)
 
     def _leaf(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
         """Return what shows the transformation a parameter; None if it sees all of them as they are."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -11,13 +11,13 @@ import torch
 
 from uniopt import tree
 from uniopt.adjustable import MadeAtUpdate
-from uniopt.backends import registry
 from uniopt.compile import CompiledStep
 from uniopt.compile import compile as compiled
-from uniopt.errors import LeafError, StateError
+from uniopt.errors import LeafError
 from uniopt.integrations.torch.inputs import Inputs
 from uniopt.integrations.torch.meaning import Meaning
-from uniopt.integrations.torch.slots import Key, Naming, slots_of
+from uniopt.integrations.torch.slots import Key, Naming
+from uniopt.integrations.torch.state import in_step, installed
 from uniopt.transformation import GradientTransformation, transformation
 
 States = dict[torch.Tensor, dict[str, Any]]
@@ -36,6 +36,9 @@ class Program(NamedTuple):
 
 class Plan:
     """The trees of a compiled step, whose arrays are those of the optimizer.
+
+    As long as all parameters take their steps together, they have one count; one that is left out begins to count for
+    itself, and so do the others then. What follows from a count is computed once instead of once for each parameter.
 
     Parameters
     ----------
@@ -72,44 +75,45 @@ class Plan:
         self._groups = groups
         self._states = states
         self._all = _parameters(groups)
+        self._keys = keys = _keys(groups)
         self._leaf = leaf
-        keys = _keys(groups)
-        group_of: dict[str, int] = dict(zip(keys, _numbers(groups), strict=True))
-        present = [p.grad is not None or bool(states.get(p)) for p in self._all]
-        self._idle = [p for p, here in zip(self._all, present, strict=True) if not here]
-        self._keys = keys
+        self._where = self._addresses()
+        self._present = [p.grad is not None for p in self._all]
+        self._active = [here or bool(states.get(p)) for p, here in zip(self._all, self._present, strict=True)]
         self._inputs = Inputs(groups, meaning.defaults, varied, self._all[0])
         self._params = {
             key: (p if leaf is None else leaf(p)) if here else None
-            for key, p, here in zip(keys, self._all, present, strict=True)
+            for key, p, here in zip(keys, self._all, self._active, strict=True)
         }
-        plain = meaning.make(groups, group_of)
-        own = {key: states[p] for key, p, here in zip(keys, self._all, present, strict=True) if here}
-        self._state = _installed(plain, self._params, own, naming, loaded)
+        own = {key: states[p] for key, p, here in zip(keys, self._all, self._active, strict=True) if here}
+        self._together = meaning.counts_by_leaf and self._present == self._active and in_step(own)
+        group_of: dict[str, int] = dict(zip(keys, _numbers(groups), strict=True))
+        plain = meaning.make(groups, group_of, together=self._together)
+        self._state = installed(plain, self._params, own, naming, together=self._together, loaded=loaded)
         self._held = _held(states)
-        key = self._inputs.key(), group_of
+        key = self._inputs.key(), group_of, self._together
         if program is None or program.key != key:
-            make = _Make(meaning, self._inputs, group_of)
+            make = _Make(meaning, self._inputs, group_of, self._together)
             program = Program(key, compiled(transformation(MadeAtUpdate(make))))
         self.program = program
 
-    def is_current(self, groups: Sequence[Mapping[str, Any]], states: States) -> bool:
-        """Return whether the optimizer still has the parameters, the state and the settings of this plan."""
+    def run(self, groups: Sequence[Mapping[str, Any]], states: States, extra: dict[str, Any]) -> bool:
+        """Take a step; return False, with nothing done, if the optimizer has other parameters, states or settings."""
         if groups is not self._groups or states is not self._states:
             return False
         if not _same(_parameters(groups), self._all) or not _same(_held(states), self._held):
             return False
-        if any(p.grad is not None for p in self._idle):
-            return False
-        return self._inputs.read(groups)
-
-    def run(self, extra: dict[str, Any]) -> None:
-        """Take a step."""
         given = [p.grad for p in self._all]
-        layouts = {_layout(g) for g in given if g is not None}
-        if not layouts:
-            return
-        if layouts != _DENSE:
+        present = [g is not None for g in given]
+        if present != self._present:
+            if not any(present):
+                return True
+            if self._together or any(here and not known for here, known in zip(present, self._active, strict=True)):
+                return False
+            self._present = present
+        if not self._inputs.read(groups) or self._where != self._addresses():
+            return False
+        if {_layout(g) for g in given if g is not None} != _DENSE:
             _refuse_sparse(dict(zip(self._keys, given, strict=True)))
         if (leaf := self._leaf) is not None:
             given = [g if g is None else leaf(g) for g in given]
@@ -117,6 +121,11 @@ class Plan:
         params, state = self.program.step(grads, self._state, self._params, hyperparams=self._inputs.arrays, **extra)
         if params is not self._params or state is not self._state:
             self._write(params, state)
+        return True
+
+    def _addresses(self) -> list[int]:
+        """Return where parameters lie of which the transformation sees something else."""
+        return [] if self._leaf is None else [p.data_ptr() for p in self._all]
 
     def _write(self, params: Any, state: Any) -> None:
         """Bring what could not be updated in place to its places."""
@@ -136,13 +145,14 @@ class Plan:
 class _Make:
     """Returns the transformation of groups some of whose numbers are given as arrays."""
 
-    def __init__(self, meaning: Meaning, inputs: Inputs, group_of: Mapping[str, int]) -> None:
+    def __init__(self, meaning: Meaning, inputs: Inputs, group_of: Mapping[str, int], together: bool) -> None:
         self._meaning = meaning
         self._inputs = inputs
         self._group_of = group_of
+        self._together = together
 
     def __call__(self, arrays: Sequence[Mapping[str, Any]]) -> GradientTransformation:
-        return self._meaning.make(self._inputs.settings(arrays), self._group_of)
+        return self._meaning.make(self._inputs.settings(arrays), self._group_of, together=self._together)
 
 
 def _parameters(groups: Sequence[Mapping[str, Any]]) -> list[torch.Tensor]:
@@ -166,74 +176,6 @@ def _keys(groups: Sequence[Mapping[str, Any]]) -> list[Key]:
     names = [name for group in groups for name in group.get("param_names", [])]
     count = sum(len(group["params"]) for group in groups)
     return [Key(name) for name in names] if len(set(names)) == count else [Key(i) for i in range(count)]
-
-
-def _installed(
-    tx: GradientTransformation,
-    params: Mapping[Key, torch.Tensor | None],
-    own: Mapping[Key, dict[str, Any]],
-    naming: Naming,
-    loaded: bool,
-) -> Any:
-    """Return the state of a transformation, made of the slots that the parameters have, and of new ones they get."""
-    with torch.no_grad():
-        leaves, structure = tree.flatten(tx.init(params))
-    slots = slots_of(structure, naming.names)
-    if loaded:
-        _check_loaded(slots, own, naming)
-    first = next(iter(own.values()))
-    values = []
-    for (key, name), made in zip(slots, leaves, strict=True):
-        if not isinstance(made, torch.Tensor):  # None, for a parameter without gradients
-            values.append(made)
-            continue
-        place = own[key] if key is not None else next((x for x in own.values() if name in x), first)
-        given = place.get(name)
-        place[name] = made if given is None else _as(made, given, name)
-        values.append(place[name])
-    return tree.unflatten(structure, values)
-
-
-def _check_loaded(slots: Sequence[tuple[Key | None, str]], own: Mapping[Key, dict[str, Any]], naming: Naming) -> None:
-    """Raise StateError if what was loaded are not the slots of the parameters; take out what is to be ignored."""
-    common = {name for key, name in slots if key is None}
-    wanted: dict[Key, set[str]] = {key: set() for key in own}
-    for key, name in slots:
-        if key in wanted:
-            wanted[key].add(name)
-    held = {name for place in own.values() for name in place}
-    for key, place in own.items():
-        if not place:  # it had no gradient yet
-            continue
-        for name in naming.ignored - wanted[key]:
-            place.pop(name, None)
-        lacks, unknown = wanted[key] - place.keys() - naming.optional, place.keys() - wanted[key] - common
-        if naming.common:
-            lacks |= common - held
-        if lacks or unknown:
-            raise StateError(
-                f"The state that was loaded has {_listed(place)} for parameter {key}, expected "
-                f"{_listed(wanted[key])}. Load that of an optimizer of the same class and settings, or begin anew."
-            )
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(sorted(names)) or "nothing"
-
-
-def _as(made: torch.Tensor, given: Any, name: str) -> torch.Tensor:
-    """Return a slot as a new one is: of its dtype, device and shape."""
-    backend = registry.get("torch")
-    value = given if isinstance(given, torch.Tensor) else torch.as_tensor(given)
-    if value.shape != made.shape:
-        if value.numel() != made.numel():
-            raise StateError(
-                f"{name} has shape {tuple(value.shape)}, expected {tuple(made.shape)}. "
-                "The state belongs to other parameters."
-            )
-        value = value.reshape(made.shape)
-    result: torch.Tensor = backend.place(backend.astype(value, made.dtype), made)
-    return result
 
 
 def _refuse_sparse(grads: Mapping[Key, torch.Tensor | None]) -> None:
