@@ -42,7 +42,7 @@ def adjusted(stage: Stage, replace: Replace) -> Stage:
     if isinstance(stage, Leafwise):
         hyper = {name: _replaced(replace, stage.name, name, x) for name, x in stage.hyper.items()}
         return dataclasses.replace(stage, hyper=hyper)
-    owner = type(stage).__name__
+    owner = getattr(stage, "name", type(stage).__name__)
     changes = {
         field.name: _within(replace, owner, field.name, getattr(stage, field.name))
         for field in dataclasses.fields(stage)  # type: ignore[arg-type]  # every stage is a dataclass
@@ -55,8 +55,8 @@ def _within(replace: Replace, owner: str, name: str, value: Any) -> Any:
     """Return a field of a stage, with inner stages adjusted."""
     if isinstance(value, Stage):
         return adjusted(value, replace)
-    if isinstance(value, tuple):
-        return tuple(_within(replace, owner, name, x) if _has_stages(x) else x for x in value)
+    if isinstance(value, tuple) and _has_stages(value):
+        return tuple(_within(replace, owner, name, x) for x in value)
     if isinstance(value, dict):
         if name == "hyper":
             return {key: _one(replace, owner, key, x) for key, x in value.items()}

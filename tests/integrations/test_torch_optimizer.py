@@ -165,7 +165,7 @@ def test_one_number_for_all_is_not_given_to_groups() -> None:
     tx = uniopt.chain(uniopt.clip_by_global_norm(1.0), uniopt.sgd(0.1))
     problem = Problem("")
     groups = [{"params": [p], "max_norm": float(i + 1)} for i, p in enumerate(problem.params)]
-    with pytest.raises(HyperparameterError, match="max_norm of ScaleByGlobalNorm is one number"):
+    with pytest.raises(HyperparameterError, match="max_norm of clip_by_global_norm is one number"):
         walk(Optimizer(groups, tx), problem, 1)
 
 
