@@ -202,6 +202,27 @@ def test_frozen_parameters_have_no_state() -> None:
     assert int(optimizer.state[first]["count"]) == 4
 
 
+def test_a_schedule_goes_on_where_a_parameter_pauses() -> None:
+    """It counts updates, and each parameter its own steps; a state that is loaded goes on in the same way."""
+    schedule = uniopt.linear_schedule(0.1, 0.9, 8)
+    tx = dialects.torch.Adam(lr=schedule)
+    optimized = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+    params = {str(i): torch.ones(3) for i in range(2)}
+    optimizer, state = ours.Adam(optimized, lr=schedule), tx.init(params)
+    for n in range(8):
+        grads = {"0": None if n in (3, 5) else torch.full((3,), 1.0 + n), "1": None if n == 4 else torch.ones(3)}
+        for p, g in zip(optimized, grads.values(), strict=True):
+            p.grad = g
+        optimizer.step()
+        updates, state = tx.update(grads, state, params)
+        params = uniopt.apply_updates(params, updates)
+        if n in (1, 6):
+            saved = deepcopy(optimizer.state_dict())
+            optimizer = ours.Adam(optimized, lr=schedule)
+            optimizer.load_state_dict(saved)
+    assert distance(params.values(), optimized) <= 1e-6
+
+
 def test_groups_are_added_later() -> None:
     problem = Problem("")
     optimizer = ours.AdamW(problem.params[:1], lr=0.1)

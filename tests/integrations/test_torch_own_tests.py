@@ -328,20 +328,23 @@ def test_zero_gradients_move_nothing_without_decay(name: str) -> None:
     assert distance(before, problem.params) == 0.0
 
 
+@pytest.mark.parametrize("pauses", [(0, 1, 2, 5), (3,), (2, 4, 6)], ids=str)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_late_parameter_takes_its_own_first_step(name: str) -> None:
-    """One of the parameters has no gradients at first, and pauses later; it has no state before."""
+def test_a_parameter_without_gradient_takes_no_step(name: str, pauses: tuple[int, ...]) -> None:
+    """It has no state before its first one."""
     found = []
     for make in both(name):
         problem = Problem(name)
         optimizer = make(problem.params, **arguments(name, len(INFOS[name].optim_inputs_func("cpu")) - 1))
         for n in range(8):
             problem.closure(optimizer)()
-            if n < 3 or n == 5:
+            if n in pauses:
                 problem.params[0].grad = None
             optimizer.step()
-            if n == 2 and make is both(name)[1]:
+            if n == 0 in pauses and make is both(name)[1]:
                 assert not optimizer.state.get(problem.params[0])
+        counts = [int(slots["step"]) for slots in optimizer.state.values() if "step" in slots]
+        assert sorted(counts) in ([], [8 - len(pauses), 8])
         found.append(problem.params)
     assert distance(*found) <= NEAR.get(name, 1e-12)
 

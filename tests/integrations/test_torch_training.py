@@ -118,6 +118,19 @@ def test_parameters_that_move() -> None:
     both(run)
 
 
+def test_complex_parameters_that_move() -> None:
+    found = []
+    for make in (torch.optim.Adam, ours.Adam):
+        p = torch.nn.Parameter(torch.ones(3, dtype=torch.complex128))
+        optimizer = make([p], lr=0.1)
+        for n in range(4):
+            p.grad = torch.full_like(p.detach(), complex(n, 1.0))
+            optimizer.step()
+            p.data = p.data.clone()
+        found.append([p])
+    assert distance(*found) <= 1e-12
+
+
 def test_tied_parameters() -> None:
     def run(net: Any, optimizer: Any) -> None:
         for _ in range(4):
