@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from torch.optim import swa_utils
 import uniopt
 import uniopt.integrations.torch as ours
 from tests.integrations.torch_optimizers import Problem, distance
+from tests.processes import run_together
 
 
 def model() -> torch.nn.Module:
@@ -203,19 +202,7 @@ def test_a_whole_run_is_saved_and_goes_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_distributed_training(processes: int, tmp_path: Path) -> None:
     script = Path(__file__).parent / "torch_distributed.py"
-    runs = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(rank), str(processes), str(tmp_path)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(processes)
-    ]
-    outputs = [run.communicate(timeout=600)[0] for run in runs]
-    for run, output in zip(runs, outputs, strict=True):
-        assert run.returncode == 0, output
-        assert output.endswith("training agrees\n"), output
+    run_together(script, processes, tmp_path, ends_with="training agrees")
 
 
 def test_copies_of_models_have_optimizers_of_their_own() -> None:

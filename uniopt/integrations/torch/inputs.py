@@ -79,6 +79,7 @@ class Inputs:
         return True
 
     def _take(self, number: int, found: tuple[Any, ...]) -> bool:
+        """Take a group's numbers; return whether the inputs are all that has changed."""
         arrays, only_inputs = self.arrays[number], True
         for name, before, after in zip(self._names, self._seen[number], found, strict=True):
             if before is after:
@@ -88,16 +89,13 @@ class Inputs:
                 only_inputs = False
                 continue
             for place, value in new.items():
-                if value is old[place] or (_is_plain(value) and _is_plain(old[place]) and value == old[place]):
+                was = old[place]
+                plain = _is_plain(value) and _is_plain(was)
+                if value is was or (plain and value == was):
                     continue
-                if _is_plain(value) and _is_plain(old[place]) and isinstance(value, float):
+                if plain and isinstance(value, float):
                     self._varied.add(place)
-                if (
-                    place in arrays
-                    and _is_plain(value)
-                    and _is_plain(old[place])
-                    and self._is_input(name, place, value)
-                ):
+                if plain and place in arrays and self._is_input(name, place, value):
                     arrays[place].fill_(value)
                 else:
                     only_inputs = False
