@@ -69,8 +69,8 @@ def _one(replace: Replace, owner: str, name: str, value: Any) -> Any:
     result = _replaced(replace, owner, name, value)
     if isinstance(result, PerLeaf) and result is not value:
         raise HyperparameterError(
-            f"{name} of {owner} is one number for all parameters, but groups of them were given different ones. "
-            "Give all groups the same, or each its own transformation by uniopt.partition."
+            f"{name} of {owner} is one number for all parameters, but was given one for each. "
+            "Put them into one group, or give each its own transformation by uniopt.partition."
         )
     return result
 

@@ -13,7 +13,7 @@ from uniopt.backends.fusion import step as fused
 
 import uniopt
 import uniopt.integrations.torch as ours
-from tests.integrations.torch_optimizers import Problem, distance
+from tests.integrations.torch_optimizers import INFOS, Problem, distance
 
 Make = Callable[[torch.optim.Optimizer], Any]
 
@@ -28,7 +28,7 @@ SCHEDULERS: dict[str, Make] = {
     "PolynomialLR": lambda opt: lr_scheduler.PolynomialLR(opt, total_iters=6, power=2.0),
     "CosineAnnealingLR": lambda opt: lr_scheduler.CosineAnnealingLR(opt, T_max=4, eta_min=1e-3),
     "CosineAnnealingWarmRestarts": lambda opt: lr_scheduler.CosineAnnealingWarmRestarts(opt, T_0=3),
-    "ReduceLROnPlateau": lambda opt: lr_scheduler.ReduceLROnPlateau(opt, factor=0.5, patience=0, threshold=0.5),
+    "ReduceLROnPlateau": lambda opt: lr_scheduler.ReduceLROnPlateau(opt, factor=0.5, patience=0, threshold=0.99),
     "CyclicLR": lambda opt: lr_scheduler.CyclicLR(opt, 0.01, 0.1, step_size_up=3),
     "OneCycleLR": lambda opt: lr_scheduler.OneCycleLR(opt, max_lr=0.1, total_steps=20),
     "SequentialLR": lambda opt: lr_scheduler.SequentialLR(
@@ -39,6 +39,12 @@ SCHEDULERS: dict[str, Make] = {
     ),
     "SWALR": lambda opt: swa_utils.SWALR(opt, swa_lr=0.01, anneal_epochs=4),
 }
+
+OPTIMIZERS = [
+    pytest.param(name, marks=[] if name in ("AdamW", "SGD", "RMSprop") else pytest.mark.wide) for name in sorted(INFOS)
+]
+NEAR = {"Muon": 1e-4, "NAdam": 1e-8, "ASGD": 1e-7}
+"""In float64: torch's Muon computes in bfloat16, and two of torch's optimizers have float32 scalars."""
 
 CYCLES = {"CyclicLR", "OneCycleLR"}
 """They change the momentum too."""
@@ -66,18 +72,22 @@ def walk(optimizer: torch.optim.Optimizer, problem: Problem, make: Make, steps: 
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-12), (torch.float32, 4e-6)], ids=["64", "32"])
-@pytest.mark.parametrize("optimizer", ["AdamW", "SGD", "RMSprop"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("name", SCHEDULERS)
 def test_the_path_is_torchs(name: str, optimizer: str, dtype: torch.dtype, bound: float) -> None:
     found = []
-    more = {} if optimizer == "AdamW" else {"momentum": 0.9}
+    kind = getattr(torch.optim, optimizer)
+    if name in CYCLES and not {"momentum", "betas"} & inspect.signature(kind).parameters.keys():
+        return  # for optimizers with a momentum
+    wanted = {"weight_decay": 0.1, "momentum": 0.9} if optimizer != "Muon" else {"weight_decay": 0.1}
+    more = {key: x for key, x in wanted.items() if key in inspect.signature(kind).parameters}
     for module in (torch.optim, ours):
         problem = Problem(optimizer, dtype)
-        made = getattr(module, optimizer)(problem.params, lr=0.02, weight_decay=0.1, **more)
+        made = getattr(module, optimizer)(problem.params, lr=0.02, **more)
         found.append(walk(made, problem, SCHEDULERS[name]))
     assert found[0][1] == found[1][1]
     assert len({str(numbers) for numbers in found[0][1]}) > 1  # the scheduler has done something
-    assert distance(found[0][0], found[1][0]) <= bound
+    assert distance(found[0][0], found[1][0]) <= max(bound, NEAR.get(optimizer, 0.0))
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ def _naming(names: dict[str, str], optional: tuple[str, ...] = (), ignored: tupl
     return Naming({"counts": STEP, **names}, frozenset(optional), frozenset(ignored), common=False)
 
 
-_PLAIN = Naming()
 _ADAM = _naming({"mu": "exp_avg", "nu": "exp_avg_sq", "nu_max": "max_exp_avg_sq"})
 _ADADELTA = _naming({"e_g": "square_avg", "e_x": "acc_delta"}, ignored=("step",))
 _RPROP = _naming({"step_sizes": "step_size", "prev_updates": "prev"}, ignored=("step",))
@@ -40,7 +39,7 @@ class DropIn(Optimizer):
     def __init_subclass__(
         cls,
         constructor: Callable[..., GradientTransformation] | None = None,
-        naming: Naming = _PLAIN,
+        naming: Naming = Optimizer._naming,
         takes_complex: bool = True,
     ) -> None:
         super().__init_subclass__()

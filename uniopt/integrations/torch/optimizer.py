@@ -100,8 +100,8 @@ class Optimizer(torch.optim.Optimizer):
             if not isinstance(given, torch.Tensor | set):
                 param_group["params"] = list(given)
                 _check_leaves(param_group["params"])
+            self._meaning.make([{**self.defaults, **param_group}], {})  # errors now rather than at the first step
         super().add_param_group(param_group)
-        self._meaning.make(self.param_groups[-1:], {})  # errors now rather than at the first step
 
     def step(self, closure: Callable[[], Any] | None = None, **extra: Any) -> Any:
         """Take a step.
@@ -115,7 +115,8 @@ class Optimizer(torch.optim.Optimizer):
 
         Returns
         -------
-        The loss, if there is a closure.
+        object
+            What the closure returned; None without one.
         """
         loss = None
         if closure is not None:
