@@ -39,6 +39,11 @@ INFOS = {info.optim_cls.__name__: info for info in DATABASE.optim_db if hasattr(
 CASES = [(name, i) for name, info in INFOS.items() for i in range(len(info.optim_inputs_func("cpu")))]
 
 
+NAMES = sorted(INFOS)
+NEAR = {"Muon": 1e-4, "NAdam": 1e-9, "ASGD": 1e-8}
+"""How far, in float64: torch's Muon computes in bfloat16, and two of torch's optimizers have float32 scalars."""
+
+
 def arguments(name: str, i: int, device: str = "cpu") -> dict[str, Any]:
     """Return the arguments of one of torch's cases."""
     return deepcopy(INFOS[name].optim_inputs_func(device)[i].kwargs)
@@ -91,3 +96,15 @@ def distance(xs: Any, ys: Any) -> float:
         unit = max(x.detach().abs().max().item(), 1e-30)
         found = max(found, (x.detach() - y.detach()).abs().max().item() / unit)
     return found
+
+
+def steps(optimizer: torch.optim.Optimizer, problem: Problem, count: int) -> None:
+    """Take steps with a closure."""
+    for _ in range(count):
+        optimizer.step(problem.closure(optimizer))
+
+
+def made(name: str, i: int = 0, **more: Any) -> tuple[Problem, Any]:
+    """Return a problem and our optimizer for it, with the arguments of one of torch's cases and more."""
+    problem = Problem(name)
+    return problem, both(name)[1](problem.params, **{**arguments(name, i), **more})
