@@ -12,6 +12,7 @@ from uniopt.cli.bench.traffic import EXCEPTED
 
 AGAINST = {
     "torch-fused": "torch.optim, fused=True",
+    "torch-optimizer": "torch.optim, fused=True, and uniopt's through uniopt.integrations.torch",
     "torch-eager": "torch.optim, the faster of foreach and for-loop",
     "torch-compile": "torch.compile of torch.optim's step",
     "eager": "uniopt's own eager step on the same library",
@@ -84,6 +85,7 @@ def _torch_against_torch() -> Iterator[Row]:
     for size in _WIDE:
         for optimizer in TORCH_FUSED:
             yield Row("torch", optimizer, SIZES[size], "torch-fused", 1.05)
+            yield Row("torch", optimizer, SIZES[size], "torch-optimizer", 1.05)
         for optimizer in TORCH_OTHERS:
             yield Row("torch", optimizer, SIZES[size], "torch-eager", 0.35)
             yield Row("torch", optimizer, SIZES[size], "torch-compile", 1.25)

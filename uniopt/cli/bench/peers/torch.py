@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import uniopt.integrations.torch as integration
 from uniopt.cli.bench.optimizers import hyperparameters
 from uniopt.cli.bench.sizes import Leaves
 from uniopt.conformance.peers.torch import compilations
@@ -62,6 +63,7 @@ _FORMS: dict[str, dict[str, bool]] = {
     "foreach": {"foreach": True},
     "for-loop": {"foreach": False},
     "compile": {"foreach": True},
+    "uniopt": {},
 }
 
 
@@ -73,7 +75,8 @@ class Optimizer:
     optimizer
         uniopt's name for it.
     form
-        ``fused``, ``foreach``, ``for-loop``, or ``compile`` for ``torch.compile(optimizer.step)``.
+        ``fused``, ``foreach``, ``for-loop``, ``compile`` for ``torch.compile(optimizer.step)``, or ``uniopt`` for the
+        class of the same name in `uniopt.integrations.torch`.
     params
         The parameters, which are copied.
     """
@@ -82,7 +85,7 @@ class Optimizer:
         self._params: Any = {name: parameter(x) for name, x in params.items()}
         kind, arguments = RULES[optimizer]
         rate = hyperparameters(optimizer)["learning_rate"]
-        make: Callable[..., torch.optim.Optimizer] = kind
+        make: Callable[..., torch.optim.Optimizer] = getattr(integration, kind.__name__) if form == "uniopt" else kind
         made = make(self._params.values(), lr=rate, **arguments, **_FORMS[form])
         self._step: Callable[[], object] = made.step
         if form == "compile":
