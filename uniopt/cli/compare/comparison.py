@@ -57,7 +57,7 @@ class Comparison:
     nearest, obstacles
         If there is none, the nearest call of the second's dialect, and the switches in which it differs.
     without_epsilon
-        If there is none, the first call with an epsilon of 0 and the one that equals that, if there are such.
+        If there is none, a call that equals the first one with an epsilon of 0, if there is such a call.
     """
 
     both: Equal
@@ -66,7 +66,7 @@ class Comparison:
     equal: Equal | None = None
     nearest: Call | None = None
     obstacles: Differing | None = None
-    without_epsilon: tuple[Call, Call] | None = None
+    without_epsilon: Equal | None = None
 
 
 def compare(first: Call, second: Call, library: str, dtype: str, steps: int) -> Comparison:
@@ -91,13 +91,14 @@ def compare(first: Call, second: Call, library: str, dtype: str, steps: int) -> 
     if apart == 0:
         equal = Equal(first, call, runner.apart(one, call.transformation()))
         return Comparison(both, where, different, equal=equal)
+    pair = search.without_epsilon(first, second)
     return Comparison(
         both,
         where,
         different,
         nearest=call,
         obstacles=differing(formula(one), formula(call.transformation())),
-        without_epsilon=search.without_epsilon(first, second),
+        without_epsilon=pair and Equal(*pair, runner.apart(*(x.transformation() for x in pair))),
     )
 
 

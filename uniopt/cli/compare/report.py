@@ -32,9 +32,8 @@ def text(found: Comparison) -> str:
             f"No call of {second.dialect} equals the first. The nearest one is\n  {found.nearest}\nwhich differs in",
             _switches(found.obstacles, "nearest"),
         ]
-        if found.without_epsilon is not None:
-            wanted, call = found.without_epsilon
-            paragraphs.append(f"With an epsilon of 0 there is one:\n  {wanted}\n  {call}")
+        if (pair := found.without_epsilon) is not None and pair.confirmed:
+            paragraphs.append(f"With an epsilon of 0 there is one:\n  {pair.wanted}\n  {pair.call}")
         paragraphs.append(f"{_path(first)} runs on every library.")
     return "\n\n".join(paragraphs)
 
