@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from uniopt.cli.bench.optimizers import hyperparameters
+from uniopt.cli.bench.optimizers import OF_TORCH, hyperparameters
 from uniopt.cli.bench.sizes import Leaves
 from uniopt.conformance.peers.torch import compilations
 
@@ -71,7 +71,7 @@ class Optimizer:
     Parameters
     ----------
     optimizer
-        uniopt's name for it.
+        uniopt's name for it, or that of torch's dialect.
     form
         ``fused``, ``foreach``, ``for-loop``, or ``compile`` for ``torch.compile(optimizer.step)``.
     params
@@ -80,10 +80,13 @@ class Optimizer:
 
     def __init__(self, optimizer: str, form: str, params: Leaves) -> None:
         self._params: Any = {name: parameter(x) for name, x in params.items()}
-        kind, arguments = RULES[optimizer]
-        rate = hyperparameters(optimizer)["learning_rate"]
-        make: Callable[..., torch.optim.Optimizer] = kind
-        made = make(self._params.values(), lr=rate, **arguments, **_FORMS[form])
+        make: Callable[..., torch.optim.Optimizer]
+        if optimizer in OF_TORCH:
+            make, arguments = getattr(torch.optim, optimizer.removeprefix("torch.")), OF_TORCH[optimizer]
+        else:
+            make, arguments = RULES[optimizer]
+            arguments = {"lr": hyperparameters(optimizer)["learning_rate"], **arguments}
+        made = make(self._params.values(), **arguments, **_FORMS[form])
         self._step: Callable[[], object] = made.step
         if form == "compile":
             torch.compiler.reset()  # a function that has been compiled for 8 optimizers is not compiled for a ninth
