@@ -155,7 +155,7 @@ def test_all_optimizers_of_a_dialect_are_known(dialect: str) -> None:
 
 def test_distances_and_where_they_begin() -> None:
     twice = {x.problem: x for x in compared("sgd(0.5)", "sgd(1.0)").both.apart}
-    assert twice["normal"].share == 1.0
+    assert twice["normal"].share == pytest.approx(1.0)
     assert twice["normal"].step == 1
     assert twice["sparse"].step == 2  # whose first gradients are 0
     later = {x.problem: x for x in compared("sgd(0.5)", "sgd(0.5, momentum=0.5)").both.apart}
@@ -284,8 +284,14 @@ def test_a_library_that_cannot_run(capsys: pytest.CaptureFixture[str], monkeypat
     assert "torch is not installed" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("library", ["torch", "jax", "mlx", "dask", "array-api-strict"])
+@pytest.mark.parametrize(
+    ("library", "dtype"),
+    [
+        *((library, "float64") for library in ("torch", "jax", "mlx", "dask", "array-api-strict")),
+        ("torch", "float32"),
+        ("jax", "float32"),
+    ],
+)
 def test_every_library(library: str, dtype: str, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["--backend", library, "--dtype", dtype, "--steps", "3"]
     assert main(["compare", "torch.SGD(0.5, momentum=0.5)", "mlx.SGD(0.5)", *where]) == 1
@@ -305,7 +311,7 @@ def test_matrices_alone_where_one_takes_nothing_else(capsys: pytest.CaptureFixtu
 
 
 def test_the_page_shows_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    shown = re.findall(r'\$ uniopt compare "(.+)" "(.+)"\n```\n\n```text\n(.*?)```', PAGE.read_text(), re.DOTALL)
+    shown = re.findall(r'\$ uniopt compare "([^"]+)" "([^"]+)"\n```\n\n```text\n(.*?)```', PAGE.read_text(), re.DOTALL)
     assert len(shown) == 2
     for first, second, text in shown:
         assert main(["compare", first, second]) == 1

@@ -8,6 +8,7 @@ gets better.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -47,9 +48,9 @@ class Wanted:
         self.values = _values(self.switches)
 
     def distance(self, call: Call) -> float:
-        """Return how many switches of a call are different; infinity for one that cannot be carried out."""
+        """Return how many numbers and switches of a call are different; infinity for one that cannot be carried out."""
         try:
-            return len(differing(self._form(call.transformation()), self.switches))
+            return sum(_count(*pair) for pair in differing(self._form(call.transformation()), self.switches).values())
         except (UnioptError, TypeError, ValueError, ArithmeticError):  # no value for this parameter, or not with others
             return math.inf
 
@@ -100,13 +101,27 @@ def _descend(call: Call, wanted: Wanted) -> tuple[Call, int]:
     better = True
     while better and apart:
         better = False
-        for name, parameter in call.parameters().items():
-            for value in _candidates(parameter, wanted.values):
-                tried = best.but(**{name: value})
+        for step in (_one_changed, _flag_and_one_changed):
+            for changes in step(best, wanted) if not better else ():
+                tried = best.but(**changes)
                 distance = wanted.distance(tried)
                 if distance < apart and _can_be_written(tried):
                     best, apart, better = tried, distance, True
     return best, int(apart)
+
+
+def _one_changed(call: Call, wanted: Wanted) -> Iterator[dict[str, Any]]:
+    for name, parameter in call.parameters().items():
+        for value in _candidates(parameter, wanted.values):
+            yield {name: value}
+
+
+def _flag_and_one_changed(call: Call, wanted: Wanted) -> Iterator[dict[str, Any]]:
+    """Yield changes with a flag beside them, without which an argument may have no effect or be refused."""
+    for flag, parameter in call.parameters().items():
+        if isinstance(parameter.default, bool):
+            for changes in _one_changed(call, wanted):
+                yield {flag: not call.arguments.get(flag, parameter.default), **changes}
 
 
 def _can_be_written(call: Call) -> bool:
@@ -117,10 +132,18 @@ def _can_be_written(call: Call) -> bool:
         return False
 
 
+def _count(a: Any, b: Any) -> int:
+    """Return in how many places two values differ; tuples, such as those of coefficients, have several."""
+    if isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b):
+        return sum(_count(x, y) for x, y in zip(a, b, strict=True))
+    return int(a != b)
+
+
 def _values(wanted: Switches) -> list[Any]:
     """Return the values that switches have, those of learning rates first, and those that they are made of."""
     names = sorted(wanted, key=lambda name: not name.endswith("learning_rate"))
     found = [y for name in names if name != ORDER for y in _parts_of(wanted[name])]
+    found += [1 / x for name, x in wanted.items() if name.endswith("step_size") and x]  # what is divided by
     unique: list[Any] = []
     for x in [*found, None, 0.0]:
         if not any(type(x) is type(y) and x == y for y in unique):
@@ -143,8 +166,9 @@ def _parts_of(x: Any) -> list[Any]:
 
 
 def _candidates(parameter: Parameter, pool: list[Any]) -> Iterator[Any]:
-    """Yield the values of the pool that are of the kind of the parameter's default."""
+    """Yield the values of the pool that are of the kind of the parameter's default, and those that it has names for."""
     default = parameter.default
+    yield from re.findall(r"[\"'](\w+)[\"']", str(parameter.annotation))  # the names that a Literal allows
     if isinstance(default, bool):
         yield from (True, False)
     elif isinstance(default, tuple):
@@ -155,7 +179,7 @@ def _candidates(parameter: Parameter, pool: list[Any]) -> Iterator[Any]:
     elif isinstance(default, str):
         yield from (x for x in pool if isinstance(x, str))
     else:
-        yield from (x for x in pool if not isinstance(x, tuple))
+        yield from (x for x in pool if default is None or not isinstance(x, tuple))
 
 
 def _is_number(x: Any) -> bool:
