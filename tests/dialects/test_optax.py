@@ -39,6 +39,9 @@ def test_parameters_are_those_of_optax(name: str) -> None:
     theirs = inspect.signature(getattr(optax, name)).parameters
     ours = inspect.signature(getattr(dialect, name)).parameters
     assert list(ours)[: len(theirs)] == list(theirs)
+    assert tuple(list(ours)[len(theirs) :]) == dialect.ADDED.get(name, ())
+    for parameter, p in theirs.items():
+        assert ours[parameter].default == getattr(p.default, "__name__", p.default)  # a dtype by its name
 
 
 @pytest.mark.parametrize("scaling", [0.5, 1.0, 2.0])
