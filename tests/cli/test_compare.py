@@ -6,7 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
+import numpy as np
+import optax as real_optax
 import pytest
+import torch as real_torch
 
 import uniopt
 from tests.dialects import keras_runs, mlx_runs, torch_runs
@@ -17,6 +21,7 @@ from uniopt.cli.compare.formula import formula
 from uniopt.cli.compare.runs import Runner, problems
 from uniopt.cli.errors import CommandError
 from uniopt.dialects import keras, mlx, optax, torch
+from uniopt.errors import UnsupportedDtypeError
 
 PAGE = Path(__file__).parents[2] / "docs" / "dialects.md"
 MASK = uniopt.weight_decay_mask
@@ -75,6 +80,33 @@ def test_the_call_that_makes_the_second_equal_the_first(first: str, second: str,
     assert str(found.equal.call) == call
     assert found.equal.confirmed
     assert max(x.ulp for x in found.equal.apart if x.step is None) < 50
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("torch.RMSprop(lr=1e-2)", "optax.rmsprop(1e-2)"),
+        ("torch.AdamW(weight_decay=0.5)", "optax.adamw(1e-3)"),
+        ("torch.Adadelta(rho=0.5, weight_decay=0.5)", "optax.adadelta(0.5)"),
+        ("torch.SGD(0.125, 0.75, nesterov=True)", "optax.sgd(0.5)"),
+    ],
+)
+@pytest.mark.usefixtures("x64")
+def test_the_frameworks_themselves_agree_with_what_is_found(first: str, second: str) -> None:
+    found = compared(first, second).equal
+    assert found is not None
+    start, stream = np.linspace(-1.0, 1.0, 5), np.random.default_rng(3).standard_normal((10, 5))
+    parameter = real_torch.from_numpy(start.copy()).requires_grad_()
+    optimizer = getattr(real_torch.optim, found.wanted.name)([parameter], **found.wanted.arguments)
+    tx = eval(str(found.call), {"optax": real_optax})
+    params = jnp.asarray(start)
+    state = tx.init(params)
+    for gradient in stream:
+        parameter.grad = real_torch.from_numpy(gradient.copy())
+        optimizer.step()
+        updates, state = tx.update(jnp.asarray(gradient), state, params)
+        params = real_optax.apply_updates(params, updates)
+    np.testing.assert_allclose(np.asarray(params), parameter.detach().numpy(), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -276,6 +308,24 @@ def test_wrong_usage(words: list[str], status: int, message: str, capsys: pytest
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert message in err
+
+
+def test_switches_without_effect_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "sgd(0.5)", "optax.sgd(0.5, nesterov=False)", "--steps=3"]) == 0
+    assert "without effect" not in capsys.readouterr().out
+    assert main(["compare", "adafactor(0.5)", "adafactor(0.5, min_dim_size_to_factor=1000)", "--steps=3"]) == 0
+    out = capsys.readouterr().out
+    assert "These switches differ, without effect here.\n\nswitch " in out
+    assert "scale_by_factored_rms.min_dim_size_to_factor" in out
+
+
+def test_a_step_that_fails_is_reported(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*given: Any) -> None:
+        raise UnsupportedDtypeError("no bfloat16 here")
+
+    monkeypatch.setattr(Runner, "_apart", refuse)
+    assert main(["compare", "sgd(1.0)", "sgd(1.0)"]) == 1
+    assert capsys.readouterr().err == "uniopt compare: error: no bfloat16 here\n"
 
 
 def test_a_library_that_cannot_run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

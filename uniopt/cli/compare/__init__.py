@@ -55,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
     from uniopt.cli.compare.calls import read
     from uniopt.cli.compare.comparison import compare
     from uniopt.cli.present import unavailable
+    from uniopt.errors import UnioptError
 
     library = options.backend.replace("-", "_")
     if library not in backends.names():
@@ -66,6 +67,9 @@ def run(options: argparse.Namespace) -> int:
     first, second = read(options.first), read(options.second)
     if reason := unavailable(library):
         raise CommandError(reason, status=3)
-    found = compare(first, second, library, options.dtype, options.steps)
+    try:
+        found = compare(first, second, library, options.dtype, options.steps)
+    except UnioptError as error:  # of a step
+        raise CommandError(str(error), status=1) from error
     print(report.text(found))
     return 0 if found.both.confirmed else 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
@@ -109,8 +109,8 @@ def read(text: str) -> Call:
     named = {str(x.arg): _argument(x.value if x.arg else None, call) for x in node.keywords}
     known = call.parameters()
     if unknown := [x for x in named if x not in known]:
-        also = f" {_similar(unknown[0], known)}" if _similar(unknown[0], known) else ""
-        raise CommandError(f"{dialect}.{name} has no parameter {unknown[0]!r}.{also} It has: {', '.join(known)}")
+        near = _similar(unknown[0], known)
+        raise CommandError(f"{dialect}.{name} has no parameter {unknown[0]!r}.{near} It has: {', '.join(known)}")
     try:
         bound = inspect.Signature(list(known.values())).bind(*given, **named)
         call = replace(call, arguments=dict(bound.arguments))
@@ -130,8 +130,7 @@ def _constructor(function: ast.expr, text: str) -> tuple[str, str]:
     names = CONSTRUCTORS[dialect]
     if name not in names:
         near = _similar(name, names)
-        also = f" {near}" if near else ""
-        raise CommandError(f"{dialect} has no optimizer {name!r}.{also} It has: {', '.join(sorted(names))}")
+        raise CommandError(f"{dialect} has no optimizer {name!r}.{near} It has: {', '.join(sorted(names))}")
     return dialect, name
 
 
@@ -146,9 +145,10 @@ def _argument(node: ast.expr | None, call: Call) -> Any:
         raise CommandError(f"{where}: {error}.{without}") from error
 
 
-def _similar(name: str, known: Any) -> str:
-    near = get_close_matches(name.lower(), [x.lower() for x in known], n=1)
-    return next((f"Do you mean {x!r}?" for x in known if near and x.lower() == near[0]), "")
+def _similar(name: str, known: Iterable[str]) -> str:
+    """Return the question whether another name was meant, if there is a similar one."""
+    names = {x.lower(): x for x in known}
+    return "".join(f" Do you mean {names[x]!r}?" for x in get_close_matches(name.lower(), names, n=1))
 
 
 def _alike(a: Any, b: Any) -> bool:

@@ -10,6 +10,7 @@ from uniopt.cli.compare.calls import Call
 from uniopt.cli.compare.formula import formula
 from uniopt.cli.compare.runs import LATE, Apart, Runner, matrices_of, problems
 from uniopt.cli.compare.switches import counts_by_leaf, differing
+from uniopt.errors import ShapeError
 
 Differing = dict[str, tuple[Any, Any]]
 
@@ -70,20 +71,16 @@ class Comparison:
 
 
 def compare(first: Call, second: Call, library: str, dtype: str, steps: int) -> Comparison:
-    """Run two calls and look for one that makes the second equal the first.
-
-    Raises
-    ------
-    CommandError
-        If one of them cannot run.
-    """
+    """Run two calls and look for one that makes the second equal the first."""
     one, other = first.transformation(), second.transformation()
     runner = Runner(library, dtype, problems(steps))
     where = f"{steps} steps in {dtype} on {library}"
-    if not runner.accepts_vectors(one, other):
+    try:
+        both = Equal(first, second, runner.apart(one, other))
+    except ShapeError:
         runner = Runner(library, dtype, [matrices_of(problem) for problem in runner.problems])
         where += ", with matrices alone, since one of the two takes nothing else"
-    both = Equal(first, second, runner.apart(one, other))
+        both = Equal(first, second, runner.apart(one, other))
     different = differing(formula(one), formula(other))
     if both.confirmed:
         return Comparison(both, where, different)

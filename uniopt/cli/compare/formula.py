@@ -50,11 +50,10 @@ def _without_place_of_epsilon(part: Part) -> Part:
     if part.name == "scale_by_amsgrad" and changed["eps_before_correction"]:  # which corrects the maximum
         changed["bias_correction_nu_max"] = True
     if changed.get("eps") == 0.0:
-        changed |= {name: x for name, x in _PLACES.items() if name in changed}
+        corrects = part.name != "scale_by_adam" or changed["bias_correction"]
+        before = ["eps_before_correction"] if corrects and changed.get("eps_root") == 0.0 else []
+        changed |= {name: False for name in ("eps_in_sqrt", "eps_in_maximum", *before) if name in changed}
     return part._replace(switches=changed)
-
-
-_PLACES = {"eps_before_correction": False, "eps_in_sqrt": False, "eps_in_maximum": False}
 
 
 def _relative_step_as_rate(part: Part) -> Part:
@@ -78,11 +77,10 @@ def _rate_last(found: list[Part], steady: bool) -> list[Part]:
     """Move a learning rate behind what multiplies too, and behind the momentum if it is steady."""
     moved: list[Part] = []
     for part in found:
-        before = moved[-1] if moved else part
-        if before.name != _RATE or before is part:
+        if not moved or moved[-1].name != _RATE:
             moved.append(part)
             continue
-        rate, flip_sign = before.switches["learning_rate"], before.switches["flip_sign"]
+        rate, flip_sign = (moved[-1].switches[name] for name in ("learning_rate", "flip_sign"))
         if part.name == "scale" and part.switches["step_size"] == -1.0:
             moved[-1] = _rate(rate, not flip_sign)
         elif part.name in _MULTIPLY or (part.name in ("trace", "ema") and steady and not callable(rate)):

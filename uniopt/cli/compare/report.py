@@ -22,6 +22,8 @@ def text(found: Comparison) -> str:
     paragraphs = [f"first   {first}\nsecond  {second}\n{found.where}", _distances(found.both.apart)]
     if found.both.confirmed:
         paragraphs.append("\n".join(["The two take the same steps, but for rounding.", *_conditions(found.both)]))
+        if found.switches:
+            paragraphs.append("These switches differ, without effect here.\n\n" + _switches(found.switches, "second"))
         return "\n\n".join(paragraphs)
     if found.switches:
         paragraphs.append(_switches(found.switches, "second"))
@@ -75,7 +77,7 @@ def _held(part: str, found: Differing, side: int) -> str:
 
 
 def _path(call: Call) -> str:
-    return f"{call}" if call.dialect == "uniopt" else f"uniopt.dialects.{call}"
+    return str(call) if call.dialect == "uniopt" else f"uniopt.dialects.{call}"
 
 
 def _equal(found: Equal) -> str:

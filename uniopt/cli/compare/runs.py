@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 
 from uniopt import backends, tree
-from uniopt.cli.errors import CommandError
 from uniopt.cli.present import find_device
 from uniopt.conformance import peers
 from uniopt.conformance.error_unit import Trajectory, differences
 from uniopt.conformance.ground import Ground
 from uniopt.conformance.problems import Problem, Values, late, of_length
 from uniopt.conformance.programs import Eager
-from uniopt.errors import ShapeError, UnioptError
 from uniopt.transformation import GradientTransformation
 
 _NAMES = ("normal", "heavy_tailed", "sparse", "tiny", "constant")
@@ -84,31 +82,9 @@ class Runner:
         self.problems = [problem for problem in chosen if problem.squares_fit(dtype)]
 
     def apart(self, first: GradientTransformation, second: GradientTransformation) -> list[Apart]:
-        """Return how far two transformations get apart on each problem.
-
-        Raises
-        ------
-        CommandError
-            If one of them cannot run.
-        """
+        """Return how far two transformations get apart on each problem."""
         with self._session(self._ground.dtype), np.errstate(all="ignore"):
-            try:
-                return [self._apart(problem, first, second) for problem in self.problems]
-            except UnioptError as error:
-                raise CommandError(str(error), status=1) from error
-
-    def accepts_vectors(self, *transformations: GradientTransformation) -> bool:
-        """Return whether all the transformations take parameters of any shape, and not matrices alone."""
-        problem = replace(self.problems[0], gradients=self.problems[0].gradients[:1])
-        try:
-            with self._session(self._ground.dtype):
-                for tx in transformations:
-                    list(self._path(problem, tx))
-        except ShapeError:
-            return False
-        except UnioptError:  # which `apart` will report
-            return True
-        return True
+            return [self._apart(problem, first, second) for problem in self.problems]
 
     def _apart(self, problem: Problem, first: GradientTransformation, second: GradientTransformation) -> Apart:
         expected, found = list(self._path(problem, first)), list(self._path(problem, second))
