@@ -25,7 +25,7 @@ def _classes(dialect: Any) -> dict[str, Constructor]:
 
 
 _NATIVE: dict[str, Constructor] = {name: f for name, f in vars(optimizers).items() if inspect.isfunction(f)}
-_OF_OPTAX = {
+_OF_OPTAX: dict[str, Constructor] = {
     name: f
     for name, f in vars(dialects.optax).items()
     if inspect.isfunction(f) and (name in _NATIVE or f.__module__ == dialects.optax.__name__)

@@ -86,7 +86,7 @@ class Optimizer:
         else:
             make, arguments = RULES[optimizer]
             arguments = {"lr": hyperparameters(optimizer)["learning_rate"], **arguments}
-        made = make(self._params.values(), **arguments, **_FORMS[form])
+        made = make(self._params.values(), **{**arguments, **_FORMS[form]})
         self._step: Callable[[], object] = made.step
         if form == "compile":
             torch.compiler.reset()  # a function that has been compiled for 8 optimizers is not compiled for a ninth
