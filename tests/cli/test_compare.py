@@ -26,6 +26,20 @@ from uniopt.errors import UnsupportedDtypeError
 PAGE = Path(__file__).parents[2] / "docs" / "dialects.md"
 MASK = uniopt.weight_decay_mask
 SGDW = uniopt.chain(uniopt.trace(0.5), uniopt.add_decayed_weights(0.25), uniopt.scale_by_learning_rate(0.5))
+LAMB_BEHIND = uniopt.chain(
+    uniopt.scale_by_adam(eps=1e-7),
+    uniopt.scale_by_trust_ratio(),
+    uniopt.add_decayed_weights(0.25),
+    uniopt.scale_by_learning_rate(0.5),
+)
+ADAFACTOR_BEFORE = uniopt.chain(
+    uniopt.scale_by_factored_rms(True, 0.8, 0, 0, None, last_axes=True, clamp_estimate=True),
+    uniopt.clip_by_block_rms(1.0),
+    uniopt.scale_by_param_block_rms(1e-3),
+    uniopt.add_decayed_weights(0.25),
+    uniopt.scale_by_relative_step(0.5),
+)
+UNCORRECTED = uniopt.scale_by_adam(eps=0.0, bias_correction=False)
 SETTINGS: dict[str, Any] = {"torch": torch_runs, "mlx": mlx_runs, "keras": keras_runs}
 
 
@@ -46,8 +60,8 @@ def compared(first: str, second: str, steps: int = 12) -> comparison.Comparison:
         ("torch.AdamW()", "optax.adam(1e-3)", "optax.adamw(learning_rate=0.001, weight_decay=0.01)"),
         ("mlx.Lion(0.1, weight_decay=0.2)", "keras.Lion()", "keras.Lion(learning_rate=0.1, weight_decay=0.2)"),
         ("torch.SGD(0.1, weight_decay=0.5)", "mlx.SGD(1.0)", "mlx.SGD(0.1, weight_decay=0.5)"),
-        ("mlx.SGD(0.5, 0.75, dampening=0.5)", "torch.SGD(0.5, 0.75, 0.5)", "torch.SGD(0.25, 0.75, 0.0)"),
-        ("mlx.SGD(0.5, 0.75, dampening=0.5)", "optax.sgd(0.5, 0.75)", "optax.sgd(0.25, 0.75)"),
+        ("mlx.SGD(0.5, 0.75, dampening=0.25)", "torch.SGD(0.5, 0.75, 0.5)", "torch.SGD(0.375, 0.75, 0.0)"),
+        ("mlx.SGD(0.5, 0.75, dampening=0.25)", "optax.sgd(0.5, 0.75)", "optax.sgd(0.375, 0.75)"),
         ("torch.Adagrad()", "mlx.Adagrad(0.1)", "mlx.Adagrad(0.01, eps=1e-10)"),
         (
             "torch.Adagrad(eps=0.0)",
@@ -140,6 +154,12 @@ def test_the_frameworks_themselves_agree_with_what_is_found(first: str, second: 
             "optax.amsgrad(1e-3)",
             "optax.amsgrad(0.001, bias_correction_nu=False)",
             {"scale_by_amsgrad.bias_correction_nu_max": (True, False)},
+        ),
+        (
+            "torch.Adagrad()",
+            "optax.adagrad(0.01)",
+            "optax.adagrad(0.01, initial_accumulator_value=0.0, eps=1e-10)",
+            {"scale_by_rss.eps_in_sqrt": (False, True)},
         ),
         ("optax.rprop(0.1)", "torch.Rprop(0.1)", "torch.Rprop(0.1)", {"scale_by_rprop.one_step_late": (True, False)}),
     ],
@@ -241,6 +261,10 @@ def test_equal_forms_take_equal_steps(one: Any, other: Any) -> None:
         (keras.Lamb(0.5, weight_decay=0.25), uniopt.lamb(0.5, eps=1e-7, weight_decay=0.25)),
         (torch.Adam(0.5, weight_decay=0.25), torch.AdamW(0.5, weight_decay=0.25)),
         (torch.Adam(0.5, maximize=True), torch.Adam(0.5)),
+        (keras.Lamb(0.5, weight_decay=0.25), LAMB_BEHIND),
+        (torch.Adafactor(0.5, weight_decay=0.25), ADAFACTOR_BEFORE),
+        (uniopt.scale_by_adam(eps=0.0, bias_correction=False, eps_before_correction=True), UNCORRECTED),
+        (uniopt.chain(uniopt.scale(2.0), uniopt.scale(3.0)), uniopt.chain(uniopt.scale(4.0), uniopt.scale(3.0))),
         (keras.SGD(0.5, use_ema=True, ema_overwrite_frequency=2), keras.SGD(0.5)),
         (keras.SGD(0.5, weight_decay=0.5, weight_decay_mask=MASK), keras.SGD(0.5, weight_decay=0.5)),
     ],
@@ -264,6 +288,13 @@ def test_other_steps_have_other_forms(one_and_other: tuple[Any, Any]) -> None:
 def test_calls_are_read_as_they_are_written_in_their_frameworks(text: str, call: str) -> None:
     assert str(read(text)) == call
     assert read(str(read(text))) == read(text)
+
+
+def test_arguments_that_are_defaults_are_left_out() -> None:
+    call = read("torch.Adam(0.5, eps=1e-4)")
+    assert str(call.but(eps=1e-8, weight_decay=0)) == "torch.Adam(0.5)"
+    assert str(call.but(lr=1e-3, amsgrad=True)) == "torch.Adam(0.001, eps=0.0001, amsgrad=True)"
+    assert str(read("torch.Adam(eps=1e-8)").but(lr=0.5)) == "torch.Adam(lr=0.5, eps=1e-08)"  # as it was given
 
 
 @pytest.mark.parametrize(
@@ -358,6 +389,14 @@ def test_matrices_alone_where_one_takes_nothing_else(capsys: pytest.CaptureFixtu
     assert "with matrices alone, since one of the two takes nothing else" in out
     assert not re.search("at 0x", out)
     assert max(map(len, out.splitlines())) < 130
+
+
+def test_a_part_that_only_one_has_is_one_row(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "keras.Muon()", "mlx.Muon(1e-3)", "--steps", "3"]) == 1
+    out = capsys.readouterr().out
+    assert "partition.stages.muon, parts in order\n  first   scale_by_muon, scale_by_shape" in out
+    assert "partition.stages.muon.scale_by_muon" not in out
+    assert "add_decayed_weights\n  first   -\n  second  weight_decay=0.01, min_scale=None\n" in out
 
 
 def test_the_page_shows_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
