@@ -188,13 +188,13 @@ _STREAMS: dict[str, tuple[Stream, float]] = {
 }
 
 
-def of_length(name: str, steps: int) -> Problem:
+def of_length(name: str, steps: int = 6) -> Problem:
     """Return the problem of that name, whose gradients are all drawn from one stream, with so many steps."""
     stream, scale = _STREAMS[name]
     return recorded(name, stream, scale, steps)
 
 
-_DRAWN = [recorded(name, stream, scale) for name, (stream, scale) in _STREAMS.items()]
+_DRAWN = [of_length(name) for name in _STREAMS]
 
 PROBLEMS = {problem.name: problem for problem in (*_DRAWN, _brief(), _skipping(_DRAWN[0]), late(_DRAWN[0]))}
 

@@ -76,6 +76,8 @@ def compared(first: str, second: str, steps: int = 12) -> comparison.Comparison:
         ),
         ("keras.SGD(0.1, momentum=0.9)", "torch.SGD()", "torch.SGD(lr=0.1, momentum=0.9)"),
         ("keras.Nadam()", "torch.NAdam()", "torch.NAdam(lr=0.001, eps=1e-07, momentum_decay=1.0)"),
+        ("optax.nadam(1e-3)", "torch.NAdam()", "torch.NAdam(lr=0.001, momentum_decay=1000.0)"),
+        ("torch.NAdam(momentum_decay=1e4)", "optax.nadam(1e-3)", "optax.nadam(0.002)"),
         ("keras.Lamb()", "optax.adam(1e-3)", "optax.lamb(learning_rate=0.001, eps=1e-07)"),
         (
             "optax.sgd(exponential_decay(0.1, 10, 0.5))",
@@ -263,6 +265,7 @@ def test_equal_forms_take_equal_steps(one: Any, other: Any) -> None:
         (torch.Adam(0.5, maximize=True), torch.Adam(0.5)),
         (keras.Lamb(0.5, weight_decay=0.25), LAMB_BEHIND),
         (torch.Adafactor(0.5, weight_decay=0.25), ADAFACTOR_BEFORE),
+        (torch.NAdam(0.5, momentum_decay=100.0), uniopt.nadam(0.5)),
         (uniopt.scale_by_adam(eps=0.0, bias_correction=False, eps_before_correction=True), UNCORRECTED),
         (uniopt.chain(uniopt.scale(2.0), uniopt.scale(3.0)), uniopt.chain(uniopt.scale(4.0), uniopt.scale(3.0))),
         (keras.SGD(0.5, use_ema=True, ema_overwrite_frequency=2), keras.SGD(0.5)),

@@ -14,6 +14,9 @@ _RATE = "scale_by_learning_rate"
 _MULTIPLY = ("scale_by_param_block_rms", "scale_by_shape", "scale")
 """Parts that multiply by what does not depend on the gradients."""
 
+RISEN = 1000.0
+"""A `momentum_decay` with which the momentum has risen in the first step: 0.96**1000 is lost beside 1."""
+
 
 def formula(tx: GradientTransformation, *, steady: bool = True, dampened: bool = True) -> Switches:
     """Return the switches of a transformation in a form that many others with the same steps share.
@@ -39,16 +42,18 @@ def _form(found: Iterable[Part], steady: bool, dampened: bool) -> list[Part]:
         return tuple(_form(x, steady, dampened)) if is_parts(x) else x
 
     whole = [part._replace(switches=inside(part.switches)) for part in found]
-    apart = [part for x in whole for part in _decay_apart(_relative_step_as_rate(_without_place_of_epsilon(x)))]
+    apart = [part for x in whole for part in _decay_apart(_relative_step_as_rate(_without_idle(x)))]
     ordered = _rate_last(apart, steady)
     return _shrinking_as_sum(ordered if dampened else _undampened(ordered))
 
 
-def _without_place_of_epsilon(part: Part) -> Part:
-    """Return the part as it is with an epsilon of 0 in another place, if its own is 0."""
+def _without_idle(part: Part) -> Part:
+    """Return the part with those switches set alike that make no difference beside its others."""
     changed = dict(part.switches)
     if part.name == "scale_by_amsgrad" and changed["eps_before_correction"]:  # which corrects the maximum
         changed["bias_correction_nu_max"] = True
+    if part.name == "scale_by_adam" and (changed["momentum_decay"] or 0.0) >= RISEN:
+        changed["momentum_decay"] = None
     if changed.get("eps") == 0.0:
         corrects = part.name != "scale_by_adam" or changed["bias_correction"]
         before = ["eps_before_correction"] if corrects and changed.get("eps_root") == 0.0 else []

@@ -17,7 +17,7 @@ from itertools import product
 from typing import Any
 
 from uniopt.cli.compare.calls import CONSTRUCTORS, Call, read
-from uniopt.cli.compare.formula import formula
+from uniopt.cli.compare.formula import RISEN, formula
 from uniopt.cli.compare.switches import ORDER, Switches, differing
 from uniopt.cli.errors import CommandError
 from uniopt.errors import UnioptError
@@ -144,6 +144,7 @@ def _values(wanted: Switches) -> list[Any]:
     names = sorted(wanted, key=lambda name: not name.endswith("learning_rate"))
     found = [y for name in names if name != ORDER for y in _parts_of(wanted[name])]
     found += [1 / x for name, x in wanted.items() if name.endswith("step_size") and x]  # what is divided by
+    found += [RISEN] if wanted.get("scale_by_adam.nesterov") else []
     unique: list[Any] = []
     for x in [*found, None, 0.0]:
         if not any(type(x) is type(y) and x == y for y in unique):
