@@ -194,9 +194,9 @@ def of_length(name: str, steps: int = 6) -> Problem:
     return recorded(name, stream, scale, steps)
 
 
-_DRAWN = [of_length(name) for name in _STREAMS]
+_NORMAL, *_OTHERS = (of_length(name) for name in _STREAMS)
 
-PROBLEMS = {problem.name: problem for problem in (*_DRAWN, _brief(), _skipping(_DRAWN[0]), late(_DRAWN[0]))}
+PROBLEMS = {problem.name: problem for problem in (_NORMAL, _brief(), *_OTHERS, _skipping(_NORMAL), late(_NORMAL))}
 
 SPOILED = _spoiled(PROBLEMS["brief"])
 """A problem for what treats gradients that are not finite in its own way; the optimizers pass them on."""
