@@ -92,10 +92,11 @@ def test_the_call_that_makes_the_second_equal_the_first(first: str, second: str,
     found = compared(first, second)
     assert not found.both.confirmed
     assert found.switches
-    assert found.equal is not None
-    assert str(found.equal.call) == call
-    assert found.equal.confirmed
-    assert max(x.ulp for x in found.equal.apart if x.step is None) < 50
+    assert found.nearest is not None
+    assert str(found.nearest.call) == call
+    assert found.nearest.confirmed
+    assert not found.obstacles
+    assert max(x.ulp for x in found.nearest.apart if x.step is None) < 50
 
 
 @pytest.mark.parametrize(
@@ -109,8 +110,9 @@ def test_the_call_that_makes_the_second_equal_the_first(first: str, second: str,
 )
 @pytest.mark.usefixtures("x64")
 def test_the_frameworks_themselves_agree_with_what_is_found(first: str, second: str) -> None:
-    found = compared(first, second).equal
+    found = compared(first, second).nearest
     assert found is not None
+    assert found.confirmed
     start, stream = np.linspace(-1.0, 1.0, 5), np.random.default_rng(3).standard_normal((10, 5))
     parameter = real_torch.from_numpy(start.copy()).requires_grad_()
     optimizer = getattr(real_torch.optim, found.wanted.name)([parameter], **found.wanted.arguments)
@@ -168,9 +170,9 @@ def test_the_frameworks_themselves_agree_with_what_is_found(first: str, second: 
 )
 def test_what_no_argument_sets(first: str, second: str, nearest: str, obstacles: dict[str, tuple[Any, Any]]) -> None:
     found = compared(first, second)
-    assert found.equal is None
-    assert str(found.nearest) == nearest
-    assert found.obstacles is not None
+    assert found.nearest is not None
+    assert str(found.nearest.call) == nearest
+    assert not found.nearest.confirmed
     assert {name: pair for name, pair in found.obstacles.items() if name in obstacles} == obstacles
     assert len(found.obstacles) <= len(obstacles) + 1
 
@@ -236,7 +238,8 @@ def test_a_rate_inside_the_momentum_counts_where_it_changes(name: str) -> None:
     falling = "linear_schedule(0.1, 0.0, 12)"
     found = compared(name.replace("0.1", falling), outside.replace("0.1", falling))
     assert not found.both.confirmed
-    assert found.equal is None
+    assert found.nearest is not None
+    assert not found.nearest.confirmed
 
 
 @pytest.mark.parametrize(
@@ -351,6 +354,23 @@ def test_switches_without_effect_are_shown(capsys: pytest.CaptureFixture[str]) -
     out = capsys.readouterr().out
     assert "These switches differ, without effect here.\n\nswitch " in out
     assert "scale_by_factored_rms.min_dim_size_to_factor" in out
+
+
+def test_a_switch_without_effect_is_no_obstacle(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first step size of Rprop is within the bounds anyhow."""
+    assert main(["compare", "uniopt.rprop(0.5)", "torch.Rprop()", "--steps=5"]) == 1
+    out = capsys.readouterr().out
+    assert re.search(r"  torch.Rprop\(lr=0.5\)\nwhich a run confirms: at most [\d.]+ ulp apart.\n", out)
+    assert "These switches differ, without effect here.\n\nswitch " in out
+    assert "scale_by_rprop.bound_every_size" in out
+
+
+def test_what_only_seems_to_be_the_same_is_reported(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("uniopt.cli.compare.search.nearest", lambda first, second: (second, 0))
+    assert main(["compare", "sgd(0.5)", "torch.SGD(0.25)", "--steps=3"]) == 1
+    assert "  torch.SGD(0.25)\nbut the two do not take the same steps:\n\nproblem " in capsys.readouterr().out
 
 
 def test_a_step_that_fails_is_reported(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

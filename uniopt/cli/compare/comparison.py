@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from uniopt.cli.compare import search
@@ -16,8 +16,8 @@ Differing = dict[str, tuple[Any, Any]]
 
 
 @dataclass(frozen=True)
-class Equal:
-    """A call that has the switches of another one, and how far the two get apart."""
+class Pair:
+    """Two calls that may be the same, and how far they get apart."""
 
     wanted: Call
     call: Call
@@ -53,21 +53,20 @@ class Comparison:
         How they were run.
     switches
         The switches that differ.
-    equal
-        A call that makes the second one equal the first; None if there is none, or none is needed.
-    nearest, obstacles
-        If there is none, the nearest call of the second's dialect, and the switches in which it differs.
+    nearest
+        The call of the second's dialect that is nearest to the first one; None if the second equals it already.
+    obstacles
+        The switches in which it still differs.
     without_epsilon
-        If there is none, a call that equals the first one with an epsilon of 0, if there is such a call.
+        If even that is not the same, a call that equals the first one with an epsilon of 0, if there is such a call.
     """
 
-    both: Equal
+    both: Pair
     where: str
     switches: Differing
-    equal: Equal | None = None
-    nearest: Call | None = None
-    obstacles: Differing | None = None
-    without_epsilon: Equal | None = None
+    nearest: Pair | None = None
+    obstacles: Differing = field(default_factory=dict)
+    without_epsilon: Pair | None = None
 
 
 def compare(first: Call, second: Call, library: str, dtype: str, steps: int) -> Comparison:
@@ -76,27 +75,22 @@ def compare(first: Call, second: Call, library: str, dtype: str, steps: int) -> 
     runner = Runner(library, dtype, problems(steps))
     where = f"{steps} steps in {dtype} on {library}"
     try:
-        both = Equal(first, second, runner.apart(one, other))
+        both = Pair(first, second, runner.apart(one, other))
     except ShapeError:
         runner = Runner(library, dtype, [matrices_of(problem) for problem in runner.problems])
         where += ", with matrices alone, since one of the two takes nothing else"
-        both = Equal(first, second, runner.apart(one, other))
+        both = Pair(first, second, runner.apart(one, other))
     different = differing(formula(one), formula(other))
     if both.confirmed:
         return Comparison(both, where, different)
     call, apart = search.nearest(first, second)
-    if apart == 0:
-        equal = Equal(first, call, runner.apart(one, call.transformation()))
-        return Comparison(both, where, different, equal=equal)
+    nearest = Pair(first, call, runner.apart(one, call.transformation()))
+    obstacles = differing(formula(one), formula(call.transformation())) if apart else {}
+    if apart == 0 or nearest.confirmed:
+        return Comparison(both, where, different, nearest, obstacles)
     pair = search.without_epsilon(first, second)
-    return Comparison(
-        both,
-        where,
-        different,
-        nearest=call,
-        obstacles=differing(formula(one), formula(call.transformation())),
-        without_epsilon=pair and Equal(*pair, runner.apart(*(x.transformation() for x in pair))),
-    )
+    without = pair and Pair(*pair, runner.apart(*(x.transformation() for x in pair)))
+    return Comparison(both, where, different, nearest, obstacles, without)
 
 
 def _agree(found: list[Apart]) -> bool:

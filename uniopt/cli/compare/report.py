@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from uniopt.cli.compare.calls import Call
-from uniopt.cli.compare.comparison import Comparison, Differing, Equal
+from uniopt.cli.compare.comparison import Comparison, Differing, Pair
 from uniopt.cli.compare.runs import Apart
 from uniopt.cli.compare.switches import MISSING, ORDER
 
@@ -18,26 +18,30 @@ _HEADINGS = ("problem", "most apart, in ulp", "as a share of the distance moved"
 
 def text(found: Comparison) -> str:
     """Return all that was found."""
-    first, second = found.both.wanted, found.both.call
+    first, second, nearest = found.both.wanted, found.both.call, found.nearest
     paragraphs = [f"first   {first}\nsecond  {second}\n{found.where}", _distances(found.both.apart)]
-    if found.both.confirmed:
+    if nearest is None:
         paragraphs.append("\n".join(["The two take the same steps, but for rounding.", *_conditions(found.both)]))
-        if found.switches:
-            paragraphs.append("These switches differ, without effect here.\n\n" + _switches(found.switches, "second"))
-        return "\n\n".join(paragraphs)
+        return "\n\n".join([*paragraphs, *_without_effect(found.switches, "second")])
     if found.switches:
         paragraphs.append(_switches(found.switches, "second"))
-    if found.equal is not None:
-        paragraphs.append(_equal(found.equal))
-    if found.obstacles is not None:
-        paragraphs += [
-            f"No call of {second.dialect} equals the first. The nearest one is\n  {found.nearest}\nwhich differs in",
-            _switches(found.obstacles, "nearest"),
+    if nearest.confirmed:
+        paragraphs += [_equal(nearest), *_without_effect(found.obstacles, "nearest")]
+        return "\n\n".join(paragraphs)
+    if not found.obstacles:
+        lines = [
+            "The switches of the first are those of",
+            f"  {nearest.call}",
+            "but the two do not take the same steps:",
         ]
-        if (pair := found.without_epsilon) is not None and pair.confirmed:
-            paragraphs.append(f"With an epsilon of 0 there is one:\n  {pair.wanted}\n  {pair.call}")
-        paragraphs.append(f"{_path(first)} runs on every library.")
-    return "\n\n".join(paragraphs)
+        return "\n\n".join([*paragraphs, "\n".join(lines), _distances(nearest.apart)])
+    paragraphs += [
+        f"No call of {second.dialect} equals the first. The nearest one is\n  {nearest.call}\nwhich differs in",
+        _switches(found.obstacles, "nearest"),
+    ]
+    if (pair := found.without_epsilon) is not None and pair.confirmed:
+        paragraphs.append(f"With an epsilon of 0 there is one:\n  {pair.wanted}\n  {pair.call}")
+    return "\n\n".join([*paragraphs, f"{_path(first)} runs on every library."])
 
 
 def written(x: Any) -> str:
@@ -80,17 +84,18 @@ def _path(call: Call) -> str:
     return str(call) if call.dialect == "uniopt" else f"uniopt.dialects.{call}"
 
 
-def _equal(found: Equal) -> str:
-    if not found.confirmed:
-        lines = ["The switches of the first are those of", f"  {found.call}", "but the two do not take the same steps:"]
-        return "\n".join([*lines, "", _distances(found.apart)])
+def _equal(found: Pair) -> str:
     most = max(x.ulp for x in found.apart if x.step is None)
     apart = f"at most {most:.3g} ulp apart" if most else "equal in every bit"
     lines = ["The second equals the first as", f"  {found.call}", f"which a run confirms: {apart}."]
     return "\n".join([*lines, *_conditions(found)])
 
 
-def _conditions(found: Equal) -> list[str]:
+def _without_effect(found: Differing, other: str) -> list[str]:
+    return ["These switches differ, without effect here.\n\n" + _switches(found, other)] if found else []
+
+
+def _conditions(found: Pair) -> list[str]:
     return [f"They would differ where {condition}." for condition in found.conditions()]
 
 

@@ -50,9 +50,10 @@ class Wanted:
     def distance(self, call: Call) -> float:
         """Return how many numbers and switches of a call are different; infinity for one that cannot be carried out."""
         try:
-            return sum(_count(*pair) for pair in differing(self._form(call.transformation()), self.switches).values())
+            found = differing(self._form(call.transformation()), self.switches)
         except (UnioptError, TypeError, ValueError, ArithmeticError):  # no value for this parameter, or not with others
             return math.inf
+        return sum(1 if name.endswith(ORDER) else _count(*pair) for name, pair in found.items())
 
     def is_related(self, call: Call) -> bool:
         """Return whether a call has a rule in common with what is wanted, or neither has any."""
