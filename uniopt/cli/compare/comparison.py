@@ -32,8 +32,8 @@ class Pair:
         """Return where the two would differ nevertheless."""
         one, other = self.wanted.transformation(), self.call.transformation()
         found = []
-        forms = [formula(tx, steady=False, dampened=False) for tx in (one, other)]
-        if differing(*forms):
+        steady, changing = ([formula(tx, steady=x, dampened=False) for tx in (one, other)] for x in (True, False))
+        if differing(*changing) and not differing(*steady):
             found.append("the learning rate changes, since only one of them has it inside the momentum")
         if counts_by_leaf(one) != counts_by_leaf(other) and any(x.step for x in self.apart if x.problem == LATE):
             counting = self.wanted if counts_by_leaf(one) else self.call
