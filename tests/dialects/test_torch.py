@@ -129,6 +129,13 @@ def test_parameters_are_those_of_torch(name: str) -> None:
     assert [(p.name, p.kind, p.default) for p in ours] == [(p.name, p.kind, p.default) for p in theirs]
 
 
+def test_nothing_is_left_out() -> None:
+    theirs = {
+        name for name, x in vars(torch.optim).items() if inspect.isclass(x) and issubclass(x, torch.optim.Optimizer)
+    }
+    assert theirs - {"Optimizer", "LBFGS", "SparseAdam"} == set(SETTINGS)
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_flags_of_speed_change_nothing(name: str) -> None:
     make = getattr(dialect, name)

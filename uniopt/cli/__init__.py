@@ -20,6 +20,7 @@ _COMMANDS = {
     "inspect": ("uniopt.cli.inspect", "show what a checkpoint holds: slots, shapes, dtypes, hyperparameters"),
     "convert": ("uniopt.cli.convert", "turn a checkpoint of torch into one that uniopt.load reads"),
     "plot": ("uniopt.cli.plot", "draw schedules in the terminal or as a picture"),
+    "compare": ("uniopt.cli.compare", "say by how much two optimizers differ, and how to call one like the other"),
     "conformance": ("uniopt.conformance.cli", "prove that the optimizers walk the same path on every library"),
 }
 
