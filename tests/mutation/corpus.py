@@ -12,6 +12,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
+import pytest
 from uniopt.conformance.cases import Case, all_cases
 from uniopt.conformance.cells import Cell, Selection
 from uniopt.conformance.oracles import Oracles
@@ -187,7 +188,7 @@ def _failure_of_cell(cell: Cell, oracles: Oracles) -> str:
 def _failure_of_check(check: Callable[[], None]) -> str:
     try:
         check()
-    except AssertionError as error:
+    except (AssertionError, pytest.fail.Exception) as error:  # the second is no Exception
         return str(error).strip().partition("\n")[0] or "does not hold"
     except Exception as error:
         return f"{RAISES} {type(error).__name__}: {error}"
