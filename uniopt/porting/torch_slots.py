@@ -75,7 +75,7 @@ def written(
             entry["step"] = _scalar(described.count or 0)
     if group.name == "ASGD":
         for entry in entries.values():
-            entry["mu"] = _scalar(1.0 / max(1.0, (described.count or 0) - group.hyper["t0"]))
+            entry["mu"] = _scalar(1.0 / max(1.0, (described.count or 0) - described.switches["scale_by_asgd.t0"]))
     return {group.ids[name]: entry for name, entry in entries.items() if entry}
 
 
