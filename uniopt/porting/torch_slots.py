@@ -119,7 +119,7 @@ def _tensor(value: Any, like: Any, what: str) -> Any:
 
 def _weight(described: Description) -> float:
     """Return the weight of the next parameters in ASGD's average."""
-    return 1.0 / max(1.0, (described.count or 0) - described.switches["scale_by_asgd.t0"])
+    return 1.0 / max(1.0, (described.count or 0) - float(described.switches["scale_by_asgd.t0"]))
 
 
 def _scalar(value: float, dtype: str) -> Any:
