@@ -222,6 +222,7 @@ def test_what_convert_must_not_do() -> None:
         (lambda named: {**named, "tied": named["gain"]}, "put twice elements of gain"),
         (lambda named: {**_without(named, "gain"), "gain": named["gain"] + 0.5}, r"changed values at params\['gain'\]"),
         (lambda named: {**named, "name": "model"}, "expected an array"),
+        (lambda named: {name: x.detach() for name, x in named.items()}, "It is given a dict of NumPy arrays"),
     ):
         with pytest.raises(PortingError, match=reason):
             porting.from_torch(run.optimizer, run.named, convert=convert)
