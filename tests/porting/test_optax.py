@@ -233,9 +233,19 @@ def test_a_state_of_a_longer_chain_is_refused() -> None:
         porting.from_optax(optax.chain(optax.trace(0.5), optax.scale(0.1)), longer.init(params), params)
 
 
+def scale_by_adam(b1: float) -> Any:
+    """Return another transformation than that of optax of this name."""
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        return {name: b1 * g for name, g in updates.items()}, state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
 def test_transformations_that_cannot_be_read_are_refused() -> None:
     params = _on_jax({"w": np.zeros(3, np.float32)})
-    for optimizer in (optax.lbfgs(), optax.fromage(0.1), optax.chain(optax.adam(0.1), optax.stateless(lambda g, p: g))):
+    around = optax.chain(optax.adam(0.1), optax.stateless(lambda g, p: g))
+    for optimizer in (scale_by_adam(0.5), optax.lbfgs(), optax.fromage(0.1), around):
         with pytest.raises(PortingError, match="optax"):
             porting.from_optax(optimizer, optimizer.init(params), params)
 
