@@ -58,8 +58,8 @@ def _read(init: Callable[..., Any], update: Callable[..., Any]) -> GradientTrans
     home = getattr(update, "__module__", None) or ""
     if not home.startswith("optax.") or maker not in {*_CONTAINERS, *RULES}:
         raise PortingError(
-            f"The transformation has {getattr(update, '__qualname__', update)} of {home}, which is no optimizer of optax "
-            "that uniopt knows. Make the transformation with uniopt's functions of the same names, and pass that."
+            f"The transformation has {getattr(update, '__qualname__', update)} of {home}, which is no optimizer of "
+            "optax that uniopt knows. Make the transformation with uniopt's functions of the same names, and pass that."
         )
     if maker in _CONTAINERS:
         return _CONTAINERS[maker](values)
