@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -248,6 +249,18 @@ def test_transformations_that_cannot_be_read_are_refused() -> None:
     for optimizer in (scale_by_adam(0.5), optax.lbfgs(), optax.fromage(0.1), around):
         with pytest.raises(PortingError, match="optax"):
             porting.from_optax(optimizer, optimizer.init(params), params)
+
+
+def test_a_hyperparameter_that_was_not_closed_over_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a version of optax with one more would have it."""
+    params = _on_jax({"w": np.zeros(3, np.float32)})
+    optimizer = optax.scale_by_rss()
+
+    def scale_by_rss(initial_accumulator_value: float, eps: float, unknown: float) -> None: ...
+
+    monkeypatch.setattr(sys.modules[optimizer.update.__module__], "scale_by_rss", scale_by_rss)
+    with pytest.raises(PortingError, match="unknown of optax's scale_by_rss cannot be read"):
+        porting.from_optax(optimizer, optimizer.init(params), params)
 
 
 def test_schedules_of_optax_run_on_every_library() -> None:
