@@ -70,7 +70,12 @@ def _read(init: Callable[..., Any], update: Callable[..., Any]) -> GradientTrans
             f"{', '.join(unread)} of optax's {maker} cannot be read from what it has made. Make the "
             "transformation with uniopt's functions of the same names, and pass that."
         )
-    arguments = {name: _argument(name, x) for name, x in _accepted(make, values).items()}
+    ours = inspect.signature(make).parameters
+    # The functions that optax has by default are of its own, and have their counterparts here.
+    changed = {name: values[name] for name, p in theirs.items() if name in values and values[name] is not p.default}
+    if unknown := [name for name, x in changed.items() if name not in ours and x != theirs[name].default]:
+        raise PortingError(f"{', '.join(unknown)} of optax's {maker} is set, which uniopt does not have.")
+    arguments = {name: _argument(name, x) for name, x in changed.items() if name in ours}
     try:
         return make(**arguments, **RULES[maker])  # type: ignore[no-any-return]
     except HyperparameterError as error:

@@ -238,3 +238,10 @@ def _entries(held: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str,
         else:
             entries[name] = bool(value) if isinstance(held[name], bool) else value
     return entries
+
+
+def read_file(path: str) -> Any:
+    """Return what ``torch.save`` wrote: tensors, numbers and containers of them. Nothing else is read, or run."""
+    import torch
+
+    return torch.load(path, map_location="cpu", weights_only=True)

@@ -1,0 +1,1 @@
+"""uniopt's transformations in the form that each framework's training loops expect."""
