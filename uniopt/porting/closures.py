@@ -71,11 +71,12 @@ def _read(init: Callable[..., Any], update: Callable[..., Any]) -> GradientTrans
             "transformation with uniopt's functions of the same names, and pass that."
         )
     ours = inspect.signature(make).parameters
-    # The functions that optax has by default are of its own, and have their counterparts here.
-    changed = {name: values[name] for name, p in theirs.items() if name in values and values[name] is not p.default}
-    if unknown := [name for name, x in changed.items() if name not in ours and x != theirs[name].default]:
+    given = {name: values[name] for name in theirs if name in values}
+    if unknown := [name for name, x in given.items() if name not in ours and x != theirs[name].default]:
         raise PortingError(f"{', '.join(unknown)} of optax's {maker} is set, which uniopt does not have.")
-    arguments = {name: _argument(name, x) for name, x in changed.items() if name in ours}
+    # A function that optax has by default is what uniopt does by default.
+    left = [name for name, x in given.items() if callable(x) and x is theirs[name].default]
+    arguments = {name: _argument(name, x) for name, x in given.items() if name in ours and name not in left}
     try:
         return make(**arguments, **RULES[maker])  # type: ignore[no-any-return]
     except HyperparameterError as error:
