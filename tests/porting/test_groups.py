@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,22 @@ def test_schedulers_become_schedules_at_their_position(name: str) -> None:
     assert error(back.run(STREAM[2 * STEPS :]).params, whole.run(STREAM[2 * STEPS :]).params, START) <= 256
 
 
+@pytest.mark.parametrize("name", ["ASGD", "AdamW", "Adafactor"])
+def test_a_schedule_goes_on_while_a_group_pauses(name: str) -> None:
+    """The steps of one group are fewer than those of the scheduler."""
+    stream = [{k: g for k, g in gradient.items() if n > 3 or k != "gain"} for n, gradient in enumerate(STREAM[:20])]
+
+    def new(params: Named) -> TorchRun:
+        run = TorchRun(name, params, {"lr": 0.1}, [(["gain"], {}), (_without(START, "gain"), {})])
+        run.scheduler = lr_scheduler.ExponentialLR(run.optimizer, 0.9)
+        return run
+
+    whole, begun = new(START).run(stream), new(START).run(stream[:STEPS])
+    tx, state = porting.from_torch(begun.optimizer, begun.named, "numpy", scheduler=begun.scheduler)
+    params, _ = uniopt_run(tx, state, begun.params, stream[STEPS:], "numpy")
+    assert error(params, whole.params, START) <= 256
+
+
 REFUSED: Schedulers = {
     "LambdaLR multiplies by a function": lambda o: lr_scheduler.LambdaLR(o, lambda n: 0.9**n),
     "MultiplicativeLR multiplies": lambda o: lr_scheduler.MultiplicativeLR(o, lambda n: 0.9),
@@ -185,6 +202,15 @@ def test_steps_that_differ_from_parameter_to_parameter_are_refused_by_optax() ->
         porting.to_optax(tx, state, run.params)
 
 
+def test_buffers_that_are_none_have_not_begun() -> None:
+    """As earlier versions of torch keep them."""
+    run = TorchRun("SGD", START, {"lr": 0.1, "momentum": 0.5, "dampening": 0.25})
+    for p in run.named.values():
+        run.optimizer.state[p] = {"momentum_buffer": None}
+    _, state = porting.from_torch(run.optimizer, run.named, "numpy")
+    assert bool(uniopt.tree_get(state, "is_initial_step")["gain"])
+
+
 def test_what_convert_must_not_do() -> None:
     run = TorchRun("SGD", START, {"momentum": 0.5}).run(STREAM[:2])
     for convert, reason in (
@@ -196,6 +222,7 @@ def test_what_convert_must_not_do() -> None:
         (lambda named: {**named, "tied": named["gain"]}, "put twice elements of gain"),
         (lambda named: {**_without(named, "gain"), "gain": named["gain"] + 0.5}, r"changed values at params\['gain'\]"),
         (lambda named: {**named, "name": "model"}, "expected an array"),
+        (lambda named: {name: x.detach() for name, x in named.items()}, "It is given a dict of NumPy arrays"),
     ):
         with pytest.raises(PortingError, match=reason):
             porting.from_torch(run.optimizer, run.named, convert=convert)
@@ -238,6 +265,31 @@ def test_moments_that_lose_digits_are_refused() -> None:
     model = {name: torch.zeros(shape, dtype=torch.bfloat16, requires_grad=True) for name, shape in SHAPES.items()}
     with pytest.raises(PortingError, match=r"loses digits as torch\.bfloat16"):
         porting.to_torch(tx, state, torch.optim.Adam(model.values()), model)
+
+
+def test_moments_of_16_bits_become_float32() -> None:
+    model = {name: torch.from_numpy(x).bfloat16().requires_grad_() for name, x in START.items()}
+    optimizer = torch.optim.Adam(model.values(), lr=0.1)
+    for gradient in STREAM[:3]:
+        for name, p in model.items():
+            p.grad = torch.from_numpy(gradient[name]).bfloat16()
+        optimizer.step()
+    _, state = porting.from_torch(optimizer, model, "numpy")
+    for name, p in model.items():
+        mu = uniopt.tree_get(state, "mu")[name]
+        assert mu.dtype == np.float32
+        np.testing.assert_array_equal(mu, optimizer.state[p]["exp_avg"].float().numpy())
+
+
+def test_a_file_is_enough(tmp_path: Path) -> None:
+    run = TorchRun("AdamW", START, {"lr": 0.1}, GROUPS).run(STREAM[:STEPS])
+    torch.save(run.optimizer.state_dict(), tmp_path / "optimizer.pt")
+    saved = torch.load(tmp_path / "optimizer.pt", weights_only=True)
+    ordered = {name: run.named[name] for names, _ in GROUPS for name in names}
+    (tx, state), live = porting.from_torch(saved, ordered, "numpy"), porting.from_torch(run.optimizer, ordered, "numpy")
+    assert tx == live[0]
+    for x, y in zip(uniopt.tree.leaves(state), uniopt.tree.leaves(live[1]), strict=True):
+        np.testing.assert_array_equal(x, y)
 
 
 def test_names_that_do_not_fit_are_refused() -> None:

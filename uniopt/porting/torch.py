@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from uniopt.dialects import torch as dialect
@@ -14,7 +14,7 @@ from uniopt.porting.layout import Convert, Layout
 from uniopt.porting.orientation import oriented
 from uniopt.porting.torch_groups import Group, groups_of
 from uniopt.porting.torch_optimizers import OPTIMIZERS
-from uniopt.porting.torch_schedulers import check_position, go_to, same_schedule, schedules_of
+from uniopt.porting.torch_schedulers import check_position, check_same, go_to, schedules_of
 from uniopt.porting.torch_slots import read, written
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.partition import partition
@@ -45,8 +45,8 @@ def from_torch(
     to
         The name of the library on whose arrays the state is to be.
     convert
-        The function that makes the tree of parameters of a dict of arrays by name: the one that converts the weights,
-        with its transposes and reshapes. By default the tree is the dict.
+        The function that makes the tree of parameters of a dict of NumPy arrays by name: the one that converts the
+        weights, with its transposes and reshapes. By default the tree is the dict.
     scheduler
         One of ``torch.optim.lr_scheduler`` that belongs to the optimizer and was stepped after each of its steps. By
         default the learning rate stays what it is now.
@@ -82,7 +82,9 @@ def from_torch(
     for group, schedule in zip(groups, schedules, strict=True):
         if schedule is not None and group.name != "Rprop":  # whose steps have sizes of their own
             group.hyper["lr"] = schedule
-    transforms = {group.label: oriented(getattr(dialect, group.name)(**group.hyper), layout) for group in groups}
+    transforms: dict[Hashable, GradientTransformation] = {
+        group.label: oriented(getattr(dialect, group.name)(**group.hyper), layout) for group in groups
+    }
     tx = _together(transforms, labels, layout)
     by_label = {group.label: group for group in groups}
     position = None if scheduler is None else int(scheduler.last_epoch)
@@ -113,8 +115,8 @@ def to_torch(
     named_parameters
         The parameters by name, as ``model.named_parameters()`` gives them.
     convert
-        The function that makes the transformation's tree of parameters of a dict of arrays by name. It is gone through
-        backwards. By default the tree is the dict.
+        The function that makes the transformation's tree of parameters of a dict of NumPy arrays by name. It is gone
+        through backwards. By default the tree is the dict.
     scheduler
         A scheduler of the optimizer, needed where the learning rate follows a schedule. It must have the same values,
         and is stepped to where the schedule has come.
@@ -149,7 +151,7 @@ def to_torch(
     schedules = [None] * len(groups) if scheduler is None else schedules_of(scheduler)
     saved = optimizer.state_dict()
     entries: dict[int, dict[str, Any]] = {}
-    transforms = {}
+    transforms: dict[Hashable, GradientTransformation] = {}
     for k, (group, schedule) in enumerate(zip(groups, schedules, strict=True)):
         leaves = [i for i, label in enumerate(labels) if label == group.label]
         if not leaves:
@@ -157,14 +159,12 @@ def to_torch(
         arguments = _arguments(group, [descriptions[i] for i in leaves])
         own = build(getattr(dialect, group.name), {**group.hyper, **arguments}, descriptions[leaves[0]])
         transforms[group.label] = oriented(own, layout)
-        if callable(arguments.get("lr")):
+        if group.name != "Rprop":
             first = descriptions[leaves[0]]
-            same_schedule(arguments["lr"], schedule, first.path, first.position or 0)
+            check_same(arguments["lr"], schedule, first.path, first.position or 0)
         for i in leaves:
             entries |= written(layout, i, group, descriptions[i], named)
-        saved["param_groups"][k] |= {
-            name: _like(saved["param_groups"][k][name], x) for name, x in arguments.items() if not callable(x)
-        }
+        saved["param_groups"][k] |= _entries(saved["param_groups"][k], arguments)
     state_for(_together(transforms, labels, layout), params, descriptions)
     if scheduler is not None:
         go_to(scheduler, next(x.position for x in descriptions if x.position is not None))
@@ -187,12 +187,12 @@ def _labels(layout: Layout, groups: Sequence[Group]) -> list[str]:
 
 
 def _together(
-    transforms: Mapping[str, GradientTransformation], labels: Sequence[str], layout: Layout
+    transforms: Mapping[Hashable, GradientTransformation], labels: Sequence[str], layout: Layout
 ) -> GradientTransformation:
     """Return the transformation of all groups."""
     if len(transforms) == 1 and _FROZEN not in labels:
         return next(iter(transforms.values()))
-    frozen = {_FROZEN: set_to_zero()} if _FROZEN in labels else {}
+    frozen: dict[Hashable, GradientTransformation] = {_FROZEN: set_to_zero()} if _FROZEN in labels else {}
     return partition({**transforms, **frozen}, layout.to_tree(labels))
 
 
@@ -202,12 +202,12 @@ def _schedules(scheduler: Any, groups: Sequence[Group]) -> list[Any]:
     position = int(scheduler.last_epoch)
     for group, schedule in zip(groups, schedules, strict=True):
         check_position(schedule, position, group.hyper["lr"], group.label)
-        steps = [int(state["step"]) for state in group.states.values() if "step" in state]
-        if steps and max(steps) != position:
-            raise PortingError(
-                f"The scheduler has been stepped {position} times, the optimizer {max(steps)} times. A schedule here "
-                "counts the optimizer's steps: step the scheduler after each of them, or port without it."
-            )
+    steps = [int(state["step"]) for group in groups for state in group.states.values() if "step" in state]
+    if steps and max(steps) != position:
+        raise PortingError(
+            f"The scheduler has been stepped {position} times, the optimizer {max(steps)} times. A schedule here "
+            "counts the optimizer's steps: step the scheduler after each of them, or port without it."
+        )
     return schedules
 
 
@@ -225,11 +225,19 @@ def _arguments(group: Group, described: Sequence[Description]) -> dict[str, Any]
     return found[0] if found else {}
 
 
-def _like(held: Any, value: Any) -> Any:
-    """Return a hyperparameter in the type of the one that it replaces."""
-    if hasattr(held, "fill_"):
-        return held.clone().fill_(value)
-    return bool(value) if isinstance(held, bool) else value
+def _entries(held: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of a group for some arguments, in the types of those that it has."""
+    entries = {}
+    for name, value in arguments.items():
+        if name not in held and value:
+            raise PortingError(f"This version of torch has no {name}, which would have to be {value!r}.")
+        if name not in held or callable(value):  # a scheduler sets the learning rate
+            continue
+        if hasattr(held[name], "fill_"):
+            entries[name] = held[name].clone().fill_(value)
+        else:
+            entries[name] = bool(value) if isinstance(held[name], bool) else value
+    return entries
 
 
 def read_file(path: str) -> Any:

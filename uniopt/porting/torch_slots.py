@@ -26,10 +26,10 @@ def read(layout: Layout, i: int, group: Group, start: Description, position: int
     if not layout.one_value(i, {name: name in group.states for name in names}, "whether it has taken a step"):
         return replace(start, position=position)
     states = {name: group.states[name] for name in names}
-    steps = {name: int(state.get("step", 0)) for name, state in states.items()}
+    steps = {name: 0 if group.name in WITHOUT_STEP else int(state["step"]) for name, state in states.items()}
     count = layout.one_value(i, steps, "the number of steps")
     constructor = constructor_for(OPTIMIZERS[group.name], start, f"torch.optim.{group.name}")
-    slots = {}
+    slots: dict[str, Any] = {}
     for theirs, ours in constructor.slots.items():
         held = {name: host.array(x) for name, state in states.items() if (x := state.get(theirs)) is not None}
         if len(held) == len(names):
@@ -72,10 +72,10 @@ def written(
             entries[name][theirs] = _tensor(value, named[name], f"{theirs} of {name}")
     for entry in entries.values():
         if entry and group.name not in WITHOUT_STEP:
-            entry["step"] = _scalar(described.count or 0)
+            entry["step"] = _scalar(described.count or 0, "float32")
     if group.name == "ASGD":
         for entry in entries.values():
-            entry["mu"] = _scalar(1.0 / max(1.0, (described.count or 0) - group.hyper["t0"]))
+            entry["mu"] = _scalar(_weight(described), "float64")  # in the parameter's dtype once it is loaded
     return {group.ids[name]: entry for name, entry in entries.items() if entry}
 
 
@@ -94,7 +94,7 @@ def _arrays(layout: Layout, i: int, described: Description, theirs: str, ours: s
 
 def _means(layout: Layout, i: int, described: Description, theirs: str, ours: str) -> dict[str, Any]:
     """Return the means over torch's last axis of each parameter, or over the one before."""
-    means = {}
+    means: dict[str, Any] = {}
     from_end = {"row_var": -1, "col_var": -2}[theirs]
     axes = _axes(described, ours)
     for name, _ in axes:
@@ -117,5 +117,10 @@ def _tensor(value: Any, like: Any, what: str) -> Any:
     return kept
 
 
-def _scalar(value: float) -> Any:
-    return registry.get("torch").from_numpy(np.asarray(value, np.float32))
+def _weight(described: Description) -> float:
+    """Return the weight of the next parameters in ASGD's average."""
+    return 1.0 / max(1.0, (described.count or 0) - float(described.switches["scale_by_asgd.t0"]))
+
+
+def _scalar(value: float, dtype: str) -> Any:
+    return registry.get("torch").from_numpy(np.asarray(value, dtype))
