@@ -67,6 +67,23 @@ class Copy(uniopt.backends.get("numpy").__class__):
     def version(self):
         return "1.0"
 
+class Narrow(Copy):
+    """Says that it has no 16-bit floats, and has none."""
+
+    name = "narrow_numpy"
+    lacks = {"*float16": "for the test"}
+
+    def dtype(self, name):
+        if name in ("bfloat16", "float16"):
+            raise uniopt.errors.UnsupportedDtypeError(name)
+        return super().dtype(name)
+
+class Modest(Copy):
+    """Says that it has no 16-bit floats, and has them."""
+
+    name = "modest_numpy"
+    lacks = {"*float16": "for the test"}
+
 NUMBER = 3
 '''
 ADAM = ["--reference", "adam", "--map", "lr=learning_rate,betas=b1:b2,eps=eps"]
@@ -138,6 +155,16 @@ def test_a_library_in_two_processes(tmp_path: Path, capsys: pytest.CaptureFixtur
     status, record = run(tmp_path, *chosen, "--jobs", "2")
     assert status == 0
     assert {c["backend"] for c in record.cells} == {"copied_numpy"}
+
+
+def test_a_library_says_what_it_lacks(tmp_path: Path) -> None:
+    asked = ["--quick", "--optimizer", "kahan_summation", "--dtype", "bfloat16", "--backend"]
+    status, record = run(tmp_path, *asked, "their_code:Narrow")
+    assert {(c["verdict"], c["reason"]) for c in record.cells} == {("UNSUPPORTED", "for the test")}
+    assert status == 0
+    status, record = run(tmp_path, *asked, "their_code:Modest")
+    assert status == 1
+    assert all("take the declaration out" in c["reason"] for c in record.cells)
 
 
 @pytest.mark.parametrize(
