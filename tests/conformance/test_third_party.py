@@ -228,7 +228,7 @@ def test_without():
 
 def pytest_in(folder: Path, *options: str) -> str:
     (folder / "test_theirs.py").write_text(TESTS)
-    command = [sys.executable, "-m", "pytest", "-p", "uniopt.conformance.plugin", "-p", "no:cacheprovider", "-v", "-rA"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v", "-rA"]
     done = subprocess.run(
         [*command, "--rootdir", str(folder), str(folder), *options], capture_output=True, text=True, check=False
     )
