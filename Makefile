@@ -10,7 +10,11 @@ ARGS ?=
 INSTALL := $(RUN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 LIBRARIES := torch,jax,mlx,dask,strict
 
-.PHONY: demo test test-wide lint types conformance docs clean
+# Parts that the whole conformance matrix falls into, and the one whose turn it is: the next with each commit.
+SHARDS ?= 5
+TURN := $(shell expr $$(git rev-list --count HEAD 2>/dev/null || echo 0) % $(SHARDS) + 1)
+
+.PHONY: demo test test-wide lint types conformance conformance-quick conformance-shard docs clean
 
 demo: $(VENV)/demo.stamp
 	$(RUN)/uniopt demo $(ARGS)
@@ -34,6 +38,12 @@ types: $(VENV)/test.stamp
 
 conformance: $(VENV)/test.stamp
 	$(RUN)/uniopt conformance $(ARGS)
+
+conformance-quick: $(VENV)/test.stamp
+	$(RUN)/uniopt conformance --quick --jobs 2 $(ARGS)
+
+conformance-shard: $(VENV)/test.stamp
+	$(RUN)/uniopt conformance --shard $(TURN)/$(SHARDS) --jobs 2 $(ARGS)
 
 docs: $(VENV)/test.stamp
 	$(RUN)/sphinx-build -W --keep-going -b html docs docs/_build/html

@@ -23,6 +23,9 @@ class StandardBackend:
     namespace: str
     distributions: tuple[str, ...] = ()
     """Names on the package index, where they differ from `name`; the first installed one gives the version."""
+    lacks: Mapping[str, str] = {}
+    """Data types that the library's documentation says are not there, by pattern, each with the reason: the conformance
+    suite takes them as UNSUPPORTED once it has seen that asking for one raises UnsupportedDtypeError."""
     value_and_grad: Callable[..., Any] | None = None
 
     @cached_property

@@ -1,4 +1,7 @@
-"""What a library or a device does not have, by its own documentation: declared here, and checked in every run."""
+"""What a library or a device does not have, by its own documentation: declared, and checked in every run.
+
+Declarations stand here, and in the attribute `lacks` of the backends that others have written.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import numpy as np
+from uniopt.backends import Backend
 from uniopt.conformance.ground import Ground
 
 from uniopt.errors import UnsupportedDtypeError
@@ -31,10 +35,11 @@ GAPS = (
 )
 
 
-def find(backend: str, device: str, dtype: str) -> Gap | None:
+def find(backend: Backend, device: str, dtype: str) -> Gap | None:
     """Return the gap that is declared for a data type on a device, or None."""
-    asked = (backend, device, dtype)
-    for gap in GAPS:
+    asked = (backend.name, device, dtype)
+    lacks = getattr(backend, "lacks", {})
+    for gap in (*GAPS, *(Gap(backend.name, "*", pattern, reason) for pattern, reason in lacks.items())):
         if all(fnmatchcase(value, p) for value, p in zip(asked, (gap.backend, gap.device, gap.dtype), strict=True)):
             return gap
     return None
@@ -48,4 +53,4 @@ def check(gap: Gap, ground: Ground) -> str:
         return ""
     except Exception as error:
         return f"declared to raise {gap.error.__name__}, but raised {type(error).__name__}: {error}"
-    return f"declared as missing ({gap.reason}), but {made.dtype} works: take the declaration out of gaps.py"
+    return f"declared as missing ({gap.reason}), but {made.dtype} works: take the declaration out"

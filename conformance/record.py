@@ -13,6 +13,7 @@ from typing import Any
 
 from uniopt.conformance.provenance import provenance
 from uniopt.conformance.runner import Result
+from uniopt.conformance.third_party import options_of
 from uniopt.conformance.verdicts import Comparison, Verdict
 
 SCHEMA = "uniopt-conformance/2"
@@ -107,7 +108,7 @@ def entry(result: Result) -> dict[str, Any]:
         "properties": result.properties,
         "compilations": result.compilations,
         "seconds": round(result.seconds, 4),
-        "command": shlex.join(["uniopt", "conformance", *cell.case.options, cell.name])
+        "command": shlex.join(["uniopt", "conformance", *options_of(cell.backend), *cell.case.options, cell.name])
         if cell.case.is_registered()
         else "",
     }

@@ -69,7 +69,7 @@ def run_cell(cell: Cell, oracles: Oracles) -> Result:
     ground = Ground(backends.get(cell.backend), cell.device, cell.dtype)
     # Overflow is part of some problems; what comes of it is compared.
     with session(cell.dtype) if session else nullcontext(), np.errstate(all="ignore"):
-        gap = gaps.find(cell.backend, cell.device_name, cell.dtype)
+        gap = gaps.find(ground.backend, cell.device_name, cell.dtype)
         if gap is not None:
             wrong = gaps.check(gap, ground)
             return Result(cell, Verdict.FAIL if wrong else Verdict.UNSUPPORTED, wrong or gap.reason)

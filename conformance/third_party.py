@@ -2,12 +2,13 @@
 
 ``package.module:factory`` returns a gradient transformation of uniopt; ``torch:package.module.Class`` is a
 ``torch.optim.Optimizer``, ``optax:package.module.factory`` returns a transformation of optax. A backend is
-``package.module:Backend``, a class or an instance.
+``package.module:Backend``, a class or an instance. Modules may stand in the current folder.
 """
 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -22,6 +23,9 @@ from uniopt.conformance.settings import SETTINGS, Written
 from uniopt import backends
 
 Names = Sequence[str]
+
+_origins: dict[str, str] = {}
+"""How the command line has been told of each backend that is registered here, by the backend's name."""
 
 
 class ThirdPartyError(ValueError):
@@ -151,6 +155,11 @@ class Guests:
         return pairs
 
 
+def options_of(backend: str) -> list[str]:
+    """Return what the command line needs to know a backend, besides its name."""
+    return ["--backend", _origins[backend]] if backend in _origins else []
+
+
 def _value(values: Mapping[str, Any], group: list[str]) -> Any:
     return values[group[0]] if len(group) == 1 else tuple(values[name] for name in group)
 
@@ -175,6 +184,8 @@ def _kind(library: str | None) -> dict[str, Any]:
 
 
 def _attribute(module: str, attribute: str = "", *, named: str) -> Any:
+    if "" not in sys.path:  # `python -m` looks in the current folder, the script of a command does not
+        sys.path.append("")
     try:
         found = import_module(module)
     except ImportError as error:
@@ -194,4 +205,5 @@ def _registered(name: str) -> str:
     if not all(hasattr(backend, part) for part in ("name", "array_types", "xp")):
         raise ThirdPartyError(f"{name} is {backend!r}, expected a backend: see 'Add a library' in the documentation.")
     backends.register(backend)
+    _origins[backend.name] = name
     return str(backend.name)

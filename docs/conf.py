@@ -21,6 +21,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.mathjax",
     "dialect_tables",
+    "findings",
     "public_names",
 ]
 exclude_patterns = ["_build"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from uniopt.conformance import Record
 
+import uniopt
 from uniopt import backends
 from uniopt.cli import main
 
@@ -66,6 +68,23 @@ class Copy(uniopt.backends.get("numpy").__class__):
 
     def version(self):
         return "1.0"
+
+class Narrow(Copy):
+    """Says that it has no 16-bit floats, and has none."""
+
+    name = "narrow_numpy"
+    lacks = {"*float16": "for the test"}
+
+    def dtype(self, name):
+        if name in ("bfloat16", "float16"):
+            raise uniopt.errors.UnsupportedDtypeError(name)
+        return super().dtype(name)
+
+class Modest(Copy):
+    """Says that it has no 16-bit floats, and has them."""
+
+    name = "modest_numpy"
+    lacks = {"*float16": "for the test"}
 
 NUMBER = 3
 '''
@@ -138,6 +157,36 @@ def test_a_library_in_two_processes(tmp_path: Path, capsys: pytest.CaptureFixtur
     status, record = run(tmp_path, *chosen, "--jobs", "2")
     assert status == 0
     assert {c["backend"] for c in record.cells} == {"copied_numpy"}
+    command = record.cells[0]["command"].split()
+    assert command[:4] == ["uniopt", "conformance", "--backend", "their_code:Copy"]
+    capsys.readouterr()
+    assert main(command[1:]) == 0
+    assert "1 cells: 1 PASS" in capsys.readouterr().out
+
+
+def test_the_command_looks_in_the_current_folder(tmp_path: Path) -> None:
+    (tmp_path / "here.py").write_text("import uniopt\n\ndef plain():\n    return uniopt.sgd(0.125)\n")
+    script = "import sys; sys.path.remove(''); from uniopt.cli import main; sys.exit(main())"
+    chosen = ["conformance", "--optimizer", "here:plain", "--backend", "array_api_strict", "--quick"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *chosen],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(uniopt.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_library_says_what_it_lacks(tmp_path: Path) -> None:
+    asked = ["--quick", "--optimizer", "kahan_summation", "--dtype", "bfloat16", "--backend"]
+    status, record = run(tmp_path, *asked, "their_code:Narrow")
+    assert {(c["verdict"], c["reason"]) for c in record.cells} == {("UNSUPPORTED", "for the test")}
+    assert status == 0
+    status, record = run(tmp_path, *asked, "their_code:Modest")
+    assert status == 1
+    assert all("take the declaration out" in c["reason"] for c in record.cells)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +228,7 @@ def test_without():
 
 def pytest_in(folder: Path, *options: str) -> str:
     (folder / "test_theirs.py").write_text(TESTS)
-    command = [sys.executable, "-m", "pytest", "-p", "uniopt.conformance.plugin", "-p", "no:cacheprovider", "-v", "-rA"]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-v", "-rA"]
     done = subprocess.run(
         [*command, "--rootdir", str(folder), str(folder), *options], capture_output=True, text=True, check=False
     )
