@@ -1,0 +1,1 @@
+"""uniopt's transformations as the optimizers of other libraries."""
