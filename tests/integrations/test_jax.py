@@ -234,9 +234,7 @@ def test_shard_map(mesh: Any, expected: Any) -> None:
     data = PartitionSpec("data")
     whole = PartitionSpec()
     mapped = jax.jit(
-        jax.shard_map(
-            step, mesh=mesh, in_specs=(whole, whole, data, data), out_specs=(whole, whole), check_vma=False
-        )
+        jax.shard_map(step, mesh=mesh, in_specs=(whole, whole, data, data), out_specs=(whole, whole), check_vma=False)
     )
     assert_near(walked(tx, lambda now, state: mapped(now, state, X, Y)), expected)
 

@@ -138,7 +138,9 @@ class Optimizer(mlx.optimizers.Optimizer):  # type: ignore[misc]  # MLX is untyp
             self.init(chosen)
         assert self._structures is not None
         structure, state_structure = self._structures
-        params = self._step(_spread(gradients, structure), _spread(chosen, structure), self._state, state_structure, extra)
+        params = self._step(
+            _spread(gradients, structure), _spread(chosen, structure), self._state, state_structure, extra
+        )
         moved = dict(zip(tree.dotted_paths(structure), tree.flatten(params)[0], strict=True))
         return tree_map_with_path(lambda path, _: moved[path or ""], gradients)
 
