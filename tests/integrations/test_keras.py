@@ -225,5 +225,5 @@ def test_several_learning_rates_and_none() -> None:
 def test_foreign_objects() -> None:
     with pytest.raises(HyperparameterError, match=r"keras's own optimizer Adam, .* uniopt.dialects.keras.Adam\(...\)"):
         Optimizer(keras.optimizers.Adam(1e-3))
-    with pytest.raises(MixedLibrariesError, match="is an array of mlx .*uniopt.integrations.mlx.Optimizer takes them"):
+    with pytest.raises(MixedLibrariesError, match=r"is an array of mlx .*uniopt.integrations.mlx.Optimizer takes them"):
         Optimizer(uniopt.sgd(0.1)).apply([mx.ones(2)], [keras.Variable(np.ones(2, np.float32), name="w")])

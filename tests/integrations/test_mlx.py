@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
-import mlx.nn as nn
 import mlx.optimizers
 import numpy as np
 import pytest
 import torch
+from mlx import nn
 from mlx.utils import tree_flatten, tree_map, tree_unflatten
 
 import uniopt

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import keras
+
 from uniopt import tree
 from uniopt.backends.dtypes import dtype_name
 from uniopt.compile import compile as compiled

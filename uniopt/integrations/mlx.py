@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import mlx.core as mx
 import mlx.optimizers
 from mlx.utils import tree_flatten, tree_map, tree_map_with_path
+
 from uniopt import tree
 from uniopt.compile import compile as compiled
 from uniopt.errors import StateError
@@ -39,9 +40,10 @@ class Optimizer(mlx.optimizers.Optimizer):  # type: ignore[misc]  # MLX is untyp
     -----
     It departs from MLX's own optimizers in these points:
 
-    - `state` is a flat dict of arrays by their paths in the state of `tx`, such as ``inner_state.0.mu.layers.0.weight``,
-      with ``step`` and, unless it follows a schedule, ``learning_rate``. ``mx.save_safetensors`` takes it as it is, and what ``mx.load`` returns can be
-      set as the state. MLX makes up what is missing of a state; here the next step is an error, which names it.
+    - `state` is a flat dict of arrays by their paths in the state of `tx`, such as
+      ``inner_state.0.mu.layers.0.weight``, with ``step`` and, unless it follows a schedule, ``learning_rate``.
+      ``mx.save_safetensors`` takes it as it is, and what ``mx.load`` returns can be set as the state. MLX makes up what is
+      missing of a state; here the next step is an error, which names it.
     - The parameters are those that the first step has gradients for, or that `init` was given. A later step may have
       gradients for some of them; the others stay as they are.
     - A transformation sees all parameters at once: global norms, groups by path and masks work as everywhere.
@@ -137,15 +139,14 @@ class Optimizer(mlx.optimizers.Optimizer):  # type: ignore[misc]  # MLX is untyp
         if self._structures is None:
             self.init(chosen)
         assert self._structures is not None
-        structure, state_structure = self._structures
-        params = self._step(
-            _spread(gradients, structure), _spread(chosen, structure), self._state, state_structure, extra
-        )
+        structure, of_state = self._structures
+        given = _spread(gradients, structure), _spread(chosen, structure)
+        params = self._step(*given, self._state, of_state, extra)
         moved = dict(zip(tree.dotted_paths(structure), tree.flatten(params)[0], strict=True))
         return tree_map_with_path(lambda path, _: moved[path or ""], gradients)
 
     def apply_single(self, gradient: Array, parameter: Array, state: dict[str, Any]) -> Array:
-        """Return one parameter after a step, at the optimizer's `learning_rate`, and put its next state into the dict."""
+        """Return one parameter after a step at the optimizer's learning rate, and put its next state into the dict."""
         structure = tree.flatten(self._tx.init(parameter))[1]
         if NAME in self._state:
             state[NAME] = self._state[NAME]

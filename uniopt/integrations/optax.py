@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import optax
+
 from uniopt.integrations.given import transformation_of
 
 
 def wrap(tx: Any) -> optax.GradientTransformationExtraArgs:
     """Return a transformation that gets its extra arguments inside optax's chains and wrappers, too.
 
-    Without extra arguments nothing needs to be wrapped: optax takes any pair of functions. But it hands keywords such as
-    ``value`` only to what says that it takes some, which a pair cannot.
+    Without extra arguments nothing needs to be wrapped: optax takes any pair of functions. But it hands keywords such
+    as ``value`` only to what says that it takes some, which a pair cannot.
 
     Parameters
     ----------

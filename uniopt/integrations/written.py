@@ -34,7 +34,7 @@ def write(tx: GradientTransformation) -> str:
 
 
 def read(text: str) -> GradientTransformation:
-    """Return the transformation that a call makes; HyperparameterError if anything but uniopt's constructors is called."""
+    """Return the transformation that a call makes; HyperparameterError if it calls more than uniopt's constructors."""
     try:
         found = _value(ast.parse(text, mode="eval").body)
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
