@@ -99,7 +99,7 @@ class Optimizer(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras is u
         """Return the configuration, with the transformation as the call that makes it."""
         config = {"name": self.name, "tx": write(self._given)}
         if isinstance(self._learning_rate, keras.Variable):
-            config[NAME] = float(keras.ops.convert_to_numpy(self._learning_rate))
+            config[NAME] = float(keras.ops.convert_to_numpy(self._learning_rate.value))
         return config
 
     @classmethod

@@ -42,8 +42,8 @@ class Optimizer(mlx.optimizers.Optimizer):  # type: ignore[misc]  # MLX is untyp
 
     - `state` is a flat dict of arrays by their paths in the state of `tx`, such as
       ``inner_state.0.mu.layers.0.weight``, with ``step`` and, unless it follows a schedule, ``learning_rate``.
-      ``mx.save_safetensors`` takes it as it is, and what ``mx.load`` returns can be set as the state. MLX makes up what is
-      missing of a state; here the next step is an error, which names it.
+      ``mx.save_safetensors`` takes it as it is, and what ``mx.load`` returns can be set as the state. MLX makes up what
+      is missing of a state; here the next step is an error, which names it.
     - The parameters are those that the first step has gradients for, or that `init` was given. A later step may have
       gradients for some of them; the others stay as they are.
     - A transformation sees all parameters at once: global norms, groups by path and masks work as everywhere.
