@@ -3,6 +3,7 @@
 from uniopt import backends as backends
 from uniopt import dialects as dialects
 from uniopt import errors as errors
+from uniopt import porting as porting
 from uniopt import random as random
 from uniopt import tree as tree
 from uniopt.chain import chain as chain

@@ -60,6 +60,10 @@ class MissingArgumentError(UnioptError, TypeError):
     """A transformation needs an extra keyword argument that `update` was not given."""
 
 
+class PortingError(UnioptError, ValueError):
+    """An optimizer, or its state, cannot be represented in the other framework."""
+
+
 __all__ = [
     "BackendNotAvailableError",
     "DtypeKindError",
@@ -71,6 +75,7 @@ __all__ = [
     "MixedDevicesError",
     "MixedLibrariesError",
     "NotWritableError",
+    "PortingError",
     "ScheduleError",
     "ShapeError",
     "StateError",

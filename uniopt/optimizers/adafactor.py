@@ -177,9 +177,7 @@ def adafactor(
     return chain(*stages, scale(-1.0))
 
 
-def _factored_axes(
-    shape: tuple[int, ...], factored: bool, min_dim_size: int, last_axes: bool
-) -> tuple[int, int] | None:
+def factored_axes(shape: tuple[int, ...], factored: bool, min_dim_size: int, last_axes: bool) -> tuple[int, int] | None:
     """Return the second largest and the largest axis, or else the last two; None if the leaf is not factored."""
     if not factored or len(shape) < 2:
         return None
@@ -191,7 +189,7 @@ def _factored_axes(
 def _init(xp: Any, p: Array, *, factored: bool, min_dim_size_to_factor: int, last_axes: bool) -> dict[str, Array]:
     zeros = real_full_like(xp, p)
     nothing = xp.reshape(xp.zeros_like(xp.sum(zeros)), (1,))
-    axes = _factored_axes(p.shape, factored, min_dim_size_to_factor, last_axes)
+    axes = factored_axes(p.shape, factored, min_dim_size_to_factor, last_axes)
     if axes is None:
         return {"v_row": nothing, "v_col": nothing, "v": zeros}
     second, largest = axes
@@ -215,7 +213,7 @@ def _scale_by_factored_rms(
     decay = t.once(_decay, decay_rate, step_offset)
     epsilon = spacing_of_1(g) if epsilon is None else epsilon
     squared = abs_squared(xp, g) if clamp_estimate else abs_squared(xp, g) + epsilon
-    axes = _factored_axes(g.shape, factored, min_dim_size_to_factor, last_axes)
+    axes = factored_axes(g.shape, factored, min_dim_size_to_factor, last_axes)
     if axes is None:
         v = average(decay, s.v, squared)
         if clamp_estimate:

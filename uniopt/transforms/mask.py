@@ -75,17 +75,19 @@ class Masked(Stage):
         return f"masked({self.inner!r}, mask={mask_text(self.mask)}{also})"
 
     def init(self, step: Step, params: list[Any]) -> Any:
-        return init_part(self.inner, step, self._chosen(step, params, skipped=False), params)
+        return init_part(self.inner, step, self.chosen(step, params), params)
 
     def update(
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
     ) -> tuple[list[Any], Any]:
         check_state("masked", state, MaskedState)
-        chosen = self._chosen(step, updates if params is None else params, skipped=True)
+        chosen = self.chosen(step, updates if params is None else params, skipped=True)
         masks_extra = self.mask_compatible_extra_args
         return update_part(self.inner, step, chosen, updates, state, params, extra, masks_extra=masks_extra)
 
-    def _chosen(self, step: Step, leaves: list[Any], *, skipped: bool) -> Tree:
+    def chosen(self, step: Step, leaves: list[Any], *, skipped: bool = False) -> Tree:
+        """Return the positions of the leaves that are transformed; with `skipped`, as `Marks.where` does."""
+
         def path(i: int) -> str:
             return f"The mask for {step.path(i)}"
 

@@ -76,14 +76,14 @@ class Partition(Stage):
         return all(stage.per_example() for stage in self.stages.values())
 
     def init(self, step: Step, params: list[Any]) -> Any:
-        parts = self._parts(step, params, skipped=False)
+        parts = self.parts(step, params)
         return PartitionState({x: init_part(stage, step, parts[x], params) for x, stage in self.stages.items()})
 
     def update(
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
     ) -> tuple[list[Any], Any]:
         check_state("partition", state, PartitionState)
-        parts = self._parts(step, updates if params is None else params, skipped=True)
+        parts = self.parts(step, updates if params is None else params, skipped=True)
         masks_extra = self.mask_compatible_extra_args
         results, states = updates, {}
         for label, stage in self.stages.items():
@@ -93,8 +93,8 @@ class Partition(Stage):
             )
         return results, PartitionState(states)
 
-    def _parts(self, step: Step, leaves: list[Any], *, skipped: bool) -> dict[Hashable, Tree]:
-        """Return for each label the positions of its leaves."""
+    def parts(self, step: Step, leaves: list[Any], *, skipped: bool = False) -> dict[Hashable, Tree]:
+        """Return for each label the positions of its leaves; with `skipped`, as `Marks.where` does."""
         marks = Marks(step, leaves, self.labels, what="param_labels")
 
         for label, i in marks:

@@ -1,0 +1,153 @@
+"""optax in the middle of a run: to torch, from torch, and through uniopt back to optax."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import uniopt
+from tests.conftest import float64
+from tests.porting.runs import TorchRun, error, gradients_of, optax_run, start_of, uniopt_run
+from uniopt import porting
+from uniopt.errors import PortingError
+
+optax = pytest.importorskip("optax")
+
+STEPS = 10
+
+
+def schedule(count: Any) -> Any:
+    return 0.1 / (1 + count)
+
+
+# The calls of torch and of optax that do the same.
+SHARED: dict[str, tuple[str, dict[str, Any], Callable[[], Any]]] = {
+    "SGD": ("SGD", {"lr": 0.1}, lambda: optax.sgd(0.1)),
+    "SGD, momentum": ("SGD", {"lr": 0.1, "momentum": 0.75}, lambda: optax.sgd(0.1, momentum=0.75)),
+    "SGD, nesterov": (
+        "SGD",
+        {"lr": 0.1, "momentum": 0.75, "nesterov": True, "weight_decay": 0.1},
+        lambda: optax.chain(optax.add_decayed_weights(0.1), optax.sgd(0.1, momentum=0.75, nesterov=True)),
+    ),
+    "SGD, maximize": (
+        "SGD",
+        {"lr": 0.1, "momentum": 0.75, "maximize": True},
+        lambda: optax.chain(optax.scale(-1.0), optax.sgd(0.1, momentum=0.75)),
+    ),
+    "Adam": (
+        "Adam",
+        {"lr": 0.1, "betas": (0.5, 0.75), "eps": 1e-2},
+        lambda: optax.adam(0.1, b1=0.5, b2=0.75, eps=1e-2),
+    ),
+    "Adam, coupled": (
+        "Adam",
+        {"lr": 0.1, "betas": (0.5, 0.75), "weight_decay": 0.1},
+        lambda: optax.chain(optax.add_decayed_weights(0.1), optax.adam(0.1, b1=0.5, b2=0.75)),
+    ),
+    "AdamW": (
+        "AdamW",
+        {"lr": 0.1, "betas": (0.5, 0.75), "weight_decay": 0.3},
+        lambda: optax.adamw(0.1, b1=0.5, b2=0.75, weight_decay=0.3),
+    ),
+    "Adamax": (
+        "Adamax",
+        {"lr": 0.1, "betas": (0.5, 0.75), "eps": 1e-2},
+        lambda: optax.adamax(0.1, b1=0.5, b2=0.75, eps=1e-2),
+    ),
+    "RAdam": (
+        "RAdam",
+        {"lr": 0.1, "betas": (0.5, 0.75), "eps": 0.0},
+        lambda: optax.radam(0.1, b1=0.5, b2=0.75, eps=0.0),
+    ),
+    "Adagrad": (
+        "Adagrad",
+        {"lr": 0.1, "eps": 0.0, "initial_accumulator_value": 0.25},
+        lambda: optax.adagrad(0.1, initial_accumulator_value=0.25, eps=0.0),
+    ),
+    "Adadelta": (
+        "Adadelta",
+        {"lr": 0.5, "rho": 0.5, "eps": 1e-2, "weight_decay": 0.1},
+        lambda: optax.adadelta(0.5, rho=0.5, eps=1e-2, weight_decay=0.1),
+    ),
+    "RMSprop": (
+        "RMSprop",
+        {"lr": 0.1, "alpha": 0.75, "eps": 1e-2},
+        lambda: optax.rmsprop(0.1, decay=0.75, eps=1e-2, eps_in_sqrt=False),
+    ),
+    "RMSprop, momentum": (
+        "RMSprop",
+        {"lr": 0.1, "alpha": 0.75, "eps": 0.1, "momentum": 0.5, "centered": True},
+        lambda: optax.rmsprop(0.1, decay=0.75, eps=0.1, eps_in_sqrt=False, centered=True, momentum=0.5),
+    ),
+    "Adafactor": (
+        "Adafactor",
+        {"lr": 0.25, "eps": (0.0, 0.25), "d": 2.0},
+        lambda: optax.chain(
+            optax.scale_by_factored_rms(min_dim_size_to_factor=0, epsilon=0.0),
+            optax.clip_by_block_rms(2.0),
+            optax.scale_by_param_block_rms(0.25),
+            optax.scale_by_learning_rate(relative_step),
+        ),
+    ),
+}
+
+
+def relative_step(count: Any) -> Any:
+    import jax.numpy as jnp
+
+    return jnp.minimum(0.25, 1 / jnp.sqrt(count + 1.0))
+
+
+SHAPES = {"conv.weight": (3, 4, 5), "dense.bias": (3,), "dense.weight": (3, 5), "gain": ()}
+ULPS = {"float32": 64.0, "float64": 256.0}
+"""optax computes 1 - beta**t in float32, RAdam's length and Adafactor's decay rate in float64 too."""
+IN_FLOAT64 = {"Adafactor": 1e9, "RAdam": 1e5}
+
+
+def bound(name: str, dtype: str) -> float:
+    return IN_FLOAT64.get(name, ULPS[dtype]) if dtype == "float64" else ULPS[dtype]
+
+
+# The schedule of Adafactor is a function of this file, which is equal to no other.
+GIVEN = [(name, given) for name in SHARED for given in (False, True) if not (given and name == "Adafactor")]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "given"), GIVEN)
+def test_torch_to_optax(name: str, dtype: str, given: bool) -> None:
+    cls, hyper, make = SHARED[name]
+    start, stream = start_of(dtype, SHAPES), gradients_of(dtype, 2 * STEPS, SHAPES)
+    expected = TorchRun(cls, start, hyper).run(stream).params
+    begun = TorchRun(cls, start, hyper).run(stream[:STEPS])
+    with float64("jax"):
+        import jax
+
+        tx, state = porting.from_torch(begun.optimizer, begun.named)
+        params = jax.tree.map(jax.numpy.asarray, begun.params)
+        optimizer, state = porting.to_optax(tx, state, params, make() if given else None)
+        found, _ = optax_run(optimizer, state, params, stream[STEPS:])
+    assert error(found, expected, start) <= bound(name, dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", [name for name in SHARED if name != "Adafactor"])
+def test_optax_to_torch(name: str, dtype: str) -> None:
+    cls, hyper, make = SHARED[name]
+    start, stream = start_of(dtype, SHAPES), gradients_of(dtype, 2 * STEPS, SHAPES)
+    with float64("jax"):
+        import jax
+
+        zero = make().init(jax.tree.map(jax.numpy.asarray, start))
+        expected, _ = optax_run(make(), zero, start, stream)
+        params, state = optax_run(make(), zero, start, stream[:STEPS])
+        tx, state = porting.from_optax(make(), state, params, to="numpy")
+        kept = {"centered": True} if "centered" in hyper else {}
+        run = TorchRun(cls, params, kept)
+        porting.to_torch(tx, state, run.optimizer, run.named)
+    loaded = {k: run.optimizer.param_groups[0][k] for k in hyper}
+    assert loaded == {k: pytest.approx(x) if isinstance(x, float) else x for k, x in hyper.items()}
+    assert error(run.run(stream[STEPS:]).params, expected, start) <= bound(name, dtype)

@@ -1,0 +1,6 @@
+"""State to and from other frameworks' optimizers, in the middle of a run."""
+
+from uniopt.porting.optax import from_optax as from_optax
+from uniopt.porting.optax import to_optax as to_optax
+from uniopt.porting.torch import from_torch as from_torch
+from uniopt.porting.torch import to_torch as to_torch

@@ -1,0 +1,34 @@
+"""Bringing trees of arrays to NumPy, where states are taken apart, and from there to a library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from uniopt import tree
+from uniopt.backends import registry
+from uniopt.typing import Tree
+
+
+def to_numpy(values: Tree) -> Tree:
+    """Return a tree with NumPy arrays in place of those of any library; bfloat16 becomes float32."""
+    return tree.map(array, values)
+
+
+def array(x: Any) -> Any:
+    """Return an array of any library, or a number, as an array of NumPy."""
+    backend = registry.find(type(x))
+    return np.asarray(x if backend is None else backend.to_numpy(x))
+
+
+def to_library(values: Tree, library: str) -> Tree:
+    """Return a tree of NumPy arrays with arrays of a library."""
+    backend = registry.get(library)
+    return tree.map(backend.from_numpy, values)
+
+
+def named_arrays(named_parameters: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return parameters by name, whether they come as pairs or as a dict."""
+    return dict(named_parameters)

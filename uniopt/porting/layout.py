@@ -1,0 +1,188 @@
+"""Where the elements of named arrays stand in a tree of parameters, as a function for the weights puts them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from uniopt import tree
+from uniopt.backends import registry
+from uniopt.errors import PortingError
+from uniopt.typing import Tree
+
+Convert = Callable[[dict[str, Any]], Tree]
+"""Makes a tree of parameters of named arrays: renames, transposes, reshapes, stacks."""
+
+_DIGITS = 256  # whole numbers below it are exact in every floating-point dtype, bfloat16 included
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where one leaf comes from.
+
+    Attributes
+    ----------
+    names
+        The arrays whose elements the leaf has.
+    positions
+        For each element its position among theirs, one array after another; None for one array as it is.
+    """
+
+    names: tuple[str, ...]
+    positions: Any
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The way between named arrays and the leaves of a tree, in both directions.
+
+    Attributes
+    ----------
+    shapes
+        The shapes of the arrays by name.
+    structure
+        The structure of the tree.
+    sources
+        For each leaf its `Source`.
+    paths
+        For each leaf the expression that reaches it, for errors.
+    """
+
+    shapes: dict[str, tuple[int, ...]]
+    structure: Any
+    sources: list[Source]
+    paths: list[str]
+
+    @classmethod
+    def of(cls, shapes: Mapping[str, tuple[int, ...]], convert: Convert | None) -> Layout:
+        """Return the layout that a function gives to arrays of some shapes; by default a dict by name.
+
+        The function is not given weights, but arrays of digits that tell where every element goes.
+
+        Raises
+        ------
+        PortingError
+            If it does more than moving elements, or leaves some out.
+        """
+        named = {name: tuple(shape) for name, shape in shapes.items()}
+        if convert is None:
+            leaves, structure = tree.flatten({name: name for name in named})
+            return cls(named, structure, [Source((name,), None) for name in leaves], tree.paths(structure))
+        sizes = {name: int(np.prod(shape)) for name, shape in named.items()}
+        offsets = dict(zip(named, np.cumsum([0, *sizes.values()]).tolist(), strict=False))
+        total = sum(sizes.values())
+        found, structure = _places(convert, named, offsets, total)
+        paths = tree.paths(structure)
+        _check(found, paths, named, offsets, sizes, total)
+        sources = []
+        for places in found:
+            names = tuple(n for n in named if np.any((places >= offsets[n]) & (places < offsets[n] + sizes[n])))
+            begins = np.cumsum([0, *(sizes[n] for n in names)])
+            positions = np.zeros_like(places)
+            for begin, n in zip(begins, names, strict=False):
+                within = (places >= offsets[n]) & (places < offsets[n] + sizes[n])
+                positions = np.where(within, places - offsets[n] + begin, positions)
+            sources.append(Source(names, positions))
+        return cls(named, structure, sources, paths)
+
+    def to_tree(self, leaves: Sequence[Any]) -> Tree:
+        """Return the tree that has some leaves."""
+        return tree.unflatten(self.structure, leaves)
+
+    def leaf_shape(self, i: int) -> tuple[int, ...]:
+        """Return the shape of leaf `i`."""
+        source = self.sources[i]
+        return self.shapes[source.names[0]] if source.positions is None else tuple(source.positions.shape)
+
+    def to_leaf(self, i: int, arrays: Mapping[str, Any]) -> Any:
+        """Return leaf `i`, made of arrays by name."""
+        source = self.sources[i]
+        if source.positions is None:
+            return arrays[source.names[0]]
+        return np.concatenate([np.ravel(arrays[name]) for name in source.names])[source.positions]
+
+    def to_arrays(self, i: int, leaf: Any) -> dict[str, Any]:
+        """Return the arrays by name whose elements leaf `i` has."""
+        source = self.sources[i]
+        if source.positions is None:
+            return {source.names[0]: leaf}
+        flat = np.empty(leaf.size, leaf.dtype)
+        flat[np.ravel(source.positions)] = np.ravel(leaf)
+        sizes = [int(np.prod(self.shapes[name])) for name in source.names]
+        parts = np.split(flat, np.cumsum(sizes)[:-1])
+        return {name: np.reshape(x, self.shapes[name]) for name, x in zip(source.names, parts, strict=True)}
+
+    def one_value(self, i: int, values: Mapping[str, Any], what: str) -> Any:
+        """Return what all arrays of leaf `i` have the same of; PortingError if they differ."""
+        names = self.sources[i].names
+        first = values[names[0]]
+        for name in names[1:]:
+            if values[name] != first:
+                raise PortingError(
+                    f"{self.paths[i]} is made of {names[0]} and {name}, of which {what} is {first!r} and "
+                    f"{values[name]!r}. One leaf can have only one: convert them into leaves of their own."
+                )
+        return first
+
+
+def _places(
+    convert: Convert, shapes: Mapping[str, tuple[int, ...]], offsets: Mapping[str, int], total: int
+) -> tuple[list[Any], Any]:
+    """Return for each leaf the places its elements come from, counted through all arrays, and the tree's structure."""
+    places: list[Any] = []
+    structure = None
+    factor = 1
+    while structure is None or factor < total:
+        digits = {
+            name: ((offsets[name] + np.arange(int(np.prod(shape)))) // factor % _DIGITS)
+            .astype(np.float32)
+            .reshape(shape)
+            for name, shape in shapes.items()
+        }
+        leaves, structure = tree.flatten(convert(digits))
+        paths = tree.paths(structure)
+        read = [_digits(x, path) for x, path in zip(leaves, paths, strict=True)]
+        places = [x + factor * y for x, y in zip(places, read, strict=True)] if places else read
+        factor *= _DIGITS
+    return places, structure
+
+
+def _digits(leaf: Any, path: str) -> Any:
+    backend = registry.find(type(leaf))
+    if backend is None:
+        raise PortingError(f"convert put {leaf!r} at {path}, expected an array. Leave out what is no parameter.")
+    values = np.asarray(backend.to_numpy(leaf), np.float64)
+    whole = np.rint(values)
+    if not np.array_equal(values, whole):
+        raise PortingError(
+            f"convert changed values at {path}, expected it to move them only: the state of an optimizer "
+            "cannot follow. Change the weights in a step of its own."
+        )
+    return whole.astype(np.int64)
+
+
+def _check(
+    found: Sequence[Any],
+    paths: Sequence[str],
+    shapes: Mapping[str, tuple[int, ...]],
+    offsets: Mapping[str, int],
+    sizes: Mapping[str, int],
+    total: int,
+) -> None:
+    """Raise PortingError unless every element is in one place of the tree, and only there."""
+    seen = np.zeros(total, np.int64)
+    for places, path in zip(found, paths, strict=True):
+        if places.size and (places.min() < 0 or places.max() >= total):
+            raise PortingError(f"convert changed values at {path}, expected it to move them only.")
+        np.add.at(seen, np.ravel(places), 1)
+    for name in shapes:
+        times = seen[offsets[name] : offsets[name] + sizes[name]]
+        if not np.array_equal(times, np.ones_like(times)):
+            how = "left out elements of" if np.any(times == 0) else "put twice elements of"
+            raise PortingError(
+                f"convert {how} {name}, expected each element in one place of the tree: the state of the optimizer "
+                "belongs to all of them."
+            )
