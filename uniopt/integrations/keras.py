@@ -55,7 +55,7 @@ class Optimizer(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras is u
     >>> from uniopt.integrations.keras import Optimizer
     >>> optimizer = Optimizer(uniopt.sgd(0.5), name="descent")
     >>> optimizer.get_config()["tx"]
-    'scale_by_learning_rate(learning_rate=0.5, flip_sign=True)'
+    'chain(identity(), scale_by_learning_rate(learning_rate=0.5, flip_sign=True))'
     """
 
     def __init__(self, tx: Any, name: str | None = None) -> None:
@@ -99,7 +99,7 @@ class Optimizer(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras is u
         """Return the configuration, with the transformation as the call that makes it."""
         config = {"name": self.name, "tx": write(self._given)}
         if isinstance(self._learning_rate, keras.Variable):
-            config[NAME] = float(keras.ops.convert_to_numpy(self._learning_rate.value))
+            config[NAME] = float(self._learning_rate.value)
         return config
 
     @classmethod
