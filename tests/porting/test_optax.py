@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from tests.conftest import float64
 from tests.porting.runs import TorchRun, error, gradients_of, optax_run, start_of, uniopt_run
 from uniopt import porting
 from uniopt.errors import PortingError
+from uniopt.porting.description import describe
 
 optax = pytest.importorskip("optax")
 
@@ -105,7 +105,7 @@ def relative_step(count: Any) -> Any:
 SHAPES = {"conv.weight": (3, 4, 5), "dense.bias": (3,), "dense.weight": (3, 5), "gain": ()}
 ULPS = {"float32": 64.0, "float64": 256.0}
 """optax computes 1 - beta**t in float32, RAdam's length and Adafactor's decay rate in float64 too."""
-IN_FLOAT64 = {"Adafactor": 1e9, "RAdam": 1e5}
+IN_FLOAT64 = {"Adafactor": 1e9, "RAdam": 1e5, "adafactor": 1e9, "adamw": 1e9, "rmsprop": 1e9, "muon": 1e9}
 
 
 def bound(name: str, dtype: str) -> float:
@@ -151,3 +151,89 @@ def test_optax_to_torch(name: str, dtype: str) -> None:
     loaded = {k: run.optimizer.param_groups[0][k] for k in hyper}
     assert loaded == {k: pytest.approx(x) if isinstance(x, float) else x for k, x in hyper.items()}
     assert error(run.run(stream[STEPS:]).params, expected, start) <= bound(name, dtype)
+
+
+# Made with optax, or with uniopt: `m` is where the functions come from.
+OWN: dict[str, Callable[[Any], Any]] = {
+    "adabelief": lambda m: m.adabelief(0.1, nesterov=True),
+    "adafactor": lambda m: m.adafactor(0.1, min_dim_size_to_factor=2, momentum=0.5, weight_decay_rate=0.01),
+    "adagrad": lambda m: m.adagrad(0.1),
+    "adamw": lambda m: m.adamw(schedule, weight_decay=0.1, mask=lambda p: {k: np.ndim(x) > 1 for k, x in p.items()}),
+    "adan": lambda m: m.adan(0.1, weight_decay=0.1),
+    "amsgrad": lambda m: m.amsgrad(0.1),
+    "clipped": lambda m: m.chain(m.clip_by_global_norm(1.0), m.adam(0.1, nesterov=True)),
+    "lamb": lambda m: m.lamb(0.1, weight_decay=0.1),
+    "lars": lambda m: m.lars(0.1, weight_decay=0.1),
+    "lion": lambda m: m.lion(0.1),
+    "nadamw": lambda m: m.nadamw(0.1),
+    "novograd": lambda m: m.novograd(0.1, eps=1e-2),
+    "optimistic_adam_v2": lambda m: m.optimistic_adam_v2(0.1),
+    "optimistic_gradient_descent": lambda m: m.optimistic_gradient_descent(0.1),
+    "partition": lambda m: m.partition(
+        {"a": m.adam(0.1), "b": m.sgd(0.2, momentum=0.5)}, {"conv.weight": "a", "dense.bias": "b", "dense.weight": "a"}
+    ),
+    "rmsprop": lambda m: m.rmsprop(schedule, momentum=0.5, nesterov=True, bias_correction=True),
+    "rprop": lambda m: m.rprop(0.1) if m is optax else uniopt.dialects.optax.rprop(0.1),
+    "signum": lambda m: m.signum(0.1),
+    "sm3": lambda m: m.sm3(0.1),
+    "yogi": lambda m: m.yogi(0.1),
+}
+FEW = {"conv.weight": (3, 4, 5), "dense.bias": (3,), "dense.weight": (3, 5)}
+
+
+@pytest.mark.parametrize("name", [*OWN, pytest.param("muon", marks=pytest.mark.wide)])
+def test_through_uniopt_and_back(name: str) -> None:
+    """Ten steps each of optax, of uniopt on NumPy arrays, and of optax again."""
+
+    def make(m: Any) -> Any:
+        return (m.contrib if m is optax else m).muon(0.1) if name == "muon" else OWN[name](m)
+
+    start, stream = start_of("float64", FEW), gradients_of("float64", 3 * STEPS, FEW)
+    with float64("jax"):
+        import jax
+
+        optimizer = make(optax)
+        params, state = optax_run(optimizer, optimizer.init(_on_jax(start)), start, stream[:STEPS])
+        tx, moved = porting.from_optax(optimizer, state, params, to="numpy")
+        assert _switches(tx, moved, start) == _switches(make(uniopt), moved, start)
+        reached, moved = uniopt_run(tx, moved, jax.tree.map(np.asarray, params), stream[STEPS : 2 * STEPS], "numpy")
+
+        expected, _ = optax_run(optimizer, state, params, stream[STEPS:])
+        for given in [optimizer] if name == "muon" else [optimizer, None]:  # optax does not show all parts of Muon
+            back, its_state = porting.to_optax(tx, moved, _on_jax(reached), given)
+            found, _ = optax_run(back, its_state, reached, stream[2 * STEPS :])
+            assert error(found, expected, start) <= bound(name, "float64")
+
+
+def _on_jax(named: Any) -> Any:
+    import jax
+
+    return jax.tree.map(jax.numpy.asarray, named)
+
+
+def _switches(tx: Any, state: Any, params: Any) -> list[dict[str, Any]]:
+    return [described.switches for described in describe(tx, state, params)]
+
+
+def test_a_state_of_other_parameters_is_refused() -> None:
+    optimizer = optax.adam(0.1)
+    state = optimizer.init(_on_jax({"w": np.zeros(3, np.float32)}))
+    with pytest.raises(PortingError, match=r"state\[0\].mu\['w'\] has shape \(3,\), expected \(2,\)"):
+        porting.from_optax(optimizer, state, {"w": np.zeros(2)})
+    with pytest.raises(PortingError, match=r"state\[0\] is ScaleByAdamState, which has no 'e_g'"):
+        porting.from_optax(optax.chain(optax.scale_by_adadelta(), optax.scale(0.1)), state, {"w": np.zeros(3)})
+
+
+def test_transformations_that_cannot_be_read_are_refused() -> None:
+    params = _on_jax({"w": np.zeros(3, np.float32)})
+    for optimizer in (optax.lbfgs(), optax.fromage(0.1), optax.chain(optax.adam(0.1), optax.stateless(lambda g, p: g))):
+        with pytest.raises(PortingError, match="optax"):
+            porting.from_optax(optimizer, optimizer.init(params), params)
+
+
+def test_schedules_of_optax_run_on_every_library() -> None:
+    params = {"w": np.ones(3, np.float32)}
+    optimizer = optax.adam(optax.warmup_cosine_decay_schedule(0.0, 0.1, 5, 50))
+    tx, _ = porting.from_optax(optimizer, optimizer.init(_on_jax(params)), params, to="numpy")
+    assert "join_schedules" in repr(tx)
+    assert "cosine_decay_schedule" in repr(tx)

@@ -90,4 +90,5 @@ def _value(value: Value, switches: Switches) -> Any:
         return value(switches)
     if isinstance(value, tuple):
         return tuple(switches.get(name, 0.0) for name in value)
-    return switches.get(value, 0.0)
+    found = switches.get(value, 0.0)
+    return 0.0 if found is None else found  # which then is seen to differ

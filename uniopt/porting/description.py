@@ -118,17 +118,13 @@ def state_for(tx: GradientTransformation, params: Tree, descriptions: Sequence[D
     state = fill(tx, params, descriptions)
     for reached, wanted in zip(describe(tx, state, params), descriptions, strict=True):
         if different := differences(wanted, reached):
-            raise PortingError(f"{wanted.path} would be optimized otherwise: {'; '.join(different)}.")
+            raise _otherwise(wanted, different)
     return state
 
 
 def differences(wanted: Description, found: Description) -> list[str]:
     """Return in words where what optimizes a leaf differs: rules, or else hyperparameters, and counts."""
-    if differing := _different_rules(wanted.switches, found.switches):
-        return [differing]
-    names = {**wanted.switches, **found.switches}
-    values = [(name, found.switches.get(name), wanted.switches.get(name)) for name in names]
-    different = [f"{name} is {x!r}, not {y!r}" for name, x, y in values if not _same(x, y)]
+    different = _different_switches(wanted.switches, found.switches)
     if wanted.counts and found.counts and wanted.count != found.count:
         different.append(f"its steps are {found.count}, not {wanted.count}")
     if wanted.position != found.position:
@@ -165,14 +161,16 @@ def _taken(parts: list[Part], place: Place, what: str) -> Any:
 
 def _fill(parts: list[Part], form: NormalForm, described: Description) -> None:
     """Put the slots and counts of a description into parts that have not begun."""
-    if differing := _different_rules(described.switches, form.switches):
-        raise PortingError(f"{described.path} would be optimized otherwise: {differing}.")
+    if form.switches["rules"] != described.switches["rules"]:
+        raise _otherwise(described, _different_switches(described.switches, form.switches))
     for slot, place in form.places.items():
         held = parts[place.part].slots[place.name]
         if place.name == "is_initial_step":
             value = described.slots.get(slot, np.asarray(False))
         elif slot in described.slots:
             value = described.slots[slot]
+        elif different := _different_switches(described.switches, form.switches):
+            raise _otherwise(described, different)
         else:
             raise PortingError(f"{described.path} has no {slot}, which the state is to have.")
         value = value if place.axis is None else np.squeeze(value, place.axis)
@@ -197,9 +195,15 @@ def _in_dtype(value: Any, held: Any, what: str) -> Any:
     return result
 
 
-def _different_rules(wanted: dict[str, Any], found: dict[str, Any]) -> str:
-    theirs, ours = wanted["rules"], found["rules"]
-    return "" if ours == theirs else f"by {_listed(ours)}, not by {_listed(theirs)}"
+def _different_switches(wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    if wanted["rules"] != found["rules"]:
+        return [f"by {_listed(found['rules'])}, not by {_listed(wanted['rules'])}"]
+    values = [(name, found.get(name), wanted.get(name)) for name in {**wanted, **found}]
+    return [f"{name} is {x!r}, not {y!r}" for name, x, y in values if not _same(x, y)]
+
+
+def _otherwise(described: Description, different: Sequence[str]) -> PortingError:
+    return PortingError(f"{described.path} would be optimized otherwise: {'; '.join(different)}.")
 
 
 def _same(x: Any, y: Any) -> bool:

@@ -149,7 +149,10 @@ def _calls(described: Description, ndim: int) -> Calls:
     calls += _decay(switches["decoupled_decay"])
     if switches["rate_factor"] != 1.0:
         calls.append(("scale", {"step_size": switches["rate_factor"]}))
-    return [*calls, ("scale_by_learning_rate", {"learning_rate": switches["learning_rate"]})]
+    rate = switches["learning_rate"]
+    if callable(rate) or rate >= 0.0:
+        return [*calls, ("scale_by_learning_rate", {"learning_rate": rate})]
+    return calls if rate == -1.0 else [*calls, ("scale", {"step_size": -rate})]
 
 
 def _decay(rate: Any) -> Calls:

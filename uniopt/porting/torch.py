@@ -198,8 +198,8 @@ def _together(
 
 def _schedules(scheduler: Any, groups: Sequence[Group]) -> list[Any]:
     """Return the schedule of each group, and see to it that it is where the optimizer is."""
-    position = int(scheduler.last_epoch)
     schedules = schedules_of(scheduler)
+    position = int(scheduler.last_epoch)
     for group, schedule in zip(groups, schedules, strict=True):
         check_position(schedule, position, group.hyper["lr"], group.label)
         steps = [int(state["step"]) for state in group.states.values() if "step" in state]
