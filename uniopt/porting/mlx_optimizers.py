@@ -132,16 +132,19 @@ OPTIMIZERS: dict[str, list[Constructor]] = {
     ],
     "Adafactor": _adafactor(),
     "Muon": [
-        Constructor(
-            ("scale_by_muon", "scale_by_shape"),
-            {
-                "learning_rate": "learning_rate",
-                "momentum": "scale_by_muon.beta",
-                "weight_decay": "coupled_decay",
-                "nesterov": is_set("scale_by_muon.nesterov"),
-                "ns_steps": "scale_by_muon.ns_steps",
-            },
-            {"v": "scale_by_muon.mu"},
+        *(
+            Constructor(
+                rules,
+                {
+                    "learning_rate": "learning_rate",
+                    "momentum": "scale_by_muon.beta",
+                    "weight_decay": "coupled_decay",
+                    "nesterov": is_set("scale_by_muon.nesterov"),
+                    "ns_steps": "scale_by_muon.ns_steps",
+                },
+                {"v": "scale_by_muon.mu"},
+            )
+            for rules in (("scale_by_muon", "scale_by_shape"), ("scale_by_muon",))
         ),
         Constructor(
             ("trace",),

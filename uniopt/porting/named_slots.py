@@ -15,7 +15,7 @@ from uniopt.porting.layout import Layout
 Held = Mapping[str, Mapping[str, Any]]
 """What is kept: NumPy arrays by the framework's name of the slot, and by the name of the parameter."""
 
-MEANS = {"row": -1, "col": -2}
+MEANS = {"row": -1, "_r": -1, "col": -2, "_c": -2}
 """The axis over which the means are taken of which a factored second moment is made."""
 
 
@@ -81,6 +81,8 @@ def _means(
 
 def _of_means(layout: Layout, i: int, described: Description, theirs: str, ours: str) -> dict[str, Any]:
     axes = _axes(described, ours)
+    if len(layout.shapes[layout.sources[i].names[0]]) < 2:
+        return {}
     for name, _ in axes:
         found = to_means(layout, i, described.slots[name], layout.leaf_shape(i), _averaged(theirs))
         if found is not None:

@@ -74,7 +74,7 @@ def normal_form(parts: Sequence[Part], shape: tuple[int, ...]) -> NormalForm:
     beside: list[tuple[int, Part]] = []  # decays that are to follow the learning rate of the whole
     decoupled: Any = 0.0
     names: list[str] = []
-    active = [(k, part) for k, part in enumerate(parts) if not _does_nothing(part)]
+    active = [(k, part) for k, part in enumerate(parts) if not _does_nothing(part, shape)]
     for n, (k, part) in enumerate(active):
         following = [later for _, later in active[n + 1 :]]
         if n == 0 and part.name == "scale" and part.hyper["step_size"] == -1.0 and following:
@@ -184,7 +184,11 @@ _COUNT_FOR = {
 """The rules that count for some of their switches only."""
 
 
-def _does_nothing(part: Part) -> bool:
+_LEAST_BESIDE_A_NORM = 1e-7
+"""What is at most this makes no difference when it is added to the norm of a matrix, but for gradients near 0."""
+
+
+def _does_nothing(part: Part, shape: tuple[int, ...]) -> bool:
     hyper = part.hyper
     match part.name:
         case "identity":
@@ -195,6 +199,9 @@ def _does_nothing(part: Part) -> bool:
             return not callable(hyper["weight_decay"]) and bool(hyper["weight_decay"] == 0.0)
         case "scale":
             return bool(hyper["step_size"] == 1.0)
+        case "scale_by_shape":
+            inputs, outputs = hyper["weight_dimension_numbers"].fans(shape)
+            return hyper["consistent_rms"] is None and bool(outputs <= inputs)
     return False
 
 
@@ -231,6 +238,9 @@ def _add(form: NormalForm, names: list[str], k: int, part: Part, shape: tuple[in
         form.first_values[f"{name}.{switch}"] = hyper.pop(switch)
     _leave_out_what_is_over(part, hyper, slots, shape)
     places = {slot: Place(k, slot, factor if slot in _LINEAR.get(part.name, ()) else 1.0) for slot in slots}
+    if part.name == "scale_by_muon" and not hyper["average_gradients"]:
+        places = {"mu": Place(k, "mu", 1.0 / (1.0 - hyper["beta"]))}
+        hyper["average_gradients"] = True
     if part.name == "scale_by_factored_rms":
         places = _factored(k, hyper, shape)
     for slot, place in places.items():
@@ -254,6 +264,8 @@ def _leave_out_what_is_over(part: Part, hyper: dict[str, Any], slots: dict[str, 
         hyper |= _PLACES_OF_EPSILON[part.name]
     if part.name == "scale_by_shape":
         hyper["fans"] = hyper.pop("weight_dimension_numbers").fans(shape)
+    if part.name == "scale_by_muon" and hyper["eps"] <= _LEAST_BESIDE_A_NORM:
+        hyper["eps"] = 0.0
     if part.name == "scale_by_muon" and len(shape) == 2:  # whose transpose becomes orthogonal alike
         hyper.pop("weight_dimension_numbers")
     if part.name == "scale_by_rss":
