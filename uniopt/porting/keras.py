@@ -144,7 +144,9 @@ def to_keras(
     if callable(rate):
         check_schedule(rate, scheduler, step, full)
     elif scheduler is not None:
-        raise PortingError(f"The learning rate of {full} follows a schedule, and is to be {rate!r}. Make it with a number.")
+        raise PortingError(
+            f"The learning rate of {full} follows a schedule, and is to be {rate!r}. Make it with a number."
+        )
     entries: dict[str, dict[str, Any]] = {}
     for i, leaf in enumerate(described):
         slots = constructor_for(OPTIMIZERS[name], leaf, full).slots
@@ -334,9 +336,7 @@ def _check_variables(name: str, optimizer: Any, wanted: Mapping[str, Any]) -> No
         )
 
 
-def _assignments(
-    optimizer: Any, named: dict[str, Any], entries: dict[str, dict[str, Any]]
-) -> list[tuple[Any, Any]]:
+def _assignments(optimizer: Any, named: dict[str, Any], entries: dict[str, dict[str, Any]]) -> list[tuple[Any, Any]]:
     """Return the variables and what they are to hold; PortingError if one cannot."""
     found = []
     for slot, values in entries.items():

@@ -37,7 +37,13 @@ def _adam() -> list[Constructor]:
 def _rmsprop() -> list[Constructor]:
     table = []
     for rule, average in (("scale_by_rms", {}), ("scale_by_stddev", {"_average_gradients": "scale_by_stddev.mu"})):
-        parameters = {**_RATE, "learning_rate": _rate, "rho": f"{rule}.decay", "epsilon": f"{rule}.eps", "momentum": "trace.decay"}
+        parameters = {
+            **_RATE,
+            "learning_rate": _rate,
+            "rho": f"{rule}.decay",
+            "epsilon": f"{rule}.eps",
+            "momentum": "trace.decay",
+        }
         slots = {"_velocities": f"{rule}.nu", **average}
         fixed = {"centered": bool(average)}
         for end in ((), ("scale_by_schedule",)):

@@ -162,8 +162,8 @@ def _rate(optimizer: Any, step: int, schedule: Schedule | None, name: str) -> An
         return rate
     if schedule is None:
         raise PortingError(
-            f"The learning rate of mlx.optimizers.{name} follows {optimizer._schedulers['learning_rate']!r}, a function "
-            "of MLX's arrays. Pass the same one of uniopt as schedule=."
+            f"The learning rate of mlx.optimizers.{name} follows {optimizer._schedulers['learning_rate']!r}, a "
+            "function of MLX's arrays. Pass the same one of uniopt as schedule=."
         )
     check_schedule(schedule, _on_numbers(optimizer._schedulers["learning_rate"]), step, f"mlx.optimizers.{name}")
     check_rate(schedule, max(step - 1, 0), rate, f"mlx.optimizers.{name}")
