@@ -10,15 +10,14 @@ Frameworks put the same arithmetic together differently. In the normal form
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from uniopt.dialects.rates import at_most_inverse_sqrt
 from uniopt.optimizers.adafactor import factored_axes
 from uniopt.porting.parts import Part
+from uniopt.porting.simplify import simplify
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,8 @@ class NormalForm:
     counts
         Whether the number of steps decides anything.
     first_values
-        The hyperparameters that have decided what slots begin with, and decide nothing any more.
+        The hyperparameters that have decided what slots begin with, and decide nothing any more; Muon's epsilon, if it
+        is too small to decide anything.
     """
 
     switches: dict[str, Any] = field(default_factory=dict)
@@ -68,55 +68,11 @@ class NormalForm:
 
 def normal_form(parts: Sequence[Part], shape: tuple[int, ...]) -> NormalForm:
     """Return the normal form of the parts of a leaf of some shape."""
-    form = NormalForm()
-    rate = _Rate()
-    coupled, maximize = 0.0, False
-    beside: list[tuple[int, Part]] = []  # decays that are to follow the learning rate of the whole
-    decoupled: Any = 0.0
-    names: list[str] = []
+    writer = _Writer(shape)
     active = [(k, part) for k, part in enumerate(parts) if not _does_nothing(part, shape)]
     for n, (k, part) in enumerate(active):
-        following = [later for _, later in active[n + 1 :]]
-        if n == 0 and part.name == "scale" and part.hyper["step_size"] == -1.0 and following:
-            maximize = True
-        elif part.name in _SCALARS:
-            scalar, schedule = _SCALARS[part.name](part.hyper)
-            if schedule is not None and rate.schedule is not None:
-                _add_rate(form, names, rate)
-                rate = _Rate()
-            rate = _Rate(rate.factor * scalar, schedule or rate.schedule)
-        elif part.name == "add_decayed_weights" and _is_plain_decay(part) and not names and rate.is_1():
-            coupled = part.hyper["weight_decay"]
-        elif part.name == "add_decayed_weights" and _is_plain_decay(part) and rate.is_1() and _are_scalars(following):
-            decoupled = part.hyper["weight_decay"]
-        elif (part.name == "shrink_weights" and not following) or (
-            part.name == "decayed" and not any(later.wants_params for later in following)
-        ):
-            beside.append((k, part))
-        else:
-            if not (rate.is_1() or (rate.schedule is None and part.name in _LINEAR) or part.name in _PROPORTIONAL):
-                _add_rate(form, names, rate)
-                rate = _Rate()
-            _add(form, names, k, part, shape, rate.factor)
-            if part.name in _NEGATIVE:
-                rate = _Rate(-rate.factor, rate.schedule)
-    learning_rate = -rate.factor if rate.schedule is None else rate.schedule
-    for k, part in beside:
-        if _equal(part.hyper["learning_rate"], learning_rate):
-            decoupled = part.hyper["weight_decay"]
-        else:
-            _add(form, names, k, part, shape, 1.0)
-    if not names:  # of gradient descent the two are the same
-        coupled, decoupled = (decoupled if coupled == 0.0 else coupled), 0.0
-    form.switches |= {
-        "rules": tuple(names),
-        "learning_rate": learning_rate,
-        "rate_factor": 1.0 if rate.schedule is None else -rate.factor,
-        "coupled_decay": coupled,
-        "decoupled_decay": decoupled,
-        "maximize": maximize,
-    }
-    return form
+        writer.take(k, part, [later for _, later in active[n + 1 :]], is_first=n == 0)
+    return writer.finish()
 
 
 @dataclass(frozen=True)
@@ -129,12 +85,114 @@ class _Rate:
     def is_1(self) -> bool:
         return self.factor == 1.0 and self.schedule is None
 
+    def has_learning_rate(self, value: Any) -> bool:
+        """Return whether the whole is a learning rate, negated."""
+        return bool(self == (_Rate(-1.0, value) if callable(value) else _Rate(-value)))
+
+
+class _Writer:
+    """Writes down a normal form part by part."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.form = NormalForm()
+        self._shape = shape
+        self._names: list[str] = []
+        self._rate = _Rate()
+        self._maximize = False
+        self._coupled: Any = 0.0
+        self._decoupled: Any = 0.0
+        self._beside: list[tuple[int, Part]] = []  # decays that may follow the learning rate of the whole
+
+    def take(self, k: int, part: Part, following: Sequence[Part], *, is_first: bool) -> None:
+        """Go on with the next part, the `k`-th of all."""
+        is_decay = part.name == "add_decayed_weights" and part.hyper["min_scale"] is None and self._rate.is_1()
+        if is_first and following and part.name == "scale" and part.hyper["step_size"] == -1.0:
+            self._maximize = True
+        elif part.name in _SCALARS:
+            factor, schedule = _SCALARS[part.name](part.hyper)
+            if schedule is not None and self._rate.schedule is not None:
+                self._add_rate()
+            self._rate = _Rate(self._rate.factor * factor, schedule or self._rate.schedule)
+        elif is_decay and not self._names and self._coupled == 0.0:
+            self._coupled = part.hyper["weight_decay"]
+        elif is_decay and self._decoupled == 0.0 and _are_one_rate(following):
+            self._decoupled = part.hyper["weight_decay"]
+        elif _may_be_beside(part, following) and not self._beside and self._decoupled == 0.0:
+            self._beside.append((k, part))
+        else:
+            self._add(k, part)
+
+    def finish(self) -> NormalForm:
+        """Return what has been written, with the learning rate and the decays."""
+        for k, part in self._beside:
+            if self._rate.has_learning_rate(part.hyper["learning_rate"]):
+                self._decoupled = part.hyper["weight_decay"]
+            else:
+                self._add_rule(k, part, 1.0)
+        if not self._names and self._coupled == 0.0:  # of gradient descent the two are the same
+            self._coupled, self._decoupled = self._decoupled, 0.0
+        is_number = self._rate.schedule is None
+        self.form.switches |= {
+            "rules": tuple(self._names),
+            "learning_rate": -self._rate.factor if is_number else self._rate.schedule,
+            "rate_factor": 1.0 if is_number else -self._rate.factor,
+            "coupled_decay": self._coupled,
+            "decoupled_decay": self._decoupled,
+            "maximize": self._maximize,
+        }
+        return self.form
+
+    def _add(self, k: int, part: Part) -> None:
+        """Add a rule; what has been multiplied before it moves behind it, if it may."""
+        is_number = self._rate.schedule is None
+        if not (self._rate.is_1() or (is_number and part.name in _LINEAR) or part.name in _PROPORTIONAL):
+            self._add_rate()
+        self._add_rule(k, part, self._rate.factor)
+        if part.name in _NEGATIVE:
+            self._rate = _Rate(-self._rate.factor, self._rate.schedule)
+
+    def _add_rate(self) -> None:
+        """Add what has been multiplied so far as a rule of its own."""
+        rate, self._rate = self._rate, _Rate()
+        name = self._free("scale" if rate.schedule is None else "scale_by_schedule")
+        if rate.schedule is None:
+            self.form.switches[f"{name}.step_size"] = rate.factor
+        else:
+            self.form.switches |= {f"{name}.step_size_fn": rate.schedule, f"{name}.rate_factor": rate.factor}
+
+    def _add_rule(self, k: int, part: Part, factor: float) -> None:
+        """Add a rule, whose linear slots have a factor inside."""
+        name = self._free(part.name)
+        form, hyper, slots = self.form, dict(part.hyper), dict.fromkeys(part.slots)
+        uses = _COUNT_FOR.get(part.name)
+        form.counts |= part.count is not None and (uses is None or any(bool(hyper[switch]) for switch in uses))
+        for switch in _FIRST_VALUES.get(part.name, ()):
+            form.first_values[f"{name}.{switch}"] = hyper.pop(switch)
+        if part.name == "scale_by_muon" and hyper["eps"] <= _LEAST_BESIDE_A_NORM:
+            form.first_values[f"{name}.eps"] = hyper.pop("eps")
+        simplify(part, hyper, slots, self._shape)
+        if part.name == "scale_by_factored_rms":
+            places = _factored(k, hyper, self._shape)
+        elif part.name == "scale_by_muon" and not part.hyper["average_gradients"]:
+            places = {"mu": Place(k, "mu", 1.0 / (1.0 - hyper["beta"]))}
+        else:
+            linear = _LINEAR.get(part.name, ())
+            places = {slot: Place(k, slot, factor if slot in linear else 1.0) for slot in slots}
+        form.places |= {f"{name}.{slot}": place for slot, place in places.items()}
+        form.switches |= {f"{name}.{switch}": x for switch, x in hyper.items() if not _is_no_dtype(switch, x)}
+
+    def _free(self, name: str) -> str:
+        """Return a name, numbered if it has been used, and use it."""
+        free = name if name not in self._names else f"{name} {self._names.count(name) + 1}"
+        self._names.append(free)
+        return free
+
 
 def _number_or_schedule(value: Any, sign: float) -> tuple[float, Any]:
     return (sign, value) if callable(value) else (sign * value, None)
 
 
-_SCALARS = {
+_SCALARS: dict[str, Callable[[dict[str, Any]], tuple[float, Any]]] = {
     "scale": lambda hyper: (hyper["step_size"], None),
     "scale_by_relative_step": lambda hyper: (-1.0, at_most_inverse_sqrt(hyper["learning_rate"])),
     "scale_by_schedule": lambda hyper: (1.0, hyper["step_size_fn"]),
@@ -161,17 +219,8 @@ _FIRST_VALUES = {
 }
 """Hyperparameters that decide what a slot begins with, and nothing afterwards."""
 
-_PLACES_OF_EPSILON = {
-    "scale_by_adam": {"eps_before_correction": False},
-    "scale_by_amsgrad": {"eps_before_correction": False},
-    "scale_by_radam": {"eps_before_correction": False},
-    "scale_by_adamax": {"eps_in_maximum": True},
-    "scale_by_rms": {"eps_in_sqrt": True},
-    "scale_by_stddev": {"eps_in_sqrt": True},
-    "scale_by_rss": {"eps_in_sqrt": True},
-    "scale_by_factored_rms": {"clamp_estimate": False},
-}
-"""Where epsilon stands, which is all the same where it is 0."""
+_LEAST_BESIDE_A_NORM = 1e-7
+"""What makes no difference when it is added to the norm of a matrix, but for gradients near 0."""
 
 _COUNT_FOR = {
     "scale_by_rss": ("rate_decay",),
@@ -182,10 +231,6 @@ _COUNT_FOR = {
     "scale_by_adamax": ("bias_correction",),
 }
 """The rules that count for some of their switches only."""
-
-
-_LEAST_BESIDE_A_NORM = 1e-7
-"""What is at most this makes no difference when it is added to the norm of a matrix, but for gradients near 0."""
 
 
 def _does_nothing(part: Part, shape: tuple[int, ...]) -> bool:
@@ -200,91 +245,26 @@ def _does_nothing(part: Part, shape: tuple[int, ...]) -> bool:
         case "scale":
             return bool(hyper["step_size"] == 1.0)
         case "scale_by_shape":
-            inputs, outputs = hyper["weight_dimension_numbers"].fans(shape)
-            return hyper["consistent_rms"] is None and bool(outputs <= inputs)
+            rows, columns = hyper["weight_dimension_numbers"].fans(shape)
+            return hyper["consistent_rms"] is None and bool(columns <= rows)
     return False
 
 
-def _is_plain_decay(part: Part) -> bool:
-    return part.hyper["min_scale"] is None
+def _may_be_beside(part: Part, following: Sequence[Part]) -> bool:
+    """Return whether a decay is one of the parameters alone: behind all else, or where nothing after it sees them."""
+    if part.name == "decayed":
+        return not any(later.wants_params for later in following)
+    return part.name == "shrink_weights" and not following
 
 
-def _are_scalars(parts: Sequence[Part]) -> bool:
-    return all(part.name in _SCALARS for part in parts)
+def _are_one_rate(parts: Sequence[Part]) -> bool:
+    """Return whether parts only multiply, by not more than one schedule."""
+    scalars = [_SCALARS[part.name](part.hyper) for part in parts if part.name in _SCALARS]
+    return len(scalars) == len(parts) and sum(schedule is not None for _, schedule in scalars) <= 1
 
 
-def _equal(x: Any, y: Any) -> bool:
-    return bool(x == y)
-
-
-def _add_rate(form: NormalForm, names: list[str], rate: _Rate) -> None:
-    """Add what has been multiplied so far as a rule of its own, where it cannot be moved on."""
-    name = _free(names, "scale" if rate.schedule is None else "scale_by_schedule")
-    names.append(name)
-    if rate.schedule is None:
-        form.switches[f"{name}.step_size"] = rate.factor
-    else:
-        form.switches |= {f"{name}.step_size_fn": rate.schedule, f"{name}.rate_factor": rate.factor}
-
-
-def _add(form: NormalForm, names: list[str], k: int, part: Part, shape: tuple[int, ...], factor: float) -> None:
-    """Add a rule, whose slots are multiplied by what has been met before it."""
-    name = _free(names, part.name)
-    names.append(name)
-    hyper, slots = dict(part.hyper), dict.fromkeys(part.slots)
-    uses = _COUNT_FOR.get(part.name)
-    form.counts |= part.count is not None and (uses is None or any(bool(hyper[switch]) for switch in uses))
-    for switch in _FIRST_VALUES.get(part.name, ()):
-        form.first_values[f"{name}.{switch}"] = hyper.pop(switch)
-    _leave_out_what_is_over(part, hyper, slots, shape)
-    places = {slot: Place(k, slot, factor if slot in _LINEAR.get(part.name, ()) else 1.0) for slot in slots}
-    if part.name == "scale_by_muon" and not hyper["average_gradients"]:
-        places = {"mu": Place(k, "mu", 1.0 / (1.0 - hyper["beta"]))}
-        hyper["average_gradients"] = True
-    if part.name == "scale_by_factored_rms":
-        places = _factored(k, hyper, shape)
-    for slot, place in places.items():
-        form.places[f"{name}.{slot}"] = place
-    for switch, value in hyper.items():
-        if not (switch.endswith("_dtype") and value is None):
-            form.switches[f"{name}.{switch}"] = value
-
-
-def _free(names: Sequence[str], name: str) -> str:
-    """Return a name, numbered if it has been used."""
-    return name if name not in names else f"{name} {names.count(name) + 1}"
-
-
-def _leave_out_what_is_over(part: Part, hyper: dict[str, Any], slots: dict[str, Any], shape: tuple[int, ...]) -> None:
-    """Remove the switches, and give the values, that can make no difference any more."""
-    epsilon = hyper.get("eps", hyper.get("epsilon"))
-    if epsilon == 0.0 and part.name in _PLACES_OF_EPSILON:
-        if part.name == "scale_by_amsgrad" and hyper["eps_before_correction"]:
-            hyper["bias_correction_nu_max"] = True
-        hyper |= _PLACES_OF_EPSILON[part.name]
-    if part.name == "scale_by_shape":
-        hyper["fans"] = hyper.pop("weight_dimension_numbers").fans(shape)
-    if part.name == "scale_by_muon" and hyper["eps"] <= _LEAST_BESIDE_A_NORM:
-        hyper["eps"] = 0.0
-    if part.name == "scale_by_muon" and len(shape) == 2:  # whose transpose becomes orthogonal alike
-        hyper.pop("weight_dimension_numbers")
-    if part.name == "scale_by_rss":
-        hyper["rate_decay"] = hyper["rate_decay"] or 0.0
-    if part.name == "scale_by_radam" and not _reaches_threshold(hyper):
-        hyper.pop("above_threshold")
-    if part.name == "scale_by_rprop":
-        sizes = np.asarray(part.slots["step_sizes"])
-        if np.all((sizes >= hyper["min_step_size"]) & (sizes <= hyper["max_step_size"])):
-            hyper["bound_every_size"] = False
-    if part.name == "trace" and not np.any(part.slots.get("is_initial_step", False)):
-        hyper["undampened_first_step"] = False
-        slots.pop("is_initial_step", None)
-
-
-def _reaches_threshold(hyper: dict[str, Any]) -> bool:
-    """Return whether the length of RAdam's average may come to exactly the threshold, which it does in the limit."""
-    limit = 2.0 / (1.0 - hyper["b2"]) - 1.0
-    return abs(limit - hyper["threshold"]) < 1e-3 * limit
+def _is_no_dtype(switch: str, value: Any) -> bool:
+    return switch.endswith("_dtype") and value is None
 
 
 def _factored(k: int, hyper: dict[str, Any], shape: tuple[int, ...]) -> dict[str, Place]:

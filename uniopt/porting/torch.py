@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from uniopt.dialects import torch as dialect
@@ -14,7 +14,7 @@ from uniopt.porting.layout import Convert, Layout
 from uniopt.porting.orientation import oriented
 from uniopt.porting.torch_groups import Group, groups_of
 from uniopt.porting.torch_optimizers import OPTIMIZERS
-from uniopt.porting.torch_schedulers import check_position, go_to, same_schedule, schedules_of
+from uniopt.porting.torch_schedulers import check_position, check_same, go_to, schedules_of
 from uniopt.porting.torch_slots import read, written
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.partition import partition
@@ -82,7 +82,9 @@ def from_torch(
     for group, schedule in zip(groups, schedules, strict=True):
         if schedule is not None and group.name != "Rprop":  # whose steps have sizes of their own
             group.hyper["lr"] = schedule
-    transforms = {group.label: oriented(getattr(dialect, group.name)(**group.hyper), layout) for group in groups}
+    transforms: dict[Hashable, GradientTransformation] = {
+        group.label: oriented(getattr(dialect, group.name)(**group.hyper), layout) for group in groups
+    }
     tx = _together(transforms, labels, layout)
     by_label = {group.label: group for group in groups}
     position = None if scheduler is None else int(scheduler.last_epoch)
@@ -149,7 +151,7 @@ def to_torch(
     schedules = [None] * len(groups) if scheduler is None else schedules_of(scheduler)
     saved = optimizer.state_dict()
     entries: dict[int, dict[str, Any]] = {}
-    transforms = {}
+    transforms: dict[Hashable, GradientTransformation] = {}
     for k, (group, schedule) in enumerate(zip(groups, schedules, strict=True)):
         leaves = [i for i, label in enumerate(labels) if label == group.label]
         if not leaves:
@@ -157,9 +159,9 @@ def to_torch(
         arguments = _arguments(group, [descriptions[i] for i in leaves])
         own = build(getattr(dialect, group.name), {**group.hyper, **arguments}, descriptions[leaves[0]])
         transforms[group.label] = oriented(own, layout)
-        if callable(arguments.get("lr")):
+        if group.name != "Rprop":
             first = descriptions[leaves[0]]
-            same_schedule(arguments["lr"], schedule, first.path, first.position or 0)
+            check_same(arguments["lr"], schedule, first.path, first.position or 0)
         for i in leaves:
             entries |= written(layout, i, group, descriptions[i], named)
         saved["param_groups"][k] |= {
@@ -187,12 +189,12 @@ def _labels(layout: Layout, groups: Sequence[Group]) -> list[str]:
 
 
 def _together(
-    transforms: Mapping[str, GradientTransformation], labels: Sequence[str], layout: Layout
+    transforms: Mapping[Hashable, GradientTransformation], labels: Sequence[str], layout: Layout
 ) -> GradientTransformation:
     """Return the transformation of all groups."""
     if len(transforms) == 1 and _FROZEN not in labels:
         return next(iter(transforms.values()))
-    frozen = {_FROZEN: set_to_zero()} if _FROZEN in labels else {}
+    frozen: dict[Hashable, GradientTransformation] = {_FROZEN: set_to_zero()} if _FROZEN in labels else {}
     return partition({**transforms, **frozen}, layout.to_tree(labels))
 
 

@@ -111,13 +111,13 @@ _REASONS = {
 }
 
 
-def check_position(schedule: Schedule, position: int, rate: float, group: int) -> None:
+def check_position(schedule: Schedule, position: int, rate: float, label: str) -> None:
     """Raise PortingError unless a schedule has the learning rate that a group has at its position."""
     found = float(schedule(position))
     # torch multiplies the rate of the step before, which drifts over many steps.
     if not math.isclose(found, rate, rel_tol=1e-6, abs_tol=1e-12):
         raise PortingError(
-            f"The learning rate of group {group} is {rate!r}, where the scheduler at step {position} has {found!r}: it "
+            f"The learning rate of {label} is {rate!r}, where the scheduler at step {position} has {found!r}: it "
             "was changed by something else. Port without the scheduler to keep it, or let the scheduler set it."
         )
 
@@ -125,18 +125,24 @@ def check_position(schedule: Schedule, position: int, rate: float, group: int) -
 _AHEAD = 1000  # steps for which two schedules are compared
 
 
-def same_schedule(schedule: Schedule, scheduler: Schedule | None, path: str, position: int) -> None:
-    """Raise PortingError unless a scheduler, as a schedule, has the values that a schedule has from a position on."""
-    if scheduler is None:
+def check_same(rate: Any, scheduler: Schedule | None, path: str, position: int) -> None:
+    """Raise PortingError unless a scheduler, as a schedule, has the values of a learning rate from a position on."""
+    if scheduler is not None and not callable(rate):
         raise PortingError(
-            f"The learning rate of {path} follows {schedule!r}, and torch has schedulers for that. Pass "
-            "scheduler=, one of the optimizer with the same values."
+            f"The learning rate of {path} is {rate!r} and follows no schedule. Port without a scheduler."
         )
+    if scheduler is None and callable(rate):
+        raise PortingError(
+            f"The learning rate of {path} follows {rate!r}, and torch has schedulers for that. Pass scheduler=, one of "
+            "the optimizer with the same values."
+        )
+    if scheduler is None:
+        return
     for n in range(position, position + _AHEAD):
-        x, y = float(schedule(n)), float(scheduler(n))
+        x, y = float(rate(n)), float(scheduler(n))
         if not math.isclose(x, y, rel_tol=1e-6, abs_tol=1e-12):
             raise PortingError(
-                f"The learning rate of {path} follows {schedule!r}, the scheduler {scheduler!r}: at step {n} they are "
+                f"The learning rate of {path} follows {rate!r}, the scheduler {scheduler!r}: at step {n} they are "
                 f"{x!r} and {y!r}. Pass a scheduler with the same values."
             )
 

@@ -29,7 +29,7 @@ def read(layout: Layout, i: int, group: Group, start: Description, position: int
     steps = {name: int(state.get("step", 0)) for name, state in states.items()}
     count = layout.one_value(i, steps, "the number of steps")
     constructor = constructor_for(OPTIMIZERS[group.name], start, f"torch.optim.{group.name}")
-    slots = {}
+    slots: dict[str, Any] = {}
     for theirs, ours in constructor.slots.items():
         held = {name: host.array(x) for name, state in states.items() if (x := state.get(theirs)) is not None}
         if len(held) == len(names):
@@ -94,7 +94,7 @@ def _arrays(layout: Layout, i: int, described: Description, theirs: str, ours: s
 
 def _means(layout: Layout, i: int, described: Description, theirs: str, ours: str) -> dict[str, Any]:
     """Return the means over torch's last axis of each parameter, or over the one before."""
-    means = {}
+    means: dict[str, Any] = {}
     from_end = {"row_var": -1, "col_var": -2}[theirs]
     axes = _axes(described, ours)
     for name, _ in axes:
