@@ -23,7 +23,7 @@ _NAMES = {"count": "step", f"hyperparams.{NAME}": NAME}
 """What MLX calls the parts of a state that its own optimizers have as well."""
 
 
-class Optimizer(mlx.optimizers.Optimizer):  # type: ignore[misc]  # MLX is untyped
+class Optimizer(mlx.optimizers.Optimizer):
     """An MLX optimizer that runs a transformation.
 
     Parameters
@@ -63,7 +63,7 @@ class Optimizer(mlx.optimizers.Optimizer):  # type: ignore[misc]  # MLX is untyp
     """
 
     def __init__(self, tx: Any) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # MLX annotates some of its functions
         self._given = transformation_of(tx)
         self._tx = in_state(self._given)
         self._advance = compiled(self._tx)
@@ -182,7 +182,7 @@ def _names(structure: PyTreeSpec) -> list[str]:
 
 
 def _check(arrays: Tree, name: str) -> None:
-    for path, x in tree_flatten(arrays):
+    for path, x in dict(tree_flatten(arrays)).items():
         check_array(x, "mlx", partial("{}[{!r}]".format, name, path))
 
 

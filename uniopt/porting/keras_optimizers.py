@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from uniopt.porting.constructors import Constructor, Switches, either, is_set, negative
+from uniopt.porting.constructors import Constructor, Switches, Value, either, is_set, negative
 
 _RATE = {"learning_rate": "learning_rate", "weight_decay": "decoupled_decay"}
 _FACTORED = "scale_by_factored_rms"
@@ -37,7 +37,7 @@ def _adam() -> list[Constructor]:
 def _rmsprop() -> list[Constructor]:
     table = []
     for rule, average in (("scale_by_rms", {}), ("scale_by_stddev", {"_average_gradients": "scale_by_stddev.mu"})):
-        parameters = {
+        parameters: dict[str, Value] = {
             **_RATE,
             "learning_rate": _rate,
             "rho": f"{rule}.decay",

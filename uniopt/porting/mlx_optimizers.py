@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from uniopt.porting.constructors import Constructor, Switches, is_set, negative
+from uniopt.porting.constructors import Constructor, Switches, Value, is_set, negative
 
 _FACTORED = "scale_by_factored_rms"
 _SIZE = "scale_by_param_block_rms"
@@ -47,7 +47,7 @@ def _adafactor() -> list[Constructor]:
         "exp_avg_sq": f"{_FACTORED}.v",
     }
     for sizes in ((_SIZE,), ()):
-        parameters = {
+        parameters: dict[str, Value] = {
             "learning_rate": _own_rate,
             "eps": (f"{_FACTORED}.epsilon", f"{_SIZE}.min_scale"),
             "clip_threshold": "clip_by_block_rms.threshold",
@@ -58,7 +58,7 @@ def _adafactor() -> list[Constructor]:
         fixed = {"scale_parameter": bool(sizes)}
         whole = (_FACTORED, "clip_by_block_rms", *sizes)
         table.append(Constructor(whole, parameters, slots, {**fixed, "beta_1": None, "weight_decay": 0.0}))
-        averaged = {**parameters, "beta_1": "ema.decay"}
+        averaged: dict[str, Value] = {**parameters, "beta_1": "ema.decay"}
         for end in (("ema",), ("scale_by_schedule", "ema")):
             fixed_end = {**fixed, "weight_decay": 0.0}
             table.append(Constructor((*whole, *end), averaged, {**slots, "exp_avg": "ema.ema"}, fixed_end))
