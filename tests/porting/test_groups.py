@@ -106,6 +106,22 @@ def test_schedulers_become_schedules_at_their_position(name: str) -> None:
     assert error(back.run(STREAM[2 * STEPS :]).params, whole.run(STREAM[2 * STEPS :]).params, START) <= 256
 
 
+@pytest.mark.parametrize("name", ["ASGD", "AdamW", "Adafactor"])
+def test_a_schedule_goes_on_while_a_group_pauses(name: str) -> None:
+    """The steps of one group are fewer than those of the scheduler."""
+    stream = [{k: g for k, g in gradient.items() if n > 3 or k != "gain"} for n, gradient in enumerate(STREAM[:20])]
+
+    def new(params: Named) -> TorchRun:
+        run = TorchRun(name, params, {"lr": 0.1}, [(["gain"], {}), (_without(START, "gain"), {})])
+        run.scheduler = lr_scheduler.ExponentialLR(run.optimizer, 0.9)
+        return run
+
+    whole, begun = new(START).run(stream), new(START).run(stream[:STEPS])
+    tx, state = porting.from_torch(begun.optimizer, begun.named, "numpy", scheduler=begun.scheduler)
+    params, _ = uniopt_run(tx, state, begun.params, stream[STEPS:], "numpy")
+    assert error(params, whole.params, START) <= 256
+
+
 REFUSED: Schedulers = {
     "LambdaLR multiplies by a function": lambda o: lr_scheduler.LambdaLR(o, lambda n: 0.9**n),
     "MultiplicativeLR multiplies": lambda o: lr_scheduler.MultiplicativeLR(o, lambda n: 0.9),
@@ -183,6 +199,15 @@ def test_steps_that_differ_from_parameter_to_parameter_are_refused_by_optax() ->
     tx, state = porting.from_torch(run.optimizer, run.named, "numpy")
     with pytest.raises(PortingError, match=r"params\['gain'\].* its steps are 5, not 2"):
         porting.to_optax(tx, state, run.params)
+
+
+def test_buffers_that_are_none_have_not_begun() -> None:
+    """As earlier versions of torch keep them."""
+    run = TorchRun("SGD", START, {"lr": 0.1, "momentum": 0.5, "dampening": 0.25})
+    for p in run.named.values():
+        run.optimizer.state[p] = {"momentum_buffer": None}
+    _, state = porting.from_torch(run.optimizer, run.named, "numpy")
+    assert bool(uniopt.tree_get(state, "is_initial_step")["gain"])
 
 
 def test_what_convert_must_not_do() -> None:

@@ -116,6 +116,15 @@ def test_a_first_step_that_is_not_dampened_is_told_apart() -> None:
         state_for(second, START, describe(first, first.init(START), START))
 
 
+def test_a_schedule_that_is_ahead_of_the_steps_is_told_apart() -> None:
+    first, second = mlx.Adafactor(eps=(0.0, 1e-3)), torch.Adafactor(0.01, eps=(0.0, 1e-3))
+    _, state = uniopt_run(first, first.init(START), START, STREAM[:4], "numpy")
+    ahead = uniopt.tree_set(state, lambda path, x: "ScaleByScheduleState" in str(path), count=np.asarray(7, np.int32))
+    assert uniopt.tree_get(state_for(second, START, describe(first, state, START)), "FactoredState").count == 4
+    with pytest.raises(PortingError, match="its schedule is at step 4, not 7"):
+        state_for(second, START, describe(first, ahead, START))
+
+
 def test_a_momentum_with_a_rate_of_0_inside_is_lost() -> None:
     tx = keras.SGD(0.0, 0.5)
     with pytest.raises(PortingError, match=r"trace.trace of params\['b'\] has the learning rate inside, which is 0"):

@@ -224,6 +224,13 @@ def test_a_state_of_other_parameters_is_refused() -> None:
         porting.from_optax(optax.chain(optax.scale_by_adadelta(), optax.scale(0.1)), state, {"w": np.zeros(3)})
 
 
+def test_a_state_of_a_longer_chain_is_refused() -> None:
+    params = _on_jax({"w": np.zeros(3, np.float32)})
+    longer = optax.chain(optax.trace(0.5), optax.scale(0.1), optax.trace(0.5))
+    with pytest.raises(PortingError, match="state of another transformation"):
+        porting.from_optax(optax.chain(optax.trace(0.5), optax.scale(0.1)), longer.init(params), params)
+
+
 def test_transformations_that_cannot_be_read_are_refused() -> None:
     params = _on_jax({"w": np.zeros(3, np.float32)})
     for optimizer in (optax.lbfgs(), optax.fromage(0.1), optax.chain(optax.adam(0.1), optax.stateless(lambda g, p: g))):

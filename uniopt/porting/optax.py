@@ -116,8 +116,11 @@ def _put_together(descriptions: Sequence[Description], params: Tree) -> tuple[Gr
 
     structure = tree.flatten(params)[1]
     groups: list[Calls] = []
-    labels = []
+    labels: list[str | None] = []
     for described, p in zip(descriptions, tree.flatten(params)[0], strict=True):
+        if p is None:
+            labels.append(None)
+            continue
         calls = _calls(described, np.ndim(p))
         if calls not in groups:
             groups.append(calls)

@@ -204,12 +204,12 @@ def _schedules(scheduler: Any, groups: Sequence[Group]) -> list[Any]:
     position = int(scheduler.last_epoch)
     for group, schedule in zip(groups, schedules, strict=True):
         check_position(schedule, position, group.hyper["lr"], group.label)
-        steps = [int(state["step"]) for state in group.states.values() if "step" in state]
-        if steps and max(steps) != position:
-            raise PortingError(
-                f"The scheduler has been stepped {position} times, the optimizer {max(steps)} times. A schedule here "
-                "counts the optimizer's steps: step the scheduler after each of them, or port without it."
-            )
+    steps = [int(state["step"]) for group in groups for state in group.states.values() if "step" in state]
+    if steps and max(steps) != position:
+        raise PortingError(
+            f"The scheduler has been stepped {position} times, the optimizer {max(steps)} times. A schedule here "
+            "counts the optimizer's steps: step the scheduler after each of them, or port without it."
+        )
     return schedules
 
 

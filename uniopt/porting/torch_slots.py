@@ -72,10 +72,10 @@ def written(
             entries[name][theirs] = _tensor(value, named[name], f"{theirs} of {name}")
     for entry in entries.values():
         if entry and group.name not in WITHOUT_STEP:
-            entry["step"] = _scalar(described.count or 0)
+            entry["step"] = _scalar(described.count or 0, "float32")
     if group.name == "ASGD":
         for entry in entries.values():
-            entry["mu"] = _scalar(1.0 / max(1.0, (described.count or 0) - group.hyper["t0"]))
+            entry["mu"] = _scalar(_weight(described), "float64")  # in the parameter's dtype once it is loaded
     return {group.ids[name]: entry for name, entry in entries.items() if entry}
 
 
@@ -117,5 +117,10 @@ def _tensor(value: Any, like: Any, what: str) -> Any:
     return kept
 
 
-def _scalar(value: float) -> Any:
-    return registry.get("torch").from_numpy(np.asarray(value, np.float32))
+def _weight(described: Description) -> float:
+    """Return the weight of the next parameters in ASGD's average."""
+    return 1.0 / max(1.0, (described.count or 0) - float(described.switches["scale_by_asgd.t0"]))
+
+
+def _scalar(value: float, dtype: str) -> Any:
+    return registry.get("torch").from_numpy(np.asarray(value, dtype))
