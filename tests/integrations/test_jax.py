@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint as checkpoints
 import pytest
 from flax import nnx
 from flax.training.train_state import TrainState
@@ -149,7 +150,6 @@ def test_hyperparameters_that_are_set(library: Any) -> None:
 
 
 def test_checkpoints_of_orbax(tmp_path: Path, expected: Any) -> None:
-    checkpoints = pytest.importorskip("orbax.checkpoint")
     tx = make(uniopt)
     step, now, state = jax.jit(partial(one_step, tx)), params(), tx.init(params())
     for _ in range(STEPS // 2):

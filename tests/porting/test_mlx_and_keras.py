@@ -143,7 +143,7 @@ def test_schedules(side: str) -> None:
     back.run(stream[STEPS:])
     assert error(back.params, whole.params, start) == 0
     plain = SIDES[side](FAMILIES["momentum"][side], begun.params)
-    with pytest.raises(PortingError, match=r"(has a number|is to be)"):
+    with pytest.raises(PortingError, match="has a number|and momentum"):
         plain.load(tx, state)
 
 
@@ -278,8 +278,11 @@ def test_parameters_that_the_optimizer_does_not_have() -> None:
 
 def test_a_slot_that_would_lose_digits() -> None:
     params = {"w": mx.ones(3, dtype=mx.bfloat16)}
+    optimizer = mlx.optimizers.SGD(0.5, momentum=0.5)
+    optimizer.apply_gradients(params, params)
     tx = uniopt.sgd(0.1, momentum=0.9)
     grads = {"w": np.asarray([0.1, 0.2, 0.3], np.float32)}
     _, state = tx.update(grads, tx.init(grads), grads)
     with pytest.raises(PortingError, match=r"v of w is mlx.core.float32 and loses digits as mlx.core.bfloat16"):
-        porting.to_mlx(tx, state, mlx.optimizers.SGD(0.1), params)
+        porting.to_mlx(tx, state, optimizer, params)
+    assert (optimizer.momentum, optimizer.state["w"]["v"].tolist()) == (0.5, [1.0] * 3)  # it is as it was

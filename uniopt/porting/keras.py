@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,11 +16,10 @@ from uniopt.porting.agreement import arguments_of, check_rate, check_schedule, c
 from uniopt.porting.constructors import build, constructor_for
 from uniopt.porting.description import Description, describe, fill, state_for
 from uniopt.porting.keras_optimizers import OPTIMIZERS
-from uniopt.porting.layout import Convert, Layout
+from uniopt.porting.keras_variables import NamedVariables, assignments, check_variables, detached, held_in, variables_of
+from uniopt.porting.layout import Convert, Layout, laid_out
 from uniopt.transformation import GradientTransformation
 from uniopt.typing import Schedule, Tree
-
-NamedVariables = Mapping[str, Any]
 
 _AROUND = ("clipnorm", "clipvalue", "global_clipnorm", "use_ema", "loss_scale_factor", "gradient_accumulation_steps")
 """What Keras gives all of its optimizers, and other frameworks have beside theirs."""
@@ -71,15 +69,16 @@ def from_keras(
     {'w': array([-0.5, -0.5], dtype=float32)}
     """
     name = _class_of(optimizer)
-    named = _named(optimizer, named_variables)
+    named = variables_of(optimizer, named_variables)
     step = int(optimizer.iterations)
     hyper = _hyper(name, optimizer) | {"learning_rate": _rate(optimizer, step, schedule, name)}
-    layout, params = _laid_out(named, convert)
+    layout, params = laid_out({name: detached(x) for name, x in named.items()}, convert)
     tx = getattr(dialect, name)(**hyper, weight_decay_mask=_mask(optimizer, named, layout))
     begun = describe(tx, tx.init(params), params)
     _check_groups(optimizer, named, layout, begun)
-    held = _held(name, optimizer, named)
-    begun = [_read(layout, i, start, name, held, step) for i, start in enumerate(begun)]
+    held, table, full = held_in(optimizer, named, _slots(name)), OPTIMIZERS[name], f"keras.optimizers.{name}"
+    begun = [named_slots.begun(layout, i, x, table, held, step, full) for i, x in enumerate(begun)]
+    begun = [_in_keras(x, name, writing=False) for x in begun]
     return tx, host.to_library(fill(tx, params, begun), to)
 
 
@@ -128,13 +127,13 @@ def to_keras(
     """
     name = _class_of(optimizer)
     full = f"keras.optimizers.{name}"
-    named = _named(optimizer, named_variables)
-    layout, params = _laid_out(named, convert)
+    named = variables_of(optimizer, named_variables)
+    layout, params = laid_out({name: detached(x) for name, x in named.items()}, convert)
     described = describe(tx, host.to_numpy(state), params)
     _check_groups(optimizer, named, layout, described)
     arguments = arguments_of([x for x in described if not _is_left_out(x)] or described, OPTIMIZERS[name], full)
     own = {**_hyper(name, optimizer), **arguments}
-    _check_variables(name, optimizer, own)
+    check_variables(optimizer, own, full)
     step = count_of(described, full)
     mask = _mask(optimizer, named, layout)
     same = build(getattr(dialect, name), {**own, "weight_decay_mask": mask}, described[0])
@@ -152,7 +151,7 @@ def to_keras(
         slots = constructor_for(OPTIMIZERS[name], leaf, full).slots
         for theirs, values in named_slots.written(layout, i, _in_keras(leaf, name, writing=True), slots).items():
             entries.setdefault(theirs, {}).update(values)
-    for variable, value in _assignments(optimizer, named, entries):
+    for variable, value in assignments(optimizer, named, entries):
         variable.assign(registry.get(keras_backend()).from_numpy(value))
     optimizer._iterations.assign(step)
     if not callable(rate):
@@ -182,20 +181,6 @@ def _class_of(optimizer: Any) -> str:
             "and put uniopt's transformation for it around."
         )
     return name
-
-
-def _named(optimizer: Any, named: NamedVariables | None) -> dict[str, Any]:
-    """Return the variables by name, in the order in which the optimizer has them."""
-    variables = optimizer._trainable_variables
-    if named is None:
-        found = {x.path: x for x in variables}
-        if len(found) < len(variables):
-            raise PortingError("Several variables have the same path. Pass named_variables=, with names that differ.")
-        return found
-    names = {id(variable): name for name, variable in named.items()}
-    if missing := [x.path for x in variables if id(x) not in names]:
-        raise PortingError(f"named_variables has not {', '.join(missing)}, which the optimizer has. Pass all of them.")
-    return {names[id(x)]: x for x in variables}
 
 
 def _hyper(name: str, optimizer: Any) -> dict[str, Any]:
@@ -232,18 +217,6 @@ def _rate(optimizer: Any, step: int, schedule: Schedule | None, name: str) -> An
     return schedule
 
 
-def _laid_out(named: dict[str, Any], convert: Convert | None) -> tuple[Layout, Tree]:
-    """Return the layout of the parameters' tree, and the tree on NumPy arrays."""
-    values = {name: host.array(_detached(x)) for name, x in named.items()}
-    layout = Layout.of({name: x.shape for name, x in values.items()}, convert)
-    return layout, layout.to_tree([layout.to_leaf(i, values) for i in range(len(layout.sources))])
-
-
-def _detached(variable: Any) -> Any:
-    value = variable.value
-    return value.detach() if hasattr(value, "detach") else value
-
-
 def _mask(optimizer: Any, named: dict[str, Any], layout: Layout) -> Tree | None:
     """Return which leaves decay; None if all do."""
     decays = {name: bool(optimizer._use_weight_decay(x)) for name, x in named.items()}
@@ -265,35 +238,15 @@ def _check_groups(optimizer: Any, named: dict[str, Any], layout: Layout, describ
             )
 
 
+def _slots(name: str) -> set[str]:
+    """Return the attributes of an optimizer that hold its slots."""
+    return {slot for constructor in OPTIMIZERS[name] for slot in constructor.slots}
+
+
 def _is_left_out(described: Description) -> bool:
     """Return whether a leaf may be one that the mask keeps from decaying."""
     switches = described.switches
     return bool(switches["decoupled_decay"] == 0.0 and switches["coupled_decay"] == 0.0)
-
-
-def _lists(name: str, optimizer: Any) -> dict[str, Any]:
-    """Return the lists of variables that an optimizer has, by their attributes; one for all for NAdam's product."""
-    attributes = {slot for constructor in OPTIMIZERS[name] for slot in constructor.slots}
-    return {slot: getattr(optimizer, slot, None) for slot in attributes}
-
-
-def _held(name: str, optimizer: Any, named: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return what Keras keeps: NumPy arrays by the name of the slot, and by the name of the parameter."""
-    held: dict[str, dict[str, Any]] = {}
-    for slot, variables in _lists(name, optimizer).items():
-        of_all = variables if isinstance(variables, list) else [variables] * len(named)
-        pairs = zip(named, of_all, strict=False)
-        held[slot] = {parameter: host.array(_detached(x)) for parameter, x in pairs if x is not None}
-    return held
-
-
-def _read(
-    layout: Layout, i: int, start: Description, name: str, held: dict[str, dict[str, Any]], step: int
-) -> Description:
-    names = constructor_for(OPTIMIZERS[name], start, f"keras.optimizers.{name}").slots
-    slots = named_slots.read(layout, i, start, names, held)
-    position = None if start.position is None else step
-    return _in_keras(start.begun(slots, None if start.count is None else step, position), name, writing=False)
 
 
 def _in_keras(described: Description, name: str, *, writing: bool) -> Description:
@@ -319,44 +272,3 @@ def _scaled(slot: Any, factor: float, writing: bool, path: str) -> Any:
         raise PortingError(f"The momentum of {path} has the learning rate inside, which is 0: what it was is lost.")
     with_factor = np.asarray(factor, slot.dtype)
     return slot * with_factor if writing else slot / with_factor
-
-
-def _check_variables(name: str, optimizer: Any, wanted: Mapping[str, Any]) -> None:
-    """Raise PortingError if the optimizer would need other variables than it has been built with."""
-    for switch in ("amsgrad", "centered"):
-        if switch in wanted and bool(wanted[switch]) != bool(getattr(optimizer, switch)):
-            raise PortingError(
-                f"keras.optimizers.{name} has {switch}={getattr(optimizer, switch)!r}, and its variables are for that. "
-                f"Make it with {switch}={wanted[switch]!r}."
-            )
-    if "momentum" in wanted and bool(wanted["momentum"]) != bool(optimizer.momentum):
-        raise PortingError(
-            f"keras.optimizers.{name} has momentum={optimizer.momentum!r}, and its variables are for that. "
-            f"Make it with momentum={wanted['momentum']!r}."
-        )
-
-
-def _assignments(optimizer: Any, named: dict[str, Any], entries: dict[str, dict[str, Any]]) -> list[tuple[Any, Any]]:
-    """Return the variables and what they are to hold; PortingError if one cannot."""
-    found = []
-    for slot, values in entries.items():
-        variables = getattr(optimizer, slot)
-        if not isinstance(variables, list):
-            if len({np.asarray(x).tobytes() for x in values.values()}) > 1:
-                raise PortingError(f"Keras has one {slot} for all parameters, but they have different ones.")
-            found.append((variables, _cast(next(iter(values.values())), variables, slot)))
-            continue
-        for parameter, variable in zip(named, variables, strict=True):
-            if parameter in values:
-                found.append((variable, _cast(values[parameter], variable, f"{slot} of {parameter}")))
-    return found
-
-
-def _cast(value: Any, variable: Any, what: str) -> Any:
-    """Return a slot in the dtype of a variable; PortingError if that loses digits."""
-    held = host.array(_detached(variable))
-    value = np.asarray(value)
-    cast = value.astype(held.dtype)
-    if not np.array_equal(cast.astype(value.dtype), value, equal_nan=value.dtype.kind in "fc"):
-        raise PortingError(f"{what} is {value.dtype} and loses digits as {variable.dtype}, in which Keras keeps it.")
-    return cast

@@ -15,7 +15,7 @@ from uniopt.porting import host, named_slots
 from uniopt.porting.agreement import arguments_of, check_rate, check_schedule, count_of
 from uniopt.porting.constructors import build, constructor_for
 from uniopt.porting.description import Description, describe, fill, state_for
-from uniopt.porting.layout import Convert, Layout
+from uniopt.porting.layout import Convert, laid_out
 from uniopt.porting.mlx_optimizers import OPTIMIZERS
 from uniopt.porting.orientation import oriented
 from uniopt.transformation import GradientTransformation
@@ -72,12 +72,13 @@ def from_mlx(
     hyper = {key: getattr(optimizer, key) for key in _own(name) if hasattr(optimizer, key)}
     if "learning_rate" in optimizer.state:
         hyper["learning_rate"] = _rate(optimizer, step, schedule, name)
-    layout, params = _laid_out(parameters, convert)
+    layout, params = laid_out(_named(parameters), convert)
     tx = oriented(getattr(dialect, name)(**hyper), layout)
     begun = describe(tx, tx.init(params), params)
     if step > 0:
-        held = _held(parameters, optimizer.state)
-        begun = [_read(layout, i, start, name, held, step) for i, start in enumerate(begun)]
+        held, table, full = _held(parameters, optimizer.state), OPTIMIZERS[name], f"mlx.optimizers.{name}"
+        begun = [named_slots.begun(layout, i, x, table, held, step, full) for i, x in enumerate(begun)]
+        begun = [_in_mlx(x, name, writing=False) for x in begun]
     return tx, host.to_library(fill(tx, params, begun), to)
 
 
@@ -91,8 +92,8 @@ def to_mlx(
     tx, state
         The transformation, of uniopt or of one of its dialects, and its state, on arrays of any library.
     optimizer
-        An optimizer of ``mlx.optimizers`` of the class that is wanted. Its own hyperparameters and state are replaced,
-        but for a schedule, which must have the values of the transformation's.
+        An optimizer of ``mlx.optimizers`` of the class that is wanted. Its own hyperparameters and state are replaced;
+        where the transformation's learning rate follows a schedule, it must have one with the same values.
     parameters
         The parameters that it is to have, as ``model.trainable_parameters()`` returns them.
     convert
@@ -120,7 +121,7 @@ def to_mlx(
     (0.5, 0.75, array([1, 2], dtype=float32))
     """
     name = _class_of(optimizer)
-    layout, params = _laid_out(parameters, convert)
+    layout, params = laid_out(_named(parameters), convert)
     described = describe(tx, host.to_numpy(state), params)
     arguments = arguments_of(described, OPTIMIZERS[name], f"mlx.optimizers.{name}")
     step = count_of(described, f"mlx.optimizers.{name}")
@@ -183,13 +184,6 @@ def _named(parameters: Tree) -> dict[str, Any]:
     return dict(tree_flatten(parameters))
 
 
-def _laid_out(parameters: Tree, convert: Convert | None) -> tuple[Layout, Tree]:
-    """Return the layout of the parameters' tree, and the tree on NumPy arrays."""
-    named = {name: host.array(p) for name, p in _named(parameters).items()}
-    layout = Layout.of({name: p.shape for name, p in named.items()}, convert)
-    return layout, layout.to_tree([layout.to_leaf(i, named) for i in range(len(layout.sources))])
-
-
 def _nodes(parameters: Tree, state: Tree) -> dict[str, dict[str, Any]]:
     """Return the dict that MLX keeps for each parameter, by name."""
     from mlx.utils import tree_map
@@ -214,15 +208,6 @@ def _held(parameters: Tree, state: Tree) -> dict[str, dict[str, Any]]:
     return held
 
 
-def _read(
-    layout: Layout, i: int, start: Description, name: str, held: dict[str, dict[str, Any]], step: int
-) -> Description:
-    names = constructor_for(OPTIMIZERS[name], start, f"mlx.optimizers.{name}").slots
-    slots = named_slots.read(layout, i, start, names, held)
-    position = None if start.position is None else step
-    return _in_mlx(start.begun(slots, None if start.count is None else step, position), name, writing=False)
-
-
 def _in_mlx(described: Description, name: str, *, writing: bool) -> Description:
     """Return a description with the momentum of vectors under Muon as MLX has it, an average, or back as a sum."""
     if name != "Muon" or described.switches["rules"] != ("trace",):
@@ -237,20 +222,24 @@ def _load(optimizer: Any, parameters: Tree, entries: dict[str, dict[str, Any]], 
     """Give an optimizer of MLX its state."""
     import mlx.core as mx
 
-    backend = registry.get("mlx")
+    backend, named = registry.get("mlx"), _named(parameters)
+    values = {
+        name: {
+            slot: _cast(backend.from_numpy(np.asarray(x)), named[name].dtype, f"{slot} of {name}")
+            for slot, x in entry.items()
+        }
+        for name, entry in entries.items()
+    }
     fresh: dict[str, Any] = {"step": mx.array(step, mx.uint64)}
-    scheduler = optimizer._schedulers.get("learning_rate")
-    if scheduler is not None and callable(rate):
-        fresh["learning_rate"] = scheduler(mx.array(max(step - 1, 0), mx.int32))
+    if callable(rate):
+        fresh["learning_rate"] = optimizer._schedulers["learning_rate"](mx.array(max(step - 1, 0), mx.int32))
     elif rate is not None:
         fresh["learning_rate"] = mx.array(rate)
         optimizer._schedulers.pop("learning_rate", None)
     optimizer.state = fresh
     optimizer.init(parameters)
-    named = _named(parameters)
     for name, node in _nodes(parameters, optimizer.state).items():
-        for slot, value in entries.get(name, {}).items():
-            node[slot] = _cast(backend.from_numpy(np.asarray(value)), named[name].dtype, f"{slot} of {name}")
+        node.update(values.get(name, {}))
 
 
 def _cast(value: Any, dtype: Any, what: str) -> Any:
