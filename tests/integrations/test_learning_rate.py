@@ -16,19 +16,22 @@ RATE, OTHER = 0.125, 0.03125
 
 
 def made(name: str, rate: float) -> Any:
-    hyper = {
-        key: x.for_uniopt if isinstance(x, Written) else x for key, x in next(iter(SETTINGS[name].values())).items()
-    }
+    first = next(iter(SETTINGS[name].values()))
+    hyper = {key: x.for_uniopt if isinstance(x, Written) else x for key, x in first.items()}
     return getattr(uniopt, name)(**{**hyper, "learning_rate": rate})
 
 
-WITH_RATE = [name for name, settings in SETTINGS.items() if "learning_rate" in next(iter(settings.values()))]
+NO_RATE = ("optimistic_adam",)  # it is in two factors
+WITH_RATE = [
+    name
+    for name, settings in SETTINGS.items()
+    if "learning_rate" in next(iter(settings.values())) and name not in NO_RATE
+]
 DIALECTS = {
     "mlx.Adafactor": lambda rate: dialects.mlx.Adafactor(rate, relative_step=False, weight_decay=0.25, beta_1=0.5),
     "mlx.AdamW": lambda rate: dialects.mlx.AdamW(rate, weight_decay=0.25),
     "keras.Adafactor": lambda rate: dialects.keras.Adafactor(rate, weight_decay=0.25),
     "keras.Lamb": lambda rate: dialects.keras.Lamb(rate, weight_decay=0.25, gradient_accumulation_steps=2),
-    "keras.ScheduleFreeAdamW": lambda rate: dialects.keras.ScheduleFreeAdamW(rate, warmup_steps=4, weight_decay=0.25),
     "keras.Muon": lambda rate: dialects.keras.Muon(rate, use_ema=True),
     "torch.Adagrad": lambda rate: dialects.torch.Adagrad(lr=rate, weight_decay=0.25),
     "torch.Adafactor": lambda rate: dialects.torch.Adafactor(lr=rate, weight_decay=0.25),
@@ -70,6 +73,8 @@ def test_what_stays_as_it_is() -> None:
         (uniopt.adam(schedule), [schedule]),
         (uniopt.chain(uniopt.sgd(0.5), uniopt.sgd(0.25)), [0.5, 0.25]),
         (uniopt.trace(0.5), []),
+        (uniopt.optimistic_adam(0.5), []),
+        (uniopt.dialects.keras.ScheduleFreeAdamW(0.5), [0.5, 1.0]),  # the second one weighs the averages
         (uniopt.dialects.mlx.Adafactor(), [0.01]),
     ):
         assert learning_rates(tx) == rates

@@ -143,7 +143,7 @@ def test_schedules(side: str) -> None:
     back.run(stream[STEPS:])
     assert error(back.params, whole.params, start) == 0
     plain = SIDES[side](FAMILIES["momentum"][side], begun.params)
-    with pytest.raises(PortingError, match="has a number|and momentum"):
+    with pytest.raises(PortingError, match=r"has a number|and momentum"):
         plain.load(tx, state)
 
 
