@@ -24,13 +24,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 X, Y = images_and_labels()
 
 
-def classifier() -> Any:
+def classifier(names: tuple[str, str]) -> Any:
     keras.utils.set_random_seed(0)
-    return keras.Sequential([keras.Input((64,)), keras.layers.Dense(32, "tanh"), keras.layers.Dense(10)])
+    layers = [keras.layers.Dense(32, "tanh", name=names[0]), keras.layers.Dense(10, name=names[1])]
+    return keras.Sequential([keras.Input((64,)), *layers])
 
 
-def compiled(optimizer: Any) -> Any:
-    model = classifier()
+def compiled(optimizer: Any, names: tuple[str, str] = ("hidden", "out")) -> Any:
+    model = classifier(names)
     model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     return model
 
@@ -128,9 +129,8 @@ def test_a_model_is_saved_with_its_optimizer(name: str, tmp_path: Path) -> None:
 
 def test_weights_alone_are_saved_with_the_state(tmp_path: Path) -> None:
     """The second model's layers have other names, in whose order 10 comes before 9."""
-    first, second = compiled(Optimizer(uniopt.adam(0.01))), compiled(Optimizer(uniopt.adam(0.01)))
-    for k, layer in enumerate(second.layers):
-        layer.name = f"layer_{9 + k}"
+    first = compiled(Optimizer(uniopt.adam(0.01)))
+    second = compiled(Optimizer(uniopt.adam(0.01)), ("layer_9", "layer_10"))
     fit(first, 1)
     first.save_weights(tmp_path / "run.weights.h5")
     second.optimizer.build(second.trainable_variables)

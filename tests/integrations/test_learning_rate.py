@@ -79,6 +79,8 @@ def test_what_stays_as_it_is() -> None:
     ):
         assert learning_rates(tx) == rates
         assert list(in_state(tx).init(np.ones(2)).hyperparams) == (["learning_rate"] if rates == [0.01] else [])
+    within = uniopt.chain(uniopt.clip(1.0), uniopt.inject_hyperparams(uniopt.adam)(learning_rate=0.5))
+    assert learning_rates(within) == []
     injected = uniopt.inject_hyperparams(uniopt.adam)(learning_rate=0.5)
     assert in_state(injected) is injected
     assert learning_rates(injected) == [0.5]

@@ -123,6 +123,10 @@ SCHEDULED = {
 }
 
 
+def _rate(side: Any) -> float:
+    return float(side.optimizer.learning_rate)
+
+
 @pytest.mark.parametrize("side", SCHEDULED)
 def test_schedules(side: str) -> None:
     start, stream = start_of("float32"), gradients_of("float32", 2 * STEPS)
@@ -140,6 +144,7 @@ def test_schedules(side: str) -> None:
     assert error(found, whole.params, start) <= 32  # the frameworks' powers are in float32
     back = SIDES[side](SCHEDULED[side], begun.params)
     back.load(tx, state)
+    assert _rate(back) == _rate(begun)
     back.run(stream[STEPS:])
     assert error(back.params, whole.params, start) == 0
     plain = SIDES[side](FAMILIES["momentum"][side], begun.params)

@@ -122,8 +122,7 @@ class Optimizer(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras is u
         state = tree.unflatten(self._structure, [None if x is None else x.value for x in self._state])
         params, state = self._advance(gradients, state, params)
         for variable, value in zip(self._trainable_variables, params.values(), strict=True):
-            if id(variable) in found:
-                variable.assign(value)
+            variable.assign(value)
         for variable, value in zip(self._state, tree.flatten(state)[0], strict=True):
             if variable is not None and variable is not self._learning_rate:
                 variable.assign(value)
