@@ -8,23 +8,23 @@ import sys
 from pathlib import Path
 
 import keras
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PORTED = "float64 and keras-keras and not (Adam or NAdam or SGD or Adagrad)"  # one of each kind of slot
+RUNS = {
+    "integrations": ["tests/integrations/test_keras.py"],
+    "porting": ["tests/porting/test_mlx_and_keras.py", "-m", "not wide", "-k", PORTED],
+}
 
 
-def test_the_same_tests_on_jax() -> None:
+@pytest.mark.parametrize("name", RUNS)
+def test_the_same_tests_on_jax(name: str) -> None:
     assert keras.backend.backend() == "torch"
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        str(Path(__file__).with_name("test_keras.py")),
-    ]
     done = subprocess.run(
-        command,
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *RUNS[name]],
         env={**os.environ, "KERAS_BACKEND": "jax"},
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=600,
