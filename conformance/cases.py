@@ -10,6 +10,7 @@ from typing import Any
 
 from uniopt.conformance import reference
 from uniopt.conformance.problems import PROBLEMS, Problem
+from uniopt.conformance.programs import Pickled
 from uniopt.conformance.schedules import SCHEDULES
 from uniopt.conformance.settings import SETTINGS, Written
 from uniopt.conformance.subjects import Subject, parameters
@@ -49,6 +50,12 @@ class Case:
         ``observe(state, params)`` returns what is compared, a tree like the parameters.
     widens
         Whether the updates of 16-bit parameters are of float32.
+    program
+        ``program(transformation)`` takes its eager steps.
+    libraries
+        The only libraries on which it can be, in eager mode; None for all of them, in every mode.
+    options
+        What the command line needs to know it, besides its name.
     """
 
     optimizer: str
@@ -60,6 +67,9 @@ class Case:
     dtypes: Sequence[str] = ("float64", "float32")
     observe: Callable[[Any, Tree], Tree] = parameters
     widens: bool = False
+    program: Callable[[Any], Any] = Pickled
+    libraries: Sequence[str] | None = None
+    options: Sequence[str] = ()
 
     @property
     def name(self) -> str:
@@ -67,8 +77,12 @@ class Case:
         return f"{self.optimizer}/{self.setting}/{self.problem.name}"
 
     def is_registered(self) -> bool:
-        """Return whether it is of a name that the command line knows."""
-        return registered().get(self.optimizer) is self.make
+        """Return whether the command line can find it."""
+        return bool(self.options) or registered().get(self.optimizer) is self.make
+
+    def runs(self, library: str, mode: str) -> bool:
+        """Return whether there is such a program of it."""
+        return self.libraries is None or (library in self.libraries and mode == "eager")
 
     def is_optimizer(self) -> bool:
         """Return whether it is of an optimizer by itself, not of a transformation or a schedule."""

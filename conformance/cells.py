@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
+from zlib import crc32
 
 from uniopt.backends import Backend
 from uniopt.conformance import peers
@@ -80,6 +81,8 @@ class Selection:
     quick
         Only the brief problem, and without peers unless they are named. Default settings, each data type in one mode:
         on slow libraries, and for transformations and schedules.
+    shards
+        Pairs (k, n): the cases fall into n parts, and only part k is run, counted from 0; of this, the next pair's.
     """
 
     cells: Sequence[str] = ()
@@ -90,6 +93,16 @@ class Selection:
     optimizers: Sequence[str] = ()
     against: Sequence[str] = ()
     quick: bool = False
+    shards: Sequence[tuple[int, int]] = ()
+
+    def has(self, case: Case) -> bool:
+        """Return whether a case is in the shard that is asked for. All cells of a case are in one, for its oracles."""
+        number = crc32(case.name.encode())
+        for k, n in self.shards:
+            number, remainder = divmod(number, n)
+            if remainder != k:
+                return False
+        return True
 
     def oracles(self) -> Sequence[str]:
         """Return the oracles to compare with."""
@@ -102,8 +115,9 @@ class Selection:
 
 def plan(cases: Sequence[Case], selection: Selection) -> Iterator[Cell]:
     """Yield the selected cells, backend by backend."""
+    chosen = [case for case in cases if selection.has(case)]
     for name in selection.named_backends() or backends.names():
-        for cell in _of_backend(name, cases, selection):
+        for cell in _of_backend(name, chosen, selection):
             if not selection.cells or any(fnmatchcase(cell.name, pattern) for pattern in selection.cells):
                 yield cell
 
@@ -147,6 +161,8 @@ def _modes(name: str, backend: Backend | None, selection: Selection) -> list[str
 
 
 def _is_chosen(case: Case, backend: str, dtype: str, mode: str, selection: Selection) -> bool:
+    if not case.runs(backend, mode):
+        return False
     if mode == "traced" and case.problem.skips:  # each pattern of None is another program
         return False
     if selection.cells:

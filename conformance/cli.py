@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from uniopt.conformance.cells import Selection
     from uniopt.conformance.record import Record
-    from uniopt.conformance.runner import Result
 
 DESCRIPTION = """\
 Compare every optimizer, transformation and schedule, library by library, with
@@ -27,9 +25,17 @@ verdicts:
 
 exit codes:
   0  nothing that ran here failed
-  1  a cell failed
+  1  a cell failed; a record is not sound; a record is worse than another
   2  wrong usage, or no cell to run
   3  a backend or a peer that was asked for by name could not run
+
+records:
+  uniopt conformance verify RECORD       whether it is what a run has written
+  uniopt conformance compare OLD NEW     what has changed from one to another
+  uniopt conformance report RECORD       write its reports again, beside it
+
+the other libraries:
+  uniopt conformance findings [NAME ...] show again what was found of them
 """
 
 
@@ -43,32 +49,64 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="cell names as --list prints them, or patterns such as 'adam/*/torch/*'; '*' is every cell there is",
     )
     named = {
-        "backend": "a library, such as torch",
+        "backend": "a library, such as torch, or package.module:Backend",
         "device": "a device, such as cpu or cuda:0 (default: the library's first)",
         "dtype": "a data type (default: float64 and float32, and the others for what is made for them)",
         "mode": "eager, traced by the library's own compiler, or compiled by uniopt",
-        "optimizer": "an optimizer, a transformation or a schedule, such as adamw or clip",
+        "optimizer": "an optimizer, a transformation or a schedule, such as adamw or clip; or one of your own, as "
+        "package.module:factory, torch:package.module.Class or optax:package.module.factory",
         "against": "an oracle: reference, numpy, optax or torch",
     }
     for name, text in named.items():
         parser.add_argument(f"--{name}", action="append", default=[], metavar="NAME", help=f"{text}; repeatable")
+    parser.add_argument(
+        "--reference", default="", metavar="NAME", help="what an optimizer of your own should be, such as adam"
+    )
+    parser.add_argument(
+        "--map",
+        default="",
+        metavar="THEIRS=OURS,...",
+        help="which of its parameters is which of the reference's, such as lr=learning_rate,betas=b1:b2",
+    )
     parser.add_argument("--list", action="store_true", help="print the names of the cells, and run none")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="write record.json and report.md there")
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="write record.json, report.html, report.md and junit.xml there"
+    )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes to run in (default: 1)")
+    parser.add_argument("--shard", type=_shard, metavar="K/N", help="part K of N of the cases, K from 1 to N")
     parser.add_argument("--quick", action="store_true", help="one brief problem instead of all")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from uniopt.conformance import report, suite
+    from uniopt.conformance import actions, jobs, suite
     from uniopt.conformance.cells import Selection
+    from uniopt.conformance.progress import Progress
+    from uniopt.conformance.third_party import Guests, ThirdPartyError
 
+    if args.cells[:1] and args.cells[0] in actions.ACTIONS:
+        return actions.run(args.cells[0], args.cells[1:])
+    guests = Guests(args.optimizer, args.backend, args.reference, args.map)
+    try:
+        named, cases = guests.register(), guests.cases()
+    except ThirdPartyError as error:
+        print(f"uniopt conformance: {error}", file=sys.stderr)
+        return 2
     selection = Selection(
-        args.cells, args.backend, args.device, args.dtype, args.mode, args.optimizer, args.against, args.quick
+        args.cells,
+        named,
+        args.device,
+        args.dtype,
+        args.mode,
+        args.optimizer,
+        args.against,
+        args.quick,
+        [args.shard] if args.shard else [],
     )
     if wrong := _unknown(selection):
         print(f"uniopt conformance: {wrong}", file=sys.stderr)
         return 2
-    cells, _ = suite.planned(selection)
+    cells, _ = suite.planned(selection, cases)
     if not cells:
         print(
             "uniopt conformance: no cell matches, so nothing was tested. `uniopt conformance --list` names the cells.",
@@ -78,15 +116,25 @@ def run(args: argparse.Namespace) -> int:
     if args.list:
         print("\n".join(cell.name for cell in cells))
         return 0
-    with _Progress(len(cells)) as progress:
-        record = suite.run(selection, on_result=progress)
+    with Progress(len(cells)) as progress:
+        if args.jobs > 1:
+            record = jobs.run(selection, guests, args.jobs, lambda cell: progress.saw(cell["verdict"], cell["name"]))
+        else:
+            record = suite.run(selection, cases, lambda r: progress.saw(r.verdict.value, r.cell.name))
     _show(record)
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         record.save(args.out / "record.json")
-        (args.out / "report.md").write_text(report.markdown(record), encoding="utf-8")
-        print(f"Written: {args.out / 'record.json'}, {args.out / 'report.md'}")
+        print(f"Written: {args.out / 'record.json'}, {', '.join(map(str, actions.write_reports(record, args.out)))}")
     return record.exit_code()
+
+
+def _shard(text: str) -> tuple[int, int]:
+    """Return the part that ``K/N`` names, counted from 0."""
+    k, slash, n = text.partition("/")
+    if not (slash and k.isdecimal() and n.isdecimal() and 1 <= int(k) <= int(n)):
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected K/N with K from 1 to N, such as 3/16")
+    return int(k) - 1, int(n)
 
 
 def _unknown(selection: Selection) -> str:
@@ -98,7 +146,7 @@ def _unknown(selection: Selection) -> str:
 
     choices = (
         ("backend", selection.backends, backends.names()),
-        ("optimizer", selection.optimizers, list(registered())),
+        ("optimizer", [name for name in selection.optimizers if ":" not in name], list(registered())),
         ("dtype", selection.dtypes, DTYPES),
         ("mode", selection.modes, MODES),
         ("oracle", selection.against, ORACLES),
@@ -107,33 +155,6 @@ def _unknown(selection: Selection) -> str:
         if unknown := [name for name in asked if name not in known]:
             return f"no {what} is called {unknown[0]!r}. Known: {', '.join(known)}."
     return ""
-
-
-class _Progress:
-    """One line on a terminal that says how far the run is; nothing where the output is no terminal."""
-
-    def __init__(self, total: int) -> None:
-        self.total = total
-        self.counts: Counter[str] = Counter()
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __call__(self, result: Result) -> None:
-        self.counts[result.verdict.value] += 1
-        if sys.stderr.isatty():
-            done = sum(self.counts.values())
-            verdicts = ", ".join(f"{count} {name}" for name, count in self.counts.items())
-            print(
-                f"\r\x1b[2K{done}/{self.total}  {verdicts}  {result.cell.name}"[:160],
-                end="",
-                file=sys.stderr,
-                flush=True,
-            )
-
-    def __exit__(self, *_: object) -> None:
-        if sys.stderr.isatty():
-            print("\r\x1b[2K", end="", file=sys.stderr)
 
 
 def _show(record: Record) -> None:

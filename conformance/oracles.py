@@ -33,6 +33,10 @@ class Oracles:
         self.absent = [name for name in self.names if name in peers.ORACLES and peers.oracle(name) is None]
         self._known: dict[tuple[str, Case, str], Trajectory] = {}
 
+    def peers(self) -> list[str]:
+        """Return the frameworks among the oracles."""
+        return [name for name in self.names if name in peers.ORACLES]
+
     def speaks(self, name: str, cell: Cell) -> bool:
         """Return whether an oracle has anything to say about a cell."""
         place = (cell.case.optimizer, cell.backend, cell.device_name, cell.dtype, cell.mode)
@@ -43,7 +47,7 @@ class Oracles:
             lost = cell.case.optimizer in DIVIDES_BY_SQUARES and problem.squares_vanish(cell.dtype)
             return cell.case.reference is not None and problem.squares_fit(cell.dtype) and not lost
         if name == "numpy":
-            return (cell.backend, cell.mode) != ("numpy", "eager")
+            return (cell.backend, cell.mode) != ("numpy", "eager") and cell.case.runs("numpy", "eager")
         return bool(_peer(name).covers(cell.case))
 
     def any(self, cell: Cell) -> bool:

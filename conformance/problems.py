@@ -132,7 +132,7 @@ def _skipping(problem: Problem) -> Problem:
     return Problem("skipped", problem.params, gradients)
 
 
-def _late(problem: Problem) -> Problem:
+def late(problem: Problem) -> Problem:
     """Return the problem with no gradient for the matrix and the scalar before the third step."""
     gradients = tuple(
         {**gradient, "matrix": None, "scalar": None} if step < 2 else gradient
@@ -177,21 +177,26 @@ def paired(problem: Problem) -> Problem:
     return replace(problem, params=LookaheadParams(problem.params, slow))
 
 
-PROBLEMS = {
-    problem.name: problem
-    for problem in (
-        recorded("normal", _normal),
-        _brief(),
-        recorded("heavy_tailed", _heavy_tailed),
-        recorded("sparse", _sparse),
-        recorded("tiny", _normal, scale=1e-30),
-        recorded("huge", _normal, scale=1e30),
-        recorded("sign_flips", _sign_flips),
-        recorded("constant", _constant),
-        _skipping(recorded("normal", _normal)),
-        _late(recorded("normal", _normal)),
-    )
+_STREAMS: dict[str, tuple[Stream, float]] = {
+    "normal": (_normal, 1.0),
+    "heavy_tailed": (_heavy_tailed, 1.0),
+    "sparse": (_sparse, 1.0),
+    "tiny": (_normal, 1e-30),
+    "huge": (_normal, 1e30),
+    "sign_flips": (_sign_flips, 1.0),
+    "constant": (_constant, 1.0),
 }
+
+
+def of_length(name: str, steps: int = 6) -> Problem:
+    """Return the problem of that name, whose gradients are all drawn from one stream, with so many steps."""
+    stream, scale = _STREAMS[name]
+    return recorded(name, stream, scale, steps)
+
+
+_NORMAL, *_OTHERS = (of_length(name) for name in _STREAMS)
+
+PROBLEMS = {problem.name: problem for problem in (_NORMAL, _brief(), *_OTHERS, _skipping(_NORMAL), late(_NORMAL))}
 
 SPOILED = _spoiled(PROBLEMS["brief"])
 """A problem for what treats gradients that are not finite in its own way; the optimizers pass them on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,23 @@ class Eager:
         extra = {"value": value} if self._takes_value else {}  # optax's plain updates take none
         updates, state = self.tx.update(gradients, state, params, **extra)
         return updates, state, uniopt.apply_updates(params, updates)
+
+    def checkpoint(self) -> Callable[[], Any]:
+        """Return what makes the program anew, with nothing of what the present one may have learnt from its steps."""
+        return lambda: Eager(self.tx)
+
+
+class Pickled(Eager):
+    """The same of a transformation that is pickled before its first step: what it learns must be in its state."""
+
+    def __init__(self, tx: Any) -> None:
+        super().__init__(tx)
+        self._unused = pickle.dumps(tx)
+
+    def checkpoint(self) -> Callable[[], Any]:
+        """Return what makes the program anew, as it was before its first step."""
+        unused = self._unused
+        return lambda: Pickled(pickle.loads(unused))
 
 
 class Compiled:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from uniopt.conformance.provenance import provenance
 from uniopt.conformance.runner import Result
 from uniopt.conformance.verdicts import Comparison, Verdict
 
-SCHEMA = "uniopt-conformance/1"
+SCHEMA = "uniopt-conformance/2"
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,13 @@ class Record:
     @classmethod
     def of(cls, results: Iterable[Result], missing: dict[str, str], peers: Iterable[str] = ()) -> Record:
         """Return the record of results that have just been made."""
-        made = list(results)
-        libraries = dict.fromkeys(result.cell.backend for result in made if not result.cell.unavailable)
-        return cls(provenance(libraries, peers), missing, [_cell(result) for result in made])
+        return cls.collected([entry(result) for result in results], missing, peers)
+
+    @classmethod
+    def collected(cls, entries: Sequence[dict[str, Any]], missing: dict[str, str], peers: Iterable[str] = ()) -> Record:
+        """Return the record of the entries of cells that have just been run."""
+        libraries = dict.fromkeys(cell["backend"] for cell in entries if cell["verdict"] != Verdict.NOT_RUN)
+        return cls(provenance(libraries, peers), missing, entries)
 
     @classmethod
     def load(cls, path: str | Path) -> Record:
@@ -60,6 +65,7 @@ class Record:
     def save(self, path: str | Path) -> None:
         """Write the record to a file."""
         document = {"schema": SCHEMA, "summary": self.summary(), **asdict(self)}
+        document["sha256"] = digest(document)
         Path(path).write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
     def summary(self) -> dict[str, int]:
@@ -77,7 +83,14 @@ class Record:
         return 0 if sum(summary.values()) > summary[Verdict.NOT_RUN] else 2
 
 
-def _cell(result: Result) -> dict[str, Any]:
+def digest(document: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a record without its own entry ``sha256``, whatever its indentation and order are."""
+    rest = {key: value for key, value in document.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def entry(result: Result) -> dict[str, Any]:
+    """Return what the record has of a cell."""
     cell = result.cell
     return {
         "name": cell.name,
@@ -94,7 +107,9 @@ def _cell(result: Result) -> dict[str, Any]:
         "properties": result.properties,
         "compilations": result.compilations,
         "seconds": round(result.seconds, 4),
-        "command": shlex.join(["uniopt", "conformance", cell.name]) if cell.case.is_registered() else "",
+        "command": shlex.join(["uniopt", "conformance", *cell.case.options, cell.name])
+        if cell.case.is_registered()
+        else "",
     }
 
 
@@ -107,6 +122,7 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         "reason": comparison.bound.reason,
         "worst": _place(comparison.worst),
         "diverges": comparison.diverges and _place(comparison.diverges),
+        "curve": [f"{ulp:.4g}" for ulp in comparison.curve],
     }
 
 

@@ -39,14 +39,18 @@ def problems(record: Record) -> Iterator[str]:
         if cell["verdict"] not in (Verdict.FAIL, Verdict.INEXACT):
             continue
         yield f"{cell['verdict']}  {cell['name']}"
-        if cell["reason"]:
-            yield from (f"  {line}" for line in cell["reason"].rstrip().splitlines())
-        for oracle, c in cell["comparisons"].items():
-            if c["diverges"]:
-                yield f"  {_divergence(oracle, c)}"
-        yield from (f"  {name}: {wrong}" for name, wrong in cell["properties"].items() if wrong)
-        if cell["command"]:
-            yield f"  run: {cell['command']}"
+        yield from (f"  {line}" for line in details(cell))
+
+
+def details(cell: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with a cell: its error, where it diverges from its oracles, and how to run it again."""
+    yield from cell["reason"].rstrip().splitlines()
+    for oracle, c in cell["comparisons"].items():
+        if c["diverges"]:
+            yield _divergence(oracle, c)
+    yield from (f"{name}: {wrong}" for name, wrong in cell["properties"].items() if wrong)
+    if cell["command"]:
+        yield f"run: {cell['command']}"
 
 
 def _divergence(oracle: str, c: dict[str, Any]) -> str:

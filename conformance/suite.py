@@ -48,9 +48,7 @@ def run(
     for result in run_cells(cells, oracles):
         on_result(result)
         results.append(result)
-    return Record.of(
-        results, _missing(selection, oracles), [n for n in oracles.names if n not in ("reference", "numpy")]
-    )
+    return Record.of(results, missing(selection, oracles), oracles.peers())
 
 
 def check(
@@ -94,7 +92,7 @@ def check(
     return record
 
 
-def _missing(selection: Selection, oracles: Oracles) -> dict[str, str]:
+def missing(selection: Selection, oracles: Oracles) -> dict[str, str]:
     """Return what was asked for by name and cannot run, with the reason."""
     reasons = {name: backends.why_unavailable(name) for name in selection.named_backends()}
     found = {name: reason for name, reason in reasons.items() if reason}

@@ -46,18 +46,21 @@ class Comparison:
         The place of the largest difference.
     diverges
         The first place outside the tight bound, if any.
+    curve
+        The largest difference of each step.
     """
 
     bound: Bound
     worst: Place
     diverges: Place | None
+    curve: tuple[float, ...]
 
     @classmethod
     def of(cls, differences: Iterable[Place], bound: Bound) -> Comparison:
         """Return the comparison of the largest differences, step by step, with a bound."""
         steps = list(differences)
         first = next((place for place in steps if not place.ulp <= bound.tight), None)
-        return cls(bound, max(steps, key=lambda place: place.ulp), first)
+        return cls(bound, max(steps, key=lambda place: place.ulp), first, tuple(place.ulp for place in steps))
 
     @property
     def verdict(self) -> Verdict:

@@ -11,7 +11,7 @@ from uniopt.backends.dtypes import dtype_name
 from uniopt.conformance.cases import Case
 from uniopt.conformance.ground import Ground, same_bits
 from uniopt.conformance.problems import Values
-from uniopt.conformance.programs import Compiled, Eager, Traced
+from uniopt.conformance.programs import Compiled, Traced
 
 from uniopt import tree
 from uniopt.typing import Tree
@@ -74,17 +74,15 @@ def walk(
         Returns how many programs the library has compiled so far, where that cannot be seen from Python.
     """
     tx = case.transformation()
-    unused = pickle.dumps(tx)
     params = ground.put(case.problem.params)
     state = tx.init(params)
     result = Walk([ground.read(case.observe(state, params))])
-    step: Eager | Traced | Compiled
+    step: Any
     if mode == "traced":
         step = Traced(tx, ground.backend, compilations)
     else:
-        step = Compiled(tx) if mode == "compiled" else Eager(tx)
+        step = Compiled(tx) if mode == "compiled" else case.program(tx)
     steps = len(case.problem.gradients)
-    saved = unused, b""
     for t, gradient in enumerate(case.problem.gradients, start=1):
         given = (ground.put(gradient), state, params)
         before = ground.read(given)
@@ -94,12 +92,12 @@ def walk(
         result.expect("leaves", _changed(ground, given[2], params, "params", t))
         result.expect("leaves", _unlike(ground, params, updates, t, case.widens))
         result.expect("state", _changed(ground, given[1], state, "state", t))
-        if t == steps // 2:
-            saved = unused, _save(ground, state, params)
-    if isinstance(step, Traced):
+        if t == steps // 2 and mode == "eager":
+            saved = step.checkpoint(), _save(ground, state, params)
+    if mode == "traced":
         result.compilations = made = step.compilations()
         result.expect("compilations", "" if made == 1 else f"{made} compilations for {steps} steps")
-    elif isinstance(step, Eager):
+    elif mode == "eager":
         result.expect("resume", _resume(ground, case, saved, result.trajectory, settle))
     return result
 
@@ -140,12 +138,16 @@ def _save(ground: Ground, state: Tree, params: Tree) -> bytes:
 
 
 def _resume(
-    ground: Ground, case: Case, saved: tuple[bytes, bytes], trajectory: list[list[Values | None]], settle: Settle
+    ground: Ground,
+    case: Case,
+    saved: tuple[Callable[[], Any], bytes],
+    trajectory: list[list[Values | None]],
+    settle: Settle,
 ) -> str:
     """Return where a run that goes on from what was saved departs from the uninterrupted one."""
-    unused, kept = saved
+    again, kept = saved
     state, params = ground.restore(*pickle.loads(kept))
-    step = Eager(pickle.loads(unused))  # as it was before the first step: whatever it has learnt must be in the state
+    step = again()
     steps = len(case.problem.gradients)
     for t in range(steps // 2, steps):
         _, state, params = settle(

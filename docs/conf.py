@@ -22,6 +22,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx.ext.mathjax",
+    "dialect_tables",
     "public_names",
 ]
 exclude_patterns = ["_build"]

@@ -8,6 +8,8 @@ from uniopt import random as random
 from uniopt import tree as tree
 from uniopt.chain import chain as chain
 from uniopt.chain import named_chain as named_chain
+from uniopt.checkpoints import load as load
+from uniopt.checkpoints import save as save
 from uniopt.compile import CompiledStep as CompiledStep
 from uniopt.compile import compile as compile
 from uniopt.hyperparameters import PerLeaf as PerLeaf

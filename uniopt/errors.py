@@ -10,6 +10,10 @@ from uniopt.backends.errors import UnknownArrayTypeError as UnknownArrayTypeErro
 from uniopt.backends.errors import UnsupportedDtypeError as UnsupportedDtypeError
 
 
+class CheckpointError(UnioptError, ValueError):
+    """A file is no checkpoint, is damaged, or was written by a later version."""
+
+
 class HyperparameterError(UnioptError, ValueError):
     """A hyperparameter is no number, 0-d array or schedule, or lies outside its range."""
 
@@ -66,6 +70,7 @@ class PortingError(UnioptError, ValueError):
 
 __all__ = [
     "BackendNotAvailableError",
+    "CheckpointError",
     "DtypeKindError",
     "EagerStepWarning",
     "HyperparameterError",

@@ -29,7 +29,8 @@ class PerLeaf:
     Attributes
     ----------
     values
-        A tree like the parameters, a prefix of one, or a function from the parameters to one.
+        A tree like the parameters, a prefix of one, or a function from the parameters to one. A value may be what a
+        hyperparameter may be: a number, a 0-d array, a schedule, or an object of the rule's own.
     """
 
     values: Any

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from uniopt import tree
 from uniopt.typing import Tree
+
+if TYPE_CHECKING:
+    from optree import PyTreeSpec
 
 
 class Key:
@@ -85,6 +88,17 @@ def children(node: Tree) -> list[tuple[Key, Tree]]:
         (_key(type(node), level.path_entry_type, x), child)
         for x, child in zip(level.entries, level.children, strict=True)
     ]
+
+
+def paths(structure: PyTreeSpec) -> list[tuple[Key, ...]]:
+    """Return the path to each leaf of a structure of ``uniopt.tree.flatten``."""
+    return [tuple(_key(x.type, type(x), x.entry) for x in accessor) for accessor in structure.accessors()]
+
+
+def slot(path: tuple[Key, ...]) -> tuple[Key, ...]:
+    """Return the part of a path down to the last field of a NamedTuple; the empty one where there is none."""
+    fields = [i for i, step in enumerate(path) if isinstance(step, NamedTupleKey)]
+    return path[: fields[-1] + 1] if fields else ()
 
 
 def written(path: Iterable[Key]) -> str:

@@ -77,7 +77,7 @@ class _Update:
         ]
         # Looked up among the fields, because every tuple has a method called count.
         self._clock = Clock(step, getattr(state, stage.counter) if stage.counter in fields else None)
-        self._varying = _varying(stage, step, updates if params is None else params)
+        self._varying = varying(stage.rule_hyper, step, updates if params is None else params)
         self._hyper: dict[int, dict[str, Any]] = {}
         self._wants_params = "p" in stage.wants
         self._counts = step.counts if "t" in stage.wants else None
@@ -89,8 +89,9 @@ class _Update:
         hyper = self._hyper.get(id(place))
         if hyper is None:
             hyper = self._hyper[id(place)] = self._hyper_at(place)
-        for name, values in self._varying.items():
-            hyper[name] = values[i]
+        if self._varying:
+            time = Time(self._clock, place)
+            hyper.update({name: time.value(name, values[i]) for name, values in self._varying.items()})
         if self._counts is not None:
             hyper["t"] = Time(Clock(self._step, self._counts[i]), place)
         if self._wants_params:
@@ -143,10 +144,10 @@ class _Update:
         return hyper | {name: time.value(name, self._extra[name]) for name in stage.wants if name in self._extra}
 
 
-def _varying(stage: Leafwise, step: Step, leaves: list[Any]) -> dict[str, list[Any]]:
+def varying(hyper: dict[str, Any], step: Step, leaves: list[Any]) -> dict[str, list[Any]]:
     """Return, for each hyperparameter that differs from leaf to leaf, its value for each of them."""
     found = {}
-    for name, given in stage.rule_hyper.items():
+    for name, given in hyper.items():
         if isinstance(given, PerLeaf):
             reference = step.rebuild(leaves)
             values = given.values(reference) if callable(given.values) else given.values

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from uniopt.leaf_by_leaf import resolved, run
+from uniopt.leaf_by_leaf import resolved, run, varying
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, transformation
 
@@ -107,8 +107,12 @@ class Leafwise(Stage):
     def init(self, step: Step, params: list[Any]) -> Any:
         backend = step.backend
         hyper = {name: resolved(backend, value) for name, value in self.init_hyper.items()}
+        each = varying(self.init_hyper, step, params)
         made: list[dict[str, Any] | None] = [
-            None if p is None or self.init_rule is None else self.init_rule(step.xp, p, **hyper) for p in params
+            None
+            if p is None or self.init_rule is None
+            else self.init_rule(step.xp, p, **{**hyper, **{name: values[i] for name, values in each.items()}})
+            for i, p in enumerate(params)
         ]
         trees = {
             slot: step.rebuild([m and _each(lambda x: backend.astype(x, x.dtype), m[slot]) for m in made])

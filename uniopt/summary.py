@@ -10,7 +10,7 @@ from typing import Any
 from uniopt.backends import registry
 from uniopt.backends.dtypes import dtype_kind, dtype_name, itemsize
 from uniopt.backends.protocol import Backend
-from uniopt.keys import Key, NamedTupleKey, children, written
+from uniopt.keys import Key, children, slot, written
 from uniopt.typing import Tree
 
 _HEADINGS = ("slot", "arrays", "shapes", "dtypes", "bytes", "devices")
@@ -58,10 +58,15 @@ class Summary:
         """The bytes of all arrays."""
         return sum(leaf.bytes for leaf in self.leaves)
 
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the rows of the table as texts: the headings, one for each slot, the total."""
+        slots: dict[str, list[LeafSummary]] = {}
+        for leaf in self.leaves:
+            slots.setdefault(leaf.slot, []).append(leaf)
+        return [_HEADINGS, *(_row(*item) for item in slots.items()), _row("total", self.leaves, shapes=False)]
+
     def __str__(self) -> str:
-        slots = dict.fromkeys(leaf.slot for leaf in self.leaves)
-        groups = [(slot, [leaf for leaf in self.leaves if leaf.slot == slot]) for slot in slots]
-        rows = [_HEADINGS, *(_row(slot, leaves) for slot, leaves in groups), _row("total", self.leaves, shapes=False)]
+        rows = self.rows()
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(map(_aligned, _HEADINGS, row, widths)).rstrip() for row in rows]
         rule = "-" * max(map(len, lines))
@@ -102,10 +107,9 @@ def _leaves(path: tuple[Key, ...], node: Tree) -> list[LeafSummary]:
     found = registry.find(type(node))
     if found is None:
         return [leaf for step, child in children(node) for leaf in _leaves((*path, step), child)]
-    fields = [i for i, step in enumerate(path) if isinstance(step, NamedTupleKey)]
-    slot = path[: fields[-1] + 1] if fields else path
     shape, dtype = tuple(node.shape), dtype_name(node.dtype)
-    return [LeafSummary(written(path), written(slot), shape, dtype, _bytes(node, shape, dtype), _device(found, node))]
+    in_slot = written(slot(path) or path)
+    return [LeafSummary(written(path), in_slot, shape, dtype, _bytes(node, shape, dtype), _device(found, node))]
 
 
 def _bytes(x: Any, shape: tuple[int, ...], dtype: str) -> int:

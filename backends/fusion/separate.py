@@ -6,7 +6,7 @@ depends on one gradient and its parameter at most.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from uniopt.backends.fusion.recording import Symbol, symbols_in
@@ -30,7 +30,11 @@ class Parts:
 
 
 def separate(
-    symbols: Sequence[Symbol], outputs: Sequence[Output], planned: Schedule, parameters: Mapping[Symbol, Symbol]
+    symbols: Sequence[Symbol],
+    outputs: Sequence[Output],
+    planned: Schedule,
+    parameters: Mapping[Symbol, Symbol],
+    without_gradients: Callable[[], Sequence[Output] | None],
 ) -> Parts | None:
     """Return the parts of a program, or None if it cannot be taken apart.
 
@@ -42,6 +46,8 @@ def separate(
         What is computed, and how.
     parameters
         The parameter of each gradient.
+    without_gradients
+        Returns the outputs of a step in which all gradients are missing; None if there can be none.
     """
     gradients = list(parameters)
     own = {g: 1 << i for i, g in enumerate(gradients)} | {parameters[g]: 1 << i for i, g in enumerate(gradients)}
@@ -53,15 +59,18 @@ def separate(
         needs[symbol] = own.get(symbol, 0) | _union(needs[x] for x in args)
         reads[symbol] = inputs.get(symbol, 0) | _union(reads[x] for x in args)
     targets: dict[Symbol, list[Symbol]] = {g: [] for g in gradients}
-    for out in outputs:
+    alone = None
+    for i, out in enumerate(outputs):
         bits = needs[out.symbol]
         if not bits:
-            # A counter goes on, and a leaf's own number does not; with one reader nothing tells them apart.
+            # A counter goes on, and a leaf's own number does not. What several leaves read is a counter.
             readers = _union(
                 needs[other.symbol] for other in outputs if reads[other.symbol] & inputs.get(out.target, 0)
             )
-            if out.symbol is not out.target and readers.bit_count() == 1:
-                return None
+            if out.symbol is not out.target and readers.bit_count() < 2:
+                alone = without_gradients() if alone is None else alone
+                if alone is None or alone[i].symbol is alone[i].target:
+                    return None
         elif bits.bit_count() > 1:
             return None
         else:

@@ -123,8 +123,20 @@ class FusedStep:
         if plan.made.conditions and self._program is Program and not memory.sharded:  # a device would be waited for
             return _Recorded(Branches(partial(self._branch, kept, targets, missing, captured)), captured)
         parameters = {plan.kept[i]: plan.targets[k] for i, k in self._parameters.items()}
-        parts = None if missing else separate(plan.made.symbols, plan.outputs, plan.planned, parameters)
+        parts = None
+        if not missing:
+            alone = partial(self._without_gradients, kept, targets, captured)
+            parts = separate(plan.made.symbols, plan.outputs, plan.planned, parameters, alone)
         return _Recorded(self._program(plan.planned, plan.inputs, memory, parts), captured)
+
+    def _without_gradients(
+        self, kept: Sequence[Outline], targets: Sequence[Outline], captured: list[Any]
+    ) -> list[Output] | None:
+        """Return the outputs of a step in which all gradients are missing; None if it cannot be recorded."""
+        try:
+            return self._plan(kept, targets, frozenset(self._parameters), captured).outputs
+        except NotRecordable:
+            return None
 
     def _branch(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -96,3 +97,54 @@ def compilations() -> int:
 
 def _tensor(x: Any) -> torch.Tensor:
     return torch.from_numpy(x.copy())
+
+
+class Guest:
+    """An optimizer of somebody else as the suite takes its steps; it keeps the parameters and its state itself.
+
+    Parameters
+    ----------
+    make
+        A subclass of ``torch.optim.Optimizer``.
+    hyper
+        What it is called with, besides the parameters.
+    saved
+        A pickled ``state_dict`` to go on from.
+    """
+
+    def __init__(
+        self, make: Callable[..., torch.optim.Optimizer], hyper: Mapping[str, Any], saved: bytes = b""
+    ) -> None:
+        self._make = make
+        self._hyper = hyper
+        self._saved = saved
+        self._parameters: list[torch.nn.Parameter] = []
+        self._optimizer: torch.optim.Optimizer | None = None
+
+    def init(self, params: Any) -> tuple[()]:
+        """Return the state that is passed around, which is empty."""
+        return ()
+
+    def __call__(self, gradients: Any, state: Any, params: Any, value: float) -> tuple[None, Any, Any]:
+        """Take a step from these parameters."""
+        leaves, structure = tree.flatten(params)
+        present = [i for i, x in enumerate(leaves) if x is not None]
+        if self._optimizer is None:
+            self._parameters = [torch.nn.Parameter(leaves[i].clone()) for i in present]
+            self._optimizer = self._make(self._parameters, **self._hyper)
+            if self._saved:
+                self._optimizer.load_state_dict(pickle.loads(self._saved))
+        given = tree.flatten(gradients)[0]
+        for i, own in zip(present, self._parameters, strict=True):
+            own.data.copy_(leaves[i])
+            own.grad = None if given[i] is None else given[i].clone()
+        self._optimizer.step()
+        results = dict(zip(present, self._parameters, strict=True))
+        after = [results[i].detach().clone() if i in results else None for i in range(len(leaves))]
+        return None, state, tree.unflatten(structure, after)
+
+    def checkpoint(self) -> Callable[[], Guest]:
+        """Return what makes the optimizer anew, with the state that it has saved."""
+        assert self._optimizer is not None  # it has taken steps
+        saved = pickle.dumps(self._optimizer.state_dict())
+        return lambda: Guest(self._make, self._hyper, saved)

@@ -24,8 +24,14 @@ from uniopt import typing as uniopt_typing
 
 GROUPS = ("optimizers", "schedules", "transformations", "state-tools", "states", "types")
 
-STATE_TOOLS = ("uniopt.keys", "uniopt.states", "uniopt.summary")
-"""Where the functions are that read states; what they return stands beside them."""
+STATE_TOOLS = (
+    "uniopt.checkpoints.reading",
+    "uniopt.checkpoints.writing",
+    "uniopt.keys",
+    "uniopt.states",
+    "uniopt.summary",
+)
+"""Where the functions are that read and write states; what they return stands beside them."""
 
 
 def public_names(module: ModuleType) -> list[str]:

@@ -41,10 +41,11 @@ def imported(path: Path) -> set[str]:
 
 
 def own_library(path: Path) -> str | None:
-    """Return the library that a file is allowed to import, by its place and name."""
+    """Return the library that a file is allowed to import, by its place and name, or those of its folder."""
     relative = path.relative_to(ROOT)
     homes = {"backends", "uniopt/integrations", "uniopt/porting", "conformance/peers", "uniopt/cli/bench/peers"}
-    return relative.stem if str(relative.parent) in homes else None
+    places = (relative, relative.parent)
+    return next((place.stem for place in places if str(place.parent) in homes), None)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -44,6 +44,7 @@ def test_a_quick_run_measures_every_kind_of_row_and_judges_none(
     assert {row["verdict"] for row in document["rows"]} == {"NOT JUDGED"}
     assert {row["against"] for row in document["rows"]} == {
         "torch-fused",
+        "torch-optimizer",
         "eager",
         "bandwidth",
         "optax",

@@ -57,6 +57,14 @@ def test_compositions_agree_with_optaxs(name: str) -> None:
         assert found.measured["agreement"]["strays"] == 0
 
 
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+@pytest.mark.parametrize("name", optimizers.OF_TORCH)
+def test_torchs_dialect_agrees_with_torch(name: str, backend: str) -> None:
+    found = outcome(row(backend, name, "torch-eager"))
+    assert found.verdict is Verdict.NOT_JUDGED, found.reason
+    assert found.measured["agreement"]["strays"] == 0
+
+
 def test_a_small_difference_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RULES, "adamw", (RULES["adamw"][0], {"weight_decay": 0.011}))  # instead of 0.01
     assert outcome(row("torch", "adamw", "torch-fused")).verdict is Verdict.DIFFERS
@@ -163,7 +171,7 @@ def test_verdicts(median: float, doubt: str, verdict: Verdict) -> None:
 
 
 def test_more_threads_than_allowed_are_not_judged() -> None:
-    assert threads.doubt(1, [1.0, 0.6]) == ""
+    assert threads.doubt(1, [1.0, 0.6]) == threads.doubt(1, [1.5, 1.4]) == ""
     assert "1.9 and 1.0 cores busy" in threads.doubt(1, [1.9, 1.0])
     assert Settings(threads=2).doubt(1.9, 1.9) == ""
     assert Settings(threads=1).doubt(1.9, 1.0)
@@ -216,6 +224,8 @@ def test_the_table_has_every_target() -> None:
         "torch/adagrad/gpt2/torch-fused": 1.05,
         "torch/rprop/2e7/torch-eager": 0.35,
         "torch/nadam/200x1e4/torch-compile": 1.25,
+        "numpy/torch.AdamW/2e7/torch-fused": 1.05,
+        "torch/torch.RMSprop/200x1e4/torch-eager": 0.35,
         "numpy/adan/2e7/eager": 0.2,
         "numpy/lion/2e7/eager": 0.45,
         "numpy/averaged_adamw/2e7/eager": 0.2,

@@ -20,7 +20,7 @@ def printed_help(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     out = printed_help(capsys)
-    for command in ("demo", "doctor", "bench", "plot", "conformance"):
+    for command in ("demo", "doctor", "bench", "compare", "inspect", "convert", "plot", "conformance"):
         assert f"    {command}" in out
 
 
@@ -35,7 +35,17 @@ def test_help_fits_a_terminal_of_80_columns(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    for words in ([], ["demo"], ["doctor"], ["bench"], ["plot"], ["plot", "schedule"]):
+    for words in (
+        [],
+        ["demo"],
+        ["doctor"],
+        ["bench"],
+        ["compare"],
+        ["inspect"],
+        ["convert"],
+        ["plot"],
+        ["plot", "schedule"],
+    ):
         assert max(map(len, printed_help(capsys, *words).splitlines())) <= 80
 
 
@@ -58,7 +68,9 @@ def test_an_unknown_command_is_refused_with_the_known_ones(capsys: pytest.Captur
     assert "demo" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [[], ["demo"], ["doctor"], ["bench"], ["plot", "schedule"]])
+@pytest.mark.parametrize(
+    "words", [[], ["demo"], ["doctor"], ["bench"], ["compare"], ["inspect"], ["convert"], ["plot", "schedule"]]
+)
 def test_help_loads_no_library_and_none_of_the_extras(words: list[str]) -> None:
     heavy = ["torch", "jax", "mlx", "dask", "array_api_strict", "cupy", "rich", "matplotlib", "sklearn", "scipy"]
     program = (
@@ -78,6 +90,8 @@ def test_help_loads_no_library_and_none_of_the_extras(words: list[str]) -> None:
     [
         ("demo", "sklearn", "demo"),
         ("doctor", "rich", "cli"),
+        ("inspect file", "rich", "cli"),
+        ("convert in out --from torch", "torch", "torch"),
         ("plot schedule constant_schedule(1)", "rich", "plot"),
         ("plot schedule constant_schedule(1) --out x.png", "matplotlib", "plot"),
     ],

@@ -1,4 +1,4 @@
-"""The parameters and gradients on which mlx's and keras's own optimizers are followed."""
+"""The parameters and gradients on which the frameworks' own optimizers are followed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def nested(make: Callable[..., Any]) -> Tree:
     }
 
 
-def start_of(dtype: str, scale: float) -> Tree:
+def start_of(dtype: str, scale: float, tree: Callable[..., Tree] = nested) -> Tree:
     """Return parameters: normal numbers times `scale`."""
     rng = np.random.default_rng(5)
-    return nested(lambda *shape: np.asarray(scale * rng.standard_normal(shape), dtype))
+    return tree(lambda *shape: np.asarray(scale * rng.standard_normal(shape), dtype))
 
 
-def gradients_of(dtype: str, steps: int) -> list[Tree]:
+def gradients_of(dtype: str, steps: int, tree: Callable[..., Tree] = nested) -> list[Tree]:
     """Return gradients of many magnitudes, among them tiny ones; a tenth of the elements, and some leaves, are 0."""
     rng = np.random.default_rng(7)
 
@@ -34,4 +34,4 @@ def gradients_of(dtype: str, steps: int) -> list[Tree]:
         values = rng.standard_normal(shape) * 10.0 ** rng.uniform(-3, 1, shape) * (rng.random(shape) > 0.1)
         return np.asarray(size * values, dtype)
 
-    return [nested(make) for _ in range(steps)]
+    return [tree(make) for _ in range(steps)]

@@ -26,6 +26,7 @@ from tests.properties.error_unit import relative, ulps
 from tests.properties.problems import trajectory
 from uniopt.dialects import keras as keras_dialect
 from uniopt.dialects import mlx as mlx_dialect
+from uniopt.errors import HyperparameterError
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of keras's own Nadam
 
@@ -145,6 +146,12 @@ def test_learning_rates_may_be_numbers_and_arrays(library: str, name: str, setti
     ]
     assert relative(walks[1], walks[0]).value == 0.0
     assert relative(walks[2], walks[0]).value <= 1e-15
+
+
+@pytest.mark.parametrize("name", [name for name in mlx_runs.SETTINGS if name != "Adafactor"])
+def test_mlx_asks_for_a_learning_rate(name: str) -> None:
+    with pytest.raises(HyperparameterError, match="learning_rate is None"):
+        getattr(mlx_dialect, name)(None)
 
 
 def parameters(f: Any) -> list[tuple[str, Any]]:

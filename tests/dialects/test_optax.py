@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from functools import partial
 
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -39,6 +40,9 @@ def test_parameters_are_those_of_optax(name: str) -> None:
     theirs = inspect.signature(getattr(optax, name)).parameters
     ours = inspect.signature(getattr(dialect, name)).parameters
     assert list(ours)[: len(theirs)] == list(theirs)
+    assert tuple(list(ours)[len(theirs) :]) == dialect.ADDED.get(name, ())
+    for parameter, p in theirs.items():
+        assert ours[parameter].default == ("float32" if p.default is jnp.float32 else p.default)
 
 
 @pytest.mark.parametrize("scaling", [0.5, 1.0, 2.0])

@@ -95,6 +95,21 @@ def test_a_leaf_without_gradient_takes_no_step(name: str) -> None:
     assert relative(found, expected).value <= IN_FLOAT64.get(name, 1e-12)
 
 
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("name", COUNTING)
+def test_a_compiled_step_counts_a_leaf_without_gradient_as_little(name: str, library: str) -> None:
+    """Also where nothing reads the count."""
+    backend = require(library)
+    start, stream = start_of(name, "float64", 1.0), gradients_of(name, "float64", 12)
+    tx = build(name, "default")
+    params = uniopt.tree.map(backend.from_numpy, start)
+    state, step = tx.init(params), uniopt.compile(tx, donate=False)
+    for gradient in without_some(stream):
+        params, state = step(uniopt.tree.map(backend.from_numpy, gradient), state, params)
+    late, *rest = uniopt.tree.leaves(state.counts)
+    assert (int(late), {int(x) for x in rest}) == (9, {11})
+
+
 @pytest.mark.parametrize("name", COUNTING)
 def test_counting_all_leaves_together_is_something_else(name: str) -> None:
     """So the test above can tell."""
@@ -112,6 +127,13 @@ def test_parameters_are_those_of_torch(name: str) -> None:
     theirs = list(inspect.signature(getattr(torch.optim, name)).parameters.values())[1:]
     ours = list(inspect.signature(getattr(dialect, name)).parameters.values())
     assert [(p.name, p.kind, p.default) for p in ours] == [(p.name, p.kind, p.default) for p in theirs]
+
+
+def test_nothing_is_left_out() -> None:
+    theirs = {
+        name for name, x in vars(torch.optim).items() if inspect.isclass(x) and issubclass(x, torch.optim.Optimizer)
+    }
+    assert theirs - {"Optimizer", "LBFGS", "SparseAdam"} == set(SETTINGS)
 
 
 @pytest.mark.parametrize("name", SETTINGS)

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 import uniopt
+from tests.dialects import problems
+from tests.dialects.problems import Tree
 from uniopt import GradientTransformation
 from uniopt.dialects import torch as dialect
 
-Tree = Any
 Hyper = dict[str, Any]
 
 SETTINGS: dict[str, dict[str, Hyper]] = {
@@ -118,29 +119,22 @@ def falling(name: str, setting: str, at: int) -> Hyper:
     return {"lr": uniopt.piecewise_constant_schedule(rate(name, setting), {at: 0.25})}
 
 
-def tree_of(make: Callable[..., Any], matrices: bool = False) -> Tree:
-    """Return a nested tree of ``make(*shape)``, of matrices alone if asked for."""
-    if matrices:
-        return {"square": make(4, 4), "rest": [make(6, 4), (make(3, 5),)]}
+def _tree(make: Callable[..., Any]) -> Tree:
     return {"dense": {"w": make(4, 3), "b": make(3)}, "conv": [make(3, 2, 4), (make(), make(1))]}
 
 
+def _matrices(make: Callable[..., Any]) -> Tree:
+    return {"square": make(4, 4), "rest": [make(6, 4), (make(3, 5),)]}
+
+
 def start_of(name: str, dtype: str, scale: float) -> Tree:
-    """Return parameters: normal numbers times `scale`."""
-    rng = np.random.default_rng(5)
-    return tree_of(lambda *shape: np.asarray(scale * rng.standard_normal(shape), dtype), name == "Muon")
+    """Return parameters that an optimizer takes: normal numbers times `scale`."""
+    return problems.start_of(dtype, scale, _matrices if name == "Muon" else _tree)
 
 
 def gradients_of(name: str, dtype: str, steps: int) -> list[Tree]:
-    """Return gradients of many magnitudes, among them tiny ones; a tenth of the elements, and some leaves, are 0."""
-    rng = np.random.default_rng(7)
-
-    def make(*shape: int) -> Any:
-        size = rng.choice([1.0, 1.0, 1.0, 1e-8, 0.0])
-        values = rng.standard_normal(shape) * 10.0 ** rng.uniform(-3, 1, shape) * (rng.random(shape) > 0.1)
-        return np.asarray(size * values, dtype)
-
-    return [tree_of(make, name == "Muon") for _ in range(steps)]
+    """Return gradients for those parameters."""
+    return problems.gradients_of(dtype, steps, _matrices if name == "Muon" else _tree)
 
 
 def without_some(stream: list[Tree]) -> list[Tree]:

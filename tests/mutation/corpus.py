@@ -24,11 +24,14 @@ from uniopt.conformance.verdicts import Verdict
 import uniopt
 from tests.mutation import (
     accumulation,
+    arguments,
     averages,
     checks,
+    constructors,
     dialects,
     mlx_and_keras,
     parts,
+    rates_and_optax,
     scalars,
     sixteen_bits,
     transformation_checks,
@@ -149,8 +152,8 @@ def _trials(quick: bool) -> Iterator[Trial]:
     if quick:
         return
     more = (
-        accumulation, averages, checks, dialects, mlx_and_keras, parts, scalars, sixteen_bits, transformation_checks,
-        wrappers,
+        accumulation, arguments, averages, checks, constructors, dialects, mlx_and_keras, parts, rates_and_optax,
+        scalars, sixteen_bits, transformation_checks, wrappers,
     )  # fmt: skip
     for module in more:
         yield from (Trial(name, partial(_failure_of_check, check)) for name, check in module.checks())

@@ -43,6 +43,7 @@ def checks() -> Iterator[tuple[str, Callable[[], None]]]:
     for rule, given in RULES.items():
         yield f"switches of {rule}", partial(switches_are_their_own, rule, *given)
     for check in (
+        adafactor_decays_as_it_is_told,
         adafactor_has_two_switches,
         adagrad_counts_where_it_slows_down,
         asgd_averages_as_torch_does,
@@ -93,6 +94,21 @@ def adafactor_has_two_switches() -> None:
     for gradient in (np.asarray([[0.0, 0.0], [1.0, 1.0]]), np.asarray([0.0, 1.0])):  # added, it is no least value
         tx = uniopt.scale_by_factored_rms(min_dim_size_to_factor=1, epsilon=8.0)
         assert np.allclose(tx.update(gradient, tx.init(gradient))[0], gradient / 3)
+
+
+def adafactor_decays_as_it_is_told() -> None:
+    told: list[tuple[int, float]] = []
+
+    def quarter(steps: Any, rate: float) -> float:
+        told.append((int(steps), rate))
+        return 0.25
+
+    tx = uniopt.scale_by_factored_rms(False, 0.5, 3, epsilon=0.0, decay_rate_fn=quarter)
+    state = tx.init(np.asarray([2.0]))
+    for _ in range(2):
+        _, state = tx.update(np.asarray([2.0]), state)
+    assert told == [(-3, 0.5), (-2, 0.5)]
+    assert np.array_equal(state.v, [3.75])
 
 
 def adagrad_counts_where_it_slows_down() -> None:

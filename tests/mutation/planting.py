@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FunctionType, ModuleType
+from inspect import unwrap
+from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 from tests.mutation.faults import Fault
@@ -25,15 +26,21 @@ def planted(fault: Fault) -> Iterator[None]:
     functions = dict(functions_of(module))
     new = dict(functions_of(faulty))
     kept = {name: _parts(f) for name, f in functions.items()}
+    cells = list(_cells(module, faulty))
+    held = [own.cell_contents for own, _ in cells]
     constants = {name: x for name, x in vars(module).items() if isinstance(x, float | int | tuple | dict)}
     try:
         for name, f in functions.items():
             _set(f, _parts(new[name]))
+        for own, other in cells:
+            own.cell_contents = other.cell_contents
         vars(module).update({name: vars(faulty)[name] for name in constants if not name.startswith("__")})
         yield
     finally:
         for name, f in functions.items():
             _set(f, kept[name])
+        for (own, _), value in zip(cells, held, strict=True):
+            own.cell_contents = value
         vars(module).update(constants)
 
 
@@ -48,10 +55,17 @@ def functions_of(module: ModuleType) -> Iterator[tuple[str, FunctionType]]:
         if getattr(x, "__module__", None) != module.__name__ or getattr(x, "__name__", None) != name:
             continue  # another module's, or another name of one
         if isinstance(x, FunctionType):
-            yield name, x
+            yield name, unwrap(x)  # a decorator's function does not run the text of this module
         elif isinstance(x, type):
             bare = ((key, getattr(f, "__func__", getattr(f, "fget", f))) for key, f in vars(x).items())
             yield from ((f"{name}.{key}", f) for key, f in bare if isinstance(f, FunctionType))
+
+
+def _cells(module: ModuleType, faulty: ModuleType) -> Iterator[tuple[CellType, CellType]]:
+    """Yield what decorators have kept of a module's functions, such as their signatures, and of the faulty ones."""
+    for name, x in vars(module).items():
+        if hasattr(x, "__wrapped__") and getattr(x, "__module__", None) == module.__name__:
+            yield from zip(x.__closure__ or (), vars(faulty)[name].__closure__ or (), strict=True)
 
 
 def _parts(f: FunctionType) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -221,6 +222,7 @@ def test_what_convert_must_not_do() -> None:
         (lambda named: {**named, "tied": named["gain"]}, "put twice elements of gain"),
         (lambda named: {**_without(named, "gain"), "gain": named["gain"] + 0.5}, r"changed values at params\['gain'\]"),
         (lambda named: {**named, "name": "model"}, "expected an array"),
+        (lambda named: {name: x.detach() for name, x in named.items()}, "It is given a dict of NumPy arrays"),
     ):
         with pytest.raises(PortingError, match=reason):
             porting.from_torch(run.optimizer, run.named, convert=convert)
@@ -263,6 +265,31 @@ def test_moments_that_lose_digits_are_refused() -> None:
     model = {name: torch.zeros(shape, dtype=torch.bfloat16, requires_grad=True) for name, shape in SHAPES.items()}
     with pytest.raises(PortingError, match=r"loses digits as torch\.bfloat16"):
         porting.to_torch(tx, state, torch.optim.Adam(model.values()), model)
+
+
+def test_moments_of_16_bits_become_float32() -> None:
+    model = {name: torch.from_numpy(x).bfloat16().requires_grad_() for name, x in START.items()}
+    optimizer = torch.optim.Adam(model.values(), lr=0.1)
+    for gradient in STREAM[:3]:
+        for name, p in model.items():
+            p.grad = torch.from_numpy(gradient[name]).bfloat16()
+        optimizer.step()
+    _, state = porting.from_torch(optimizer, model, "numpy")
+    for name, p in model.items():
+        mu = uniopt.tree_get(state, "mu")[name]
+        assert mu.dtype == np.float32
+        np.testing.assert_array_equal(mu, optimizer.state[p]["exp_avg"].float().numpy())
+
+
+def test_a_file_is_enough(tmp_path: Path) -> None:
+    run = TorchRun("AdamW", START, {"lr": 0.1}, GROUPS).run(STREAM[:STEPS])
+    torch.save(run.optimizer.state_dict(), tmp_path / "optimizer.pt")
+    saved = torch.load(tmp_path / "optimizer.pt", weights_only=True)
+    ordered = {name: run.named[name] for names, _ in GROUPS for name in names}
+    (tx, state), live = porting.from_torch(saved, ordered, "numpy"), porting.from_torch(run.optimizer, ordered, "numpy")
+    assert tx == live[0]
+    for x, y in zip(uniopt.tree.leaves(state), uniopt.tree.leaves(live[1]), strict=True):
+        np.testing.assert_array_equal(x, y)
 
 
 def test_names_that_do_not_fit_are_refused() -> None:

@@ -22,7 +22,7 @@ def bound(name: str, dtype: str) -> float:
     """Return by how many units in the last place two runs may differ."""
     if name == "Muon":  # two orders of addition may round to neighbours in bfloat16
         return 1e-3 / float(np.finfo(dtype).eps)
-    return {"float32": 8.0, "float64": 64.0}[dtype]
+    return 8.0
 
 
 def transposed(named: Named) -> Any:

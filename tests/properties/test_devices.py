@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 
 import uniopt
 from tests.conftest import require
+from tests.processes import run_together
 from tests.properties.error_unit import ulps
 from tests.properties.problems import ONE_EACH, Case, host, moved, rules_first, trajectory
 
@@ -137,21 +136,8 @@ def test_jax_shardings_are_kept(case: Case, jitted: bool) -> None:
 
 
 def run_dtensor(processes: int, folder: Path) -> None:
-    """Run dtensor.py, which holds the checks, in that many processes that find each other through a file."""
-    script = Path(__file__).parent / "dtensor.py"
-    runs = [
-        subprocess.Popen(
-            [sys.executable, str(script), str(rank), str(processes), str(folder)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(processes)
-    ]
-    outputs = [run.communicate(timeout=300)[0] for run in runs]
-    for run, output in zip(runs, outputs, strict=True):
-        assert run.returncode == 0, output
-        assert output.endswith("placements kept\n"), output
+    """Run dtensor.py, which holds the checks."""
+    run_together(Path(__file__).parent / "dtensor.py", processes, folder, ends_with="placements kept")
 
 
 def test_torch_dtensor_placements_are_kept(tmp_path: Path) -> None:

@@ -17,6 +17,12 @@ def shifted(g: Any, p: Any) -> Any:
     return g if p is None else g + 0.5 * p
 
 
+def held(i: Any, rate: Any) -> Any:
+    """Return 0 for the first two steps, and the rate from then on."""
+    xp = uniopt.backends.backend_of(i).xp
+    return rate * xp.astype(i > 1, xp.float32)
+
+
 SETTINGS: list[Setting] = [
     ("adaptive_grad_clip", {"clipping": 0.1}),
     ("adaptive_grad_clip", {"clipping": 0.5, "eps": 0.25}),
@@ -51,6 +57,12 @@ SETTINGS: list[Setting] = [
 ]
 """What optax has too, under the same names."""
 
+WITH_EPSILON: list[Setting] = [
+    ("scale_by_factored_rms", {"min_dim_size_to_factor": 2, "decay_rate": 0.75, "decay_rate_fn": held}),
+    ("scale_by_factored_rms", {"step_offset": 1, "factored": False, "decay_rate": 0.75, "decay_rate_fn": held}),
+]
+"""What optax has too, but makes NaN of zeros without an epsilon, which zeros add up to."""
+
 OWN: list[Setting] = [
     ("clip_by_block_norm", {"max_norm": 0.5}),
     ("clip_by_block_norm", {"max_norm": 20.0}),
@@ -59,6 +71,7 @@ OWN: list[Setting] = [
     ("params_ema", {"decay": 0.75, "start": 2}),
     ("params_mean", {}),
     ("params_mean", {"start": 1, "every": 2}),
+    ("scale_by_factored_rms", {"min_dim_size_to_factor": 2, "epsilon": 0.0, "decay_rate": 0.75, "decay_rate_fn": held}),
     ("scale_by_relative_step", {"learning_rate": 0.75}),
     ("shrink_weights", {"learning_rate": 0.5, "weight_decay": 0.25, "mask": uniopt.weight_decay_mask}),
 ]

@@ -12,7 +12,7 @@ import optax.contrib
 import pytest
 
 import uniopt
-from tests.transforms.settings import OF_EXAMPLES, SETTINGS, Setting, build, named, nested, per_example
+from tests.transforms.settings import OF_EXAMPLES, SETTINGS, WITH_EPSILON, Setting, build, named, nested, per_example
 
 STEPS = 4
 TOLERANCE = 1e-14
@@ -74,7 +74,7 @@ def assert_close(found: Any, expected: Any) -> None:
         np.testing.assert_allclose(np.asarray(x), y, rtol=0, atol=TOLERANCE * largest, err_msg=path)
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=named)
+@pytest.mark.parametrize("setting", [*SETTINGS, *WITH_EPSILON], ids=named)
 def test_the_same_path_as_optax(setting: Setting) -> None:
     with jax.enable_x64(True):
         for (u, s, p), (v, r, q) in walks(setting):

@@ -1,4 +1,4 @@
-"""The command ``uniopt``: a demonstration, a look at this machine, the conformance suite, a benchmark, drawings."""
+"""The command ``uniopt``: a demonstration, a look at this machine, proofs, times, checkpoints, drawings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _COMMANDS = {
         "list the array libraries: versions, devices, dtypes, compilers, what is wrong",
     ),
     "bench": ("uniopt.cli.bench", "compare the times of steps with those of the frameworks' own optimizers"),
+    "inspect": ("uniopt.cli.inspect", "show what a checkpoint holds: slots, shapes, dtypes, hyperparameters"),
+    "convert": ("uniopt.cli.convert", "turn a checkpoint of torch into one that uniopt.load reads"),
     "plot": ("uniopt.cli.plot", "draw schedules in the terminal or as a picture"),
+    "compare": ("uniopt.cli.compare", "say by how much two optimizers differ, and how to call one like the other"),
     "conformance": ("uniopt.conformance.cli", "prove that the optimizers walk the same path on every library"),
 }
 

@@ -13,6 +13,9 @@ from uniopt.errors import UnioptError
 
 SCHEDULES: dict[str, Callable[..., Any]] = {name: f for name, f in vars(schedules).items() if inspect.isfunction(f)}
 
+WRONG_SYNTAX = (SyntaxError, ValueError, RecursionError, MemoryError)
+"""What Python raises for a text that it cannot read."""
+
 
 def evaluate(text: str) -> Any:
     """Return what an expression stands for. Nothing in it is run but schedules, on literals and on one another.
@@ -24,7 +27,7 @@ def evaluate(text: str) -> Any:
     """
     try:
         return _value(ast.parse(text.strip(), mode="eval").body)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except WRONG_SYNTAX as error:
         if isinstance(error, UnioptError):
             raise CommandError(str(error)) from error
         raise CommandError(
@@ -37,7 +40,9 @@ def evaluate(text: str) -> Any:
 
 def _value(node: ast.expr) -> Any:
     match node:
-        case ast.Call(func=ast.Name(id=name)) if name in SCHEDULES:
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(ast.Name(id="uniopt" | "optax"), name)) if (
+            name in SCHEDULES
+        ):
             arguments = [_value(x) for x in node.args]
             return SCHEDULES[name](*arguments, **{str(x.arg): _value(x.value) for x in node.keywords})
         case ast.List():

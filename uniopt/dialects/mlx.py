@@ -102,7 +102,7 @@ def AdaDelta(learning_rate: ScalarOrSchedule, rho: Scalar = 0.9, eps: Scalar = 1
     learning_rate, rho, eps
         As in ``mlx.optimizers.AdaDelta``.
     """
-    return adadelta(learning_rate, rho, eps)
+    return adadelta(hyperparameters.learning_rate(learning_rate), rho, eps)
 
 
 def Adam(

@@ -41,6 +41,12 @@ from uniopt.transformation import GradientTransformation
 from uniopt.transforms.scale import scale, scale_by_learning_rate
 from uniopt.typing import Scalar, ScalarOrSchedule
 
+ADDED = {
+    "optimistic_gradient_descent": ("zero_first_gradient",),
+    "sgd": ("dampening", "undampened_first_step"),
+}
+"""The parameters that optimizers have here and not in optax."""
+
 
 def rprop(
     learning_rate: Scalar,

@@ -1,1 +1,1 @@
-"""uniopt's transformations as the optimizers of other libraries."""
+"""uniopt's transformations in the form that each framework's training loops expect."""

@@ -2,6 +2,8 @@ r"""Adafactor: second moments of matrices kept as one row and one column."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from uniopt import hyperparameters
@@ -34,11 +36,15 @@ def scale_by_factored_rms(
     step_offset: int = 0,
     min_dim_size_to_factor: int = 128,
     epsilon: Scalar | None = 1e-30,
+    decay_rate_fn: Callable[[Array, Scalar], Scalar] | None = None,
     *,
     last_axes: bool = False,
     clamp_estimate: bool = False,
 ) -> GradientTransformation:
     r"""Divide by the root of a factored second moment; see `adafactor` for formula and parameters.
+
+    `decay_rate_fn`, if given, is called with the number of steps taken before, less `step_offset`, and with
+    `decay_rate`, and returns :math:`\beta_t`: to keep it away from 1, for example, where the moments would stand still.
 
     With `last_axes`, the last two axes are factored, as in torch, mlx and keras, and not the largest. With
     `clamp_estimate`, as in torch, :math:`\varepsilon` is not added to the squared gradients: the mean of :math:`R_t` is
@@ -54,9 +60,22 @@ def scale_by_factored_rms(
         step_offset=hyperparameters.number("step_offset", step_offset),
         min_dim_size_to_factor=hyperparameters.integer("min_dim_size_to_factor", min_dim_size_to_factor, at_least=0),
         epsilon=None if epsilon is None and clamp_estimate else hyperparameters.nonnegative("epsilon", epsilon),
+        decay_rate_fn=None if decay_rate_fn is None else _DecayRate(decay_rate_fn, decay_rate, step_offset),
         last_axes=last_axes,
         clamp_estimate=clamp_estimate,
     )
+
+
+@dataclass(frozen=True)
+class _DecayRate:
+    """The schedule of decay rates that a function of step and rate stands for."""
+
+    function: Callable[[Array, Scalar], Scalar]
+    rate: Scalar
+    offset: int
+
+    def __call__(self, count: Array) -> Scalar:
+        return self.function(count - self.offset, self.rate)
 
 
 def scale_by_relative_step(learning_rate: ScalarOrSchedule) -> GradientTransformation:
@@ -207,10 +226,11 @@ def _scale_by_factored_rms(
     step_offset: Scalar,
     min_dim_size_to_factor: int,
     epsilon: Scalar | None,
+    decay_rate_fn: Scalar | None,
     last_axes: bool,
     clamp_estimate: bool,
 ) -> tuple[Array, FactoredState]:
-    decay = t.once(_decay, decay_rate, step_offset)
+    decay = t.once(_decay, decay_rate, step_offset) if decay_rate_fn is None else decay_rate_fn
     epsilon = spacing_of_1(g) if epsilon is None else epsilon
     squared = abs_squared(xp, g) if clamp_estimate else abs_squared(xp, g) + epsilon
     axes = factored_axes(g.shape, factored, min_dim_size_to_factor, last_axes)

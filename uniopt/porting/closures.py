@@ -40,7 +40,7 @@ def schedule_of(schedule: Any) -> Schedule:
     """Return uniopt's schedule with the values of one of optax; any other function as it is."""
     maker, values = _made_by(schedule)
     make = getattr(schedules, maker, None)
-    if make is None:
+    if make is None or not schedule.__module__.startswith("optax."):
         return schedule  # type: ignore[no-any-return]  # a function of the user's
     if "schedules" in values:
         values["schedules"] = [schedule_of(part) for part in values["schedules"]]
@@ -55,21 +55,28 @@ def schedule_of(schedule: Any) -> Schedule:
 def _read(init: Callable[..., Any], update: Callable[..., Any]) -> GradientTransformation:
     maker, values = _made_by(update)
     values = {**_made_by(init)[1], **values}
+    home = getattr(update, "__module__", None) or ""
+    if not home.startswith("optax.") or maker not in {*_CONTAINERS, *RULES}:
+        raise PortingError(
+            f"The transformation has {getattr(update, '__qualname__', update)} of {home}, which is no optimizer of "
+            "optax that uniopt knows. Make the transformation with uniopt's functions of the same names, and pass that."
+        )
     if maker in _CONTAINERS:
         return _CONTAINERS[maker](values)
-    make = getattr(uniopt, maker, None)
-    if maker not in RULES or make is None:
-        raise PortingError(
-            f"The transformation has {update.__qualname__} of {update.__module__}, which is no optimizer of optax that "
-            "uniopt knows. Make the transformation with uniopt's functions of the same names, and pass that."
-        )
-    theirs = inspect.signature(getattr(sys.modules[update.__module__], maker)).parameters
+    make = getattr(uniopt, maker)
+    theirs = inspect.signature(getattr(sys.modules[home], maker)).parameters
     if unread := [name for name in theirs if name not in values and name != "mask"]:  # which is a `masked` around it
         raise PortingError(
             f"{', '.join(unread)} of optax's {maker} cannot be read from what it has made. Make the "
             "transformation with uniopt's functions of the same names, and pass that."
         )
-    arguments = {name: _argument(name, x) for name, x in _accepted(make, values).items()}
+    ours = inspect.signature(make).parameters
+    given = {name: values[name] for name in theirs if name in values}
+    if unknown := [name for name, x in given.items() if name not in ours and x != theirs[name].default]:
+        raise PortingError(f"{', '.join(unknown)} of optax's {maker} is set, which uniopt does not have.")
+    # A function that optax has by default is what uniopt does by default.
+    left = [name for name, x in given.items() if callable(x) and x is theirs[name].default]
+    arguments = {name: _argument(name, x) for name, x in given.items() if name in ours and name not in left}
     try:
         return make(**arguments, **RULES[maker])  # type: ignore[no-any-return]
     except HyperparameterError as error:

@@ -15,7 +15,7 @@ from uniopt.porting import host
 from uniopt.typing import Tree
 
 Convert = Callable[[dict[str, Any]], Tree]
-"""Makes a tree of parameters of named arrays: renames, transposes, reshapes, stacks."""
+"""Makes a tree of parameters of NumPy arrays by name: renames, transposes, reshapes, stacks."""
 
 _DIGITS = 256  # whole numbers below it are exact in every floating-point dtype, bfloat16 included
 
@@ -150,12 +150,22 @@ def _places(
             .reshape(shape)
             for name, shape in shapes.items()
         }
-        leaves, structure = tree.flatten(convert(digits))
+        leaves, structure = tree.flatten(_converted(convert, digits))
         paths = tree.paths(structure)
         read = [_digits(x, path) for x, path in zip(leaves, paths, strict=True)]
         places = [x + factor * y for x, y in zip(places, read, strict=True)] if places else read
         factor *= _DIGITS
     return places, structure
+
+
+def _converted(convert: Convert, arrays: dict[str, Any]) -> Tree:
+    try:
+        return convert(arrays)
+    except Exception as error:
+        raise PortingError(
+            f"convert failed: {type(error).__name__}: {error}. It is given a dict of NumPy arrays, and may use what "
+            "all libraries have, such as x.T and x.reshape."
+        ) from error
 
 
 def _digits(leaf: Any, path: str) -> Any:

@@ -173,7 +173,11 @@ def _accepted(rule: str, switches: dict[str, Any], path: str) -> dict[str, Any]:
                 f"{path} is optimized by {rule} with {name}={value!r}, which optax does not have; it does what "
                 f"{name}={defaults[name]!r} does."
             )
-    return {name: value for name, value in switches.items() if name in parameters}
+    # Where None stands for optax's own function, that is its default.
+    own = [
+        name for name, x in switches.items() if x is None and name in parameters and callable(parameters[name].default)
+    ]
+    return {name: value for name, value in switches.items() if name in parameters and name not in own}
 
 
 def _uniopt_part(name: str, arguments: dict[str, Any]) -> GradientTransformation:

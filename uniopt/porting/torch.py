@@ -44,8 +44,8 @@ def from_torch(
     to
         The name of the library on whose arrays the state is to be.
     convert
-        The function that makes the tree of parameters of a dict of arrays by name: the one that converts the weights,
-        with its transposes and reshapes. By default the tree is the dict.
+        The function that makes the tree of parameters of a dict of NumPy arrays by name: the one that converts the
+        weights, with its transposes and reshapes. By default the tree is the dict.
     scheduler
         One of ``torch.optim.lr_scheduler`` that belongs to the optimizer and was stepped after each of its steps. By
         default the learning rate stays what it is now.
@@ -114,8 +114,8 @@ def to_torch(
     named_parameters
         The parameters by name, as ``model.named_parameters()`` gives them.
     convert
-        The function that makes the transformation's tree of parameters of a dict of arrays by name. It is gone through
-        backwards. By default the tree is the dict.
+        The function that makes the transformation's tree of parameters of a dict of NumPy arrays by name. It is gone
+        through backwards. By default the tree is the dict.
     scheduler
         A scheduler of the optimizer, needed where the learning rate follows a schedule. It must have the same values,
         and is stepped to where the schedule has come.
@@ -163,9 +163,7 @@ def to_torch(
             check_same(arguments["lr"], schedule, first.path, first.position or 0)
         for i in leaves:
             entries |= written(layout, i, group, descriptions[i], named)
-        saved["param_groups"][k] |= {
-            name: _like(saved["param_groups"][k][name], x) for name, x in arguments.items() if not callable(x)
-        }
+        saved["param_groups"][k] |= _entries(saved["param_groups"][k], arguments)
     state_for(_together(transforms, labels, layout), params, descriptions)
     if scheduler is not None:
         go_to(scheduler, next(x.position for x in descriptions if x.position is not None))
@@ -219,8 +217,23 @@ def _arguments(group: Group, described: Sequence[Description]) -> dict[str, Any]
     return found[0] if found else {}
 
 
-def _like(held: Any, value: Any) -> Any:
-    """Return a hyperparameter in the type of the one that it replaces."""
-    if hasattr(held, "fill_"):
-        return held.clone().fill_(value)
-    return bool(value) if isinstance(held, bool) else value
+def _entries(held: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of a group for some arguments, in the types of those that it has."""
+    entries = {}
+    for name, value in arguments.items():
+        if name not in held and value:
+            raise PortingError(f"This version of torch has no {name}, which would have to be {value!r}.")
+        if name not in held or callable(value):  # a scheduler sets the learning rate
+            continue
+        if hasattr(held[name], "fill_"):
+            entries[name] = held[name].clone().fill_(value)
+        else:
+            entries[name] = bool(value) if isinstance(held[name], bool) else value
+    return entries
+
+
+def read_file(path: str) -> Any:
+    """Return what ``torch.save`` wrote: tensors, numbers and containers of them. Nothing else is read, or run."""
+    import torch
+
+    return torch.load(path, map_location="cpu", weights_only=True)

@@ -26,7 +26,7 @@ def read(layout: Layout, i: int, group: Group, start: Description, position: int
     if not layout.one_value(i, {name: name in group.states for name in names}, "whether it has taken a step"):
         return replace(start, position=position)
     states = {name: group.states[name] for name in names}
-    steps = {name: int(state.get("step", 0)) for name, state in states.items()}
+    steps = {name: 0 if group.name in WITHOUT_STEP else int(state["step"]) for name, state in states.items()}
     count = layout.one_value(i, steps, "the number of steps")
     constructor = constructor_for(OPTIMIZERS[group.name], start, f"torch.optim.{group.name}")
     slots: dict[str, Any] = {}

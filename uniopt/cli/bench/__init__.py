@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.epilog = _DESCRIPTION, _EPILOG
     named = {
         "backend": "a library: numpy, torch or jax",
-        "optimizer": "an optimizer, such as adamw, or a composition, such as clipped_adamw",
+        "optimizer": "such as adamw, clipped_adamw, or torch.AdamW in torch's dialect",
         "size": "leaves: 10, 10x1e3, 200x1e4, 2e7 or gpt2",
         "against": "what uniopt is compared with, such as torch-fused",
     }
@@ -91,12 +91,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _refuse_unknown(selection: Selection) -> None:
-    from uniopt.cli.bench import optimizers, targets
+    from uniopt.cli.bench import targets
     from uniopt.cli.bench.sizes import SIZES
 
     for what, asked, known in (
         ("backend", selection.backends, sorted({row.backend for row in targets.table()})),
-        ("optimizer", selection.optimizers, optimizers.names()),
+        ("optimizer", selection.optimizers, sorted({row.optimizer for row in targets.table()})),
         ("size", selection.sizes, list(SIZES)),
         ("other side", selection.against, list(targets.AGAINST)),
     ):

@@ -1,4 +1,4 @@
-"""The optimizers, and compositions with them, with the hyperparameters that every side of a comparison is given."""
+"""The optimizers, compositions with them, and dialects, with the hyperparameters that both sides are given."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from uniopt.conformance.cases import exported
 from uniopt.transformation import GradientTransformation
 
 _RATE = 2.0**-7
+_SMALL_RATE = 2.0**-12
 _ADAMW = {"learning_rate": _RATE, "weight_decay": 0.01}
 
 # Where the others have the formula only with these. Steps without an epsilon cost the same as with one. RAdam's stands
-# elsewhere in torch, so it is too small to be seen; with none at all torch makes NaN of a gradient of 0. Adafactor's
-# steps are relative: with the others' rate, thousands of them in one direction lead beyond all numbers.
+# elsewhere in torch, so it is too small to be seen; with none at all torch makes NaN of a gradient of 0. Steps relative
+# to the parameters, thousands of them in one direction, lead beyond all numbers with the others' rate.
 _HYPERPARAMETERS: dict[str, dict[str, Any]] = {
     "adadelta": {"learning_rate": 1.0},
-    "adafactor": {"learning_rate": 2.0**-12, "min_dim_size_to_factor": 1},
+    "adafactor": {"learning_rate": _SMALL_RATE, "min_dim_size_to_factor": 1},
     "adagrad": {"learning_rate": _RATE, "eps": 0.0},
     "adamw": _ADAMW,
     **dict.fromkeys(COMPOSITIONS, _ADAMW),
+    "fromage": {"learning_rate": _SMALL_RATE},
+    "lamb": {"learning_rate": _SMALL_RATE},
     "polyak_sgd": {},
     "radam": {"learning_rate": _RATE, "eps": 1e-30},
     "rmsprop": {"learning_rate": _RATE, "eps_in_sqrt": False},
@@ -31,6 +34,13 @@ _HYPERPARAMETERS: dict[str, dict[str, Any]] = {
 
 # Noise of deviation 0 is drawn and multiplied like any other, and two generators can be compared.
 _WITHOUT_NOISE: dict[str, dict[str, Any]] = {"noisy_sgd": {"eta": 0.0}}
+
+OF_TORCH: dict[str, dict[str, Any]] = {
+    "torch.Adam": {"lr": _RATE, "weight_decay": 0.01},
+    "torch.AdamW": {"lr": _RATE},
+    "torch.RMSprop": {"lr": _RATE, "momentum": 0.9},
+}
+"""Optimizers in torch's dialect, and what they are called with here and there."""
 
 _EXTRA: dict[str, dict[str, float]] = {"polyak_sgd": {"value": 1.0}}
 
@@ -69,14 +79,20 @@ def names() -> list[str]:
 
 def hyperparameters(name: str, against: str = "") -> dict[str, Any]:
     """Return what an optimizer is called with in a comparison."""
+    if name in OF_TORCH:
+        return OF_TORCH[name]
     return _HYPERPARAMETERS.get(name, {"learning_rate": _RATE}) | (_WITHOUT_NOISE.get(name, {}) if against else {})
 
 
 def transformation(name: str, against: str = "") -> GradientTransformation:
     """Return uniopt's optimizer as it is compared: in the other side's dialect where that has another formula."""
     dialect = dialects.optax if against == "optax" else None
-    composed = partial(COMPOSITIONS[name], uniopt) if name in COMPOSITIONS else None
-    make = composed or getattr(dialect, name, None) or exported()[name]
+    if name in OF_TORCH:
+        make = getattr(dialects.torch, name.removeprefix("torch."))
+    elif name in COMPOSITIONS:
+        make = partial(COMPOSITIONS[name], uniopt)
+    else:
+        make = getattr(dialect, name, None) or exported()[name]
     made: GradientTransformation = make(**hyperparameters(name, against))
     return made
 

@@ -66,6 +66,8 @@ def _sides(row: Row) -> tuple[Make, dict[str, Make]]:
             from uniopt.cli.bench.peers import optax
 
             return compiled, {"optax": lambda params: optax.Jitted(optimizer, params)}
+        case "torch-optimizer":
+            return _torch(optimizer, "uniopt"), {"fused": _torch(optimizer, "fused")}
     forms = {"torch-fused": ["fused"], "torch-eager": ["foreach", "for-loop"], "torch-compile": ["compile"]}
     return compiled, {form: _torch(optimizer, form) for form in forms[row.against]}
 

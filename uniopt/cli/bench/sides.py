@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import numpy as np
+
 import uniopt
 from uniopt.cli.bench.peers import Library
 from uniopt.cli.bench.sizes import Leaves
 from uniopt.transformation import GradientTransformation
+
+
+def given(library: Library, extra: dict[str, float]) -> dict[str, Any]:
+    """Return the extra arguments as a training loop has them: arrays, for they come from the objective."""
+    return {name: library.put(np.asarray(x, np.float32)) for name, x in extra.items()}
 
 
 class Side(Protocol):
@@ -29,7 +36,7 @@ class Compiled:
     def __init__(self, library: Library, tx: GradientTransformation, params: Leaves, extra: dict[str, float]) -> None:
         self._library = library
         self._step = uniopt.compile(tx)
-        self._extra = extra
+        self._extra = given(library, extra)
         self._params: Any = {name: library.parameter(x) for name, x in params.items()}
         self._state: Any = tx.init(self._params)
 
@@ -50,7 +57,7 @@ class Eager:
     def __init__(self, library: Library, tx: GradientTransformation, params: Leaves, extra: dict[str, float]) -> None:
         self._library = library
         self._tx = tx
-        self._extra = extra
+        self._extra = given(library, extra)
         self._params: Any = {name: library.put(x.copy()) for name, x in params.items()}
         self._state = tx.init(self._params)
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from uniopt.cli.bench.by_hand import FORMULAS
-from uniopt.cli.bench.optimizers import FACTORED_OR_NORMED, WITHOUT_SECOND_MOMENTS, names
+from uniopt.cli.bench.optimizers import FACTORED_OR_NORMED, OF_TORCH, WITHOUT_SECOND_MOMENTS, names
 from uniopt.cli.bench.sizes import SIZES, Size
 from uniopt.cli.bench.traffic import EXCEPTED
 
 AGAINST = {
     "torch-fused": "torch.optim, fused=True",
+    "torch-optimizer": "torch.optim, fused=True, and uniopt's through uniopt.integrations.torch",
     "torch-eager": "torch.optim, the faster of foreach and for-loop",
     "torch-compile": "torch.compile of torch.optim's step",
     "eager": "uniopt's own eager step on the same library",
@@ -66,6 +67,7 @@ def table() -> list[Row]:
     return [
         *_numpy_against_torch(),
         *_torch_against_torch(),
+        *_dialect_against_torch(),
         *_numpy_against_itself(),
         *_against_bandwidth(),
         *_jax_against_optax(),
@@ -84,12 +86,22 @@ def _torch_against_torch() -> Iterator[Row]:
     for size in _WIDE:
         for optimizer in TORCH_FUSED:
             yield Row("torch", optimizer, SIZES[size], "torch-fused", 1.05)
+            yield Row("torch", optimizer, SIZES[size], "torch-optimizer", 1.05)
         for optimizer in TORCH_OTHERS:
             yield Row("torch", optimizer, SIZES[size], "torch-eager", 0.35)
             yield Row("torch", optimizer, SIZES[size], "torch-compile", 1.25)
         for against, target in (("torch-eager", 0.35), ("torch-compile", 1.25)):
             reason = "torch's Muon multiplies in bfloat16 and corrects no bias: it has another formula"
             yield Row("torch", "muon", SIZES[size], against, target, excepted=reason)
+
+
+def _dialect_against_torch() -> Iterator[Row]:
+    for backend in ("numpy", "torch"):
+        for size in ("200x1e4", "2e7"):
+            for optimizer in OF_TORCH:
+                fused = optimizer.removeprefix("torch.").lower() in TORCH_FUSED
+                against, target = ("torch-fused", 1.05) if fused else ("torch-eager", 0.35)
+                yield Row(backend, optimizer, SIZES[size], against, target)
 
 
 def _numpy_against_itself() -> Iterator[Row]:

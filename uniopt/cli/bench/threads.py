@@ -17,8 +17,11 @@ def prescribe(threads: int) -> dict[str, str]:
 
 
 def doubt(threads: int, cores: list[float]) -> str:
-    """Return what is wrong if a side has kept more cores busy than it was given threads, else nothing."""
-    if max(cores) <= threads + _TOLERANCE:
+    """Return what is wrong if a side has kept more cores busy than it was given threads, and than the other.
+
+    JAX computes in a thread of its own, while Python prepares the next step, on both sides.
+    """
+    if max(cores) <= threads + _TOLERANCE or max(cores) - min(cores) <= _TOLERANCE:
         return ""
     busy = " and ".join(f"{n:.1f}" for n in cores)
     return f"the sides kept {busy} cores busy, with --threads {threads}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from uniopt import hyperparameters, tree
 from uniopt.chain import chain
@@ -22,7 +22,7 @@ def Muon(
     ns_coefficients: Any = (3.4445, -4.775, 2.0315),
     eps: Scalar = 1e-7,
     ns_steps: int = 5,
-    adjust_lr_fn: str | None = None,
+    adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = None,
 ) -> GradientTransformation:
     """Muon as torch computes it: for matrices alone, in bfloat16, with outputs along the first axis.
 

@@ -12,6 +12,7 @@ import optax.contrib
 from uniopt.cli.bench.compositions import COMPOSITIONS, NOT_IN_OPTAX
 from uniopt.cli.bench.optimizers import extra, hyperparameters
 from uniopt.cli.bench.peers import jax as library
+from uniopt.cli.bench.sides import given
 from uniopt.cli.bench.sizes import Leaves
 
 
@@ -27,9 +28,9 @@ class Jitted:
         constructor = _constructor(optimizer)
         assert constructor is not None  # else there is nothing to compare with
         tx = optax.with_extra_args_support(constructor(**hyperparameters(optimizer, "optax")))
-        more = extra(optimizer)
+        more = given(library, extra(optimizer))
 
-        def step(gradients: Any, state: Any, params: Any, more: dict[str, float]) -> tuple[Any, Any]:
+        def step(gradients: Any, state: Any, params: Any, more: dict[str, Any]) -> tuple[Any, Any]:
             updates, state = tx.update(gradients, state, params, **more)
             return optax.apply_updates(params, updates), state
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from uniopt.cli.bench.optimizers import hyperparameters
+import uniopt.integrations.torch as integration
+from uniopt.cli.bench.optimizers import OF_TORCH, hyperparameters
 from uniopt.cli.bench.sizes import Leaves
 from uniopt.conformance.peers.torch import compilations
 
@@ -62,6 +63,7 @@ _FORMS: dict[str, dict[str, bool]] = {
     "foreach": {"foreach": True},
     "for-loop": {"foreach": False},
     "compile": {"foreach": True},
+    "uniopt": {},
 }
 
 
@@ -71,19 +73,24 @@ class Optimizer:
     Parameters
     ----------
     optimizer
-        uniopt's name for it.
+        uniopt's name for it, or that of torch's dialect.
     form
-        ``fused``, ``foreach``, ``for-loop``, or ``compile`` for ``torch.compile(optimizer.step)``.
+        ``fused``, ``foreach``, ``for-loop``, ``compile`` for ``torch.compile(optimizer.step)``, or ``uniopt`` for the
+        class of the same name in `uniopt.integrations.torch`.
     params
         The parameters, which are copied.
     """
 
     def __init__(self, optimizer: str, form: str, params: Leaves) -> None:
         self._params: Any = {name: parameter(x) for name, x in params.items()}
-        kind, arguments = RULES[optimizer]
-        rate = hyperparameters(optimizer)["learning_rate"]
-        make: Callable[..., torch.optim.Optimizer] = kind
-        made = make(self._params.values(), lr=rate, **arguments, **_FORMS[form])
+        kind: Callable[..., torch.optim.Optimizer]
+        if optimizer in OF_TORCH:
+            kind, arguments = getattr(torch.optim, optimizer.removeprefix("torch.")), OF_TORCH[optimizer]
+        else:
+            kind, arguments = RULES[optimizer]
+            arguments = {"lr": hyperparameters(optimizer)["learning_rate"], **arguments}
+        make: Callable[..., torch.optim.Optimizer] = getattr(integration, kind.__name__) if form == "uniopt" else kind
+        made = make(self._params.values(), **{**arguments, **_FORMS[form]})
         self._step: Callable[[], object] = made.step
         if form == "compile":
             torch.compiler.reset()  # a function that has been compiled for 8 optimizers is not compiled for a ninth

@@ -1,0 +1,187 @@
+"""The steps of an optimizer as calls of a compiled step, as long as its parameters, groups and state are the same."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+import torch
+
+from uniopt import tree
+from uniopt.adjustable import MadeAtUpdate
+from uniopt.compile import CompiledStep
+from uniopt.compile import compile as compiled
+from uniopt.errors import LeafError
+from uniopt.integrations.torch.inputs import Inputs
+from uniopt.integrations.torch.meaning import Meaning
+from uniopt.integrations.torch.slots import Key, Naming
+from uniopt.integrations.torch.state import in_step, installed
+from uniopt.transformation import GradientTransformation, transformation
+
+States = dict[torch.Tensor, dict[str, Any]]
+Leaf = Callable[[torch.Tensor], torch.Tensor]
+
+_layout = operator.attrgetter("layout")
+_DENSE = {torch.strided}
+
+
+class Program(NamedTuple):
+    """A compiled step, and what it was made for."""
+
+    key: Any
+    step: CompiledStep
+
+
+class Plan:
+    """The trees of a compiled step, whose arrays are those of the optimizer.
+
+    As long as all parameters take their steps together, they have one count; one that is left out begins to count for
+    itself, and so do the others then. What follows from a count is computed once instead of once for each parameter.
+
+    Parameters
+    ----------
+    groups
+        The parameter groups.
+    states
+        The state of each parameter that has had a gradient: its slots by name. The others' is made here.
+    meaning
+        What the groups' entries mean.
+    naming
+        What the slots are called.
+    leaf
+        Returns a parameter, or a gradient, as the transformation is to see it.
+    varied
+        The entries that have changed before.
+    program
+        A compiled step that may do.
+    loaded
+        Whether the state may be that of another optimizer.
+    """
+
+    def __init__(
+        self,
+        groups: Sequence[Mapping[str, Any]],
+        states: States,
+        *,
+        meaning: Meaning,
+        naming: Naming,
+        leaf: Leaf | None,
+        varied: set[str],
+        program: Program | None,
+        loaded: bool,
+    ) -> None:
+        self._groups = groups
+        self._states = states
+        self._all = _parameters(groups)
+        self._keys = keys = _keys(groups)
+        self._leaf = leaf
+        self._where = self._addresses()
+        self._present = [p.grad is not None for p in self._all]
+        self._active = [here or bool(states.get(p)) for p, here in zip(self._all, self._present, strict=True)]
+        self._inputs = Inputs(groups, meaning.defaults, varied, self._all[0])
+        self._params = {
+            key: (p if leaf is None else leaf(p)) if here else None
+            for key, p, here in zip(keys, self._all, self._active, strict=True)
+        }
+        own = {key: states[p] for key, p, here in zip(keys, self._all, self._active, strict=True) if here}
+        self._together = meaning.counts_by_leaf and self._present == self._active and in_step(own)
+        group_of: dict[str, int] = dict(zip(keys, _numbers(groups), strict=True))
+        plain = meaning.make(groups, group_of, together=self._together)
+        self._state = installed(plain, self._params, own, naming, together=self._together, loaded=loaded)
+        self._held = _held(states)
+        key = self._inputs.key(), group_of, self._together
+        if program is None or program.key != key:
+            make = _Make(meaning, self._inputs, group_of, self._together)
+            program = Program(key, compiled(transformation(MadeAtUpdate(make))))
+        self.program = program
+
+    def run(self, groups: Sequence[Mapping[str, Any]], states: States, extra: dict[str, Any]) -> bool:
+        """Take a step; return False, with nothing done, if the optimizer has other parameters, states or settings."""
+        if groups is not self._groups or states is not self._states:
+            return False
+        if not _same(_parameters(groups), self._all) or not _same(_held(states), self._held):
+            return False
+        given = [p.grad for p in self._all]
+        present = [g is not None for g in given]
+        if present != self._present:
+            if not any(present):
+                return True
+            if self._together or any(here and not known for here, known in zip(present, self._active, strict=True)):
+                return False
+            self._present = present
+        if not self._inputs.read(groups) or self._where != self._addresses():
+            return False
+        if {_layout(g) for g in given if g is not None} != _DENSE:
+            _refuse_sparse(dict(zip(self._keys, given, strict=True)))
+        if (leaf := self._leaf) is not None:
+            given = [g if g is None else leaf(g) for g in given]
+        grads = dict(zip(self._keys, given, strict=True))
+        params, state = self.program.step(grads, self._state, self._params, hyperparams=self._inputs.arrays, **extra)
+        if params is not self._params or state is not self._state:
+            self._write(params, state)
+        return True
+
+    def _addresses(self) -> list[int]:
+        """Return where parameters lie of which the transformation sees something else."""
+        return [] if self._leaf is None else [p.data_ptr() for p in self._all]
+
+    def _write(self, params: Any, state: Any) -> None:
+        """Bring what could not be updated in place to its places."""
+        for key, p in self._params.items():
+            if p is not None and params[key] is not p:
+                with torch.no_grad():
+                    p.copy_(params[key])
+        before, structure = tree.flatten(self._state)
+        after = structure.flatten_up_to(state)
+        replaced = {id(x): y for x, y in zip(before, after, strict=True) if x is not y}
+        for slots in self._states.values():
+            for name, x in slots.items():
+                slots[name] = replaced.get(id(x), x)
+        self._state, self._held = state, _held(self._states)
+
+
+class _Make:
+    """Returns the transformation of groups some of whose numbers are given as arrays."""
+
+    def __init__(self, meaning: Meaning, inputs: Inputs, group_of: Mapping[str, int], together: bool) -> None:
+        self._meaning = meaning
+        self._inputs = inputs
+        self._group_of = group_of
+        self._together = together
+
+    def __call__(self, arrays: Sequence[Mapping[str, Any]]) -> GradientTransformation:
+        return self._meaning.make(self._inputs.settings(arrays), self._group_of, together=self._together)
+
+
+def _parameters(groups: Sequence[Mapping[str, Any]]) -> list[torch.Tensor]:
+    return list(chain.from_iterable([group["params"] for group in groups]))
+
+
+def _numbers(groups: Sequence[Mapping[str, Any]]) -> list[int]:
+    return [i for i, group in enumerate(groups) for _ in group["params"]]
+
+
+def _held(states: States) -> list[Any]:
+    return list(chain.from_iterable(map(dict.values, states.values())))
+
+
+def _same(xs: list[Any], ys: list[Any]) -> bool:
+    return len(xs) == len(ys) and all(map(operator.is_, xs, ys))
+
+
+def _keys(groups: Sequence[Mapping[str, Any]]) -> list[Key]:
+    """Return a key for each parameter: its name if all have names, or else its number."""
+    names = [name for group in groups for name in group.get("param_names", [])]
+    count = sum(len(group["params"]) for group in groups)
+    return [Key(name) for name in names] if len(set(names)) == count else [Key(i) for i in range(count)]
+
+
+def _refuse_sparse(grads: Mapping[Key, torch.Tensor | None]) -> None:
+    for key, g in grads.items():
+        if g is not None and g.layout != torch.strided:
+            raise LeafError(
+                f"The gradient of parameter {key} has layout {g.layout}, expected a dense one. Make it dense (as by "
+                "torch.nn.Embedding(sparse=False)), or give this parameter to torch.optim.SparseAdam."
+            )
