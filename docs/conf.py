@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+os.environ.setdefault("KERAS_BACKEND", "torch")  # Keras would look for TensorFlow
 
 import uniopt
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -97,5 +98,7 @@ def error(found: Any, expected: Any, moved_from: Any) -> float:
     worst = 0.0
     for x, y, z in zip(*(uniopt.tree.leaves(t) for t in (found, expected, moved_from)), strict=True):
         size = max(float(np.abs(y).max()), float(np.abs(y - z).max()))
+        if not np.isfinite(x).all():
+            return math.inf
         worst = max(worst, float(np.abs(x - y).max()) / float(np.spacing(np.asarray(size, y.dtype))))
     return worst

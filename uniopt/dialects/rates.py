@@ -18,11 +18,9 @@ def in_proportion(slope: float) -> Schedule:
     return Bound(_in_proportion, slope=slope)
 
 
-def times(learning_rate: ScalarOrSchedule, factor: Scalar) -> ScalarOrSchedule:
+def times(learning_rate: ScalarOrSchedule, factor: Scalar) -> Schedule:
     """Return a multiple of a learning rate."""
-    if callable(learning_rate):
-        return Bound(_times, learning_rate=learning_rate, factor=factor)
-    return learning_rate * factor
+    return Bound(_times, learning_rate=learning_rate, factor=factor)
 
 
 def warmed_up(learning_rate: ScalarOrSchedule, warmup_steps: int) -> Schedule:
@@ -45,8 +43,8 @@ def _in_proportion(count: Scalar, /, *, slope: float) -> Scalar:
     return slope * (n + 1.0)
 
 
-def _times(count: Scalar, /, *, learning_rate: Schedule, factor: Scalar) -> Scalar:
-    return learning_rate(count) * factor
+def _times(count: Scalar, /, *, learning_rate: ScalarOrSchedule, factor: Scalar) -> Scalar:
+    return _value(learning_rate, count) * factor
 
 
 def _warmed_up(count: Scalar, /, *, learning_rate: ScalarOrSchedule, warmup_steps: int) -> Scalar:

@@ -41,15 +41,14 @@ def scale_by_rss(
     `ScaleByRssWithCountState`.
     """
     falling = hyperparameters.nonnegative("rate_decay", rate_decay)
-    falls = not (isinstance(falling, float) and falling == 0.0)
     return leafwise(
-        ScaleByRssWithCountState if falls else ScaleByRssState,
+        ScaleByRssWithCountState if _falls(falling) else ScaleByRssState,
         _init,
         _scale_by_rss,
         initial_accumulator_value=hyperparameters.nonnegative("initial_accumulator_value", initial_accumulator_value),
         eps=hyperparameters.nonnegative("eps", eps),
         eps_in_sqrt=eps_in_sqrt,
-        rate_decay=falling if falls else None,
+        rate_decay=falling,
     )
 
 
@@ -108,7 +107,7 @@ def _init(xp: Any, p: Array, *, initial_accumulator_value: Scalar) -> dict[str, 
 
 
 def _scale_by_rss(
-    xp: Any, g: Array, s: Any, *, t: Time, eps: Scalar, eps_in_sqrt: bool, rate_decay: Scalar | None
+    xp: Any, g: Array, s: Any, *, t: Time, eps: Scalar, eps_in_sqrt: bool, rate_decay: Scalar
 ) -> tuple[Array, Any]:
     total = s.sum_of_squares + abs_squared(xp, g)
     if eps_in_sqrt:
@@ -117,9 +116,13 @@ def _scale_by_rss(
         update = xp.where(zero, xp.zeros_like(g), g / divisor)
     else:
         update = g / nonzero(xp, xp.sqrt(total) + eps, eps)
-    if rate_decay is not None:
+    if _falls(rate_decay):
         update = update / t.once(_slowdown, rate_decay)
     return update, s._replace(sum_of_squares=total)
+
+
+def _falls(rate_decay: Scalar) -> bool:
+    return not (isinstance(rate_decay, float) and rate_decay == 0.0)
 
 
 def _slowdown(xp: Any, t: Array, rate_decay: Scalar) -> Array:

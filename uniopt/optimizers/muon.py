@@ -222,7 +222,7 @@ def muon(
     array([-0.15, -0.15])
     """
     numbers = muon_weight_dimension_numbers
-    of_matrices = Bound(_dimension_numbers, numbers=numbers)
+    of_matrices = Bound(dimension_numbers, numbers=numbers)
     matrices = chain(
         scale_by_muon(
             ns_coeffs,
@@ -251,18 +251,18 @@ def muon(
         hyperparameters.learning_rate(adam_weight_decay, "adam_weight_decay"),
         nesterov=nesterov,
     )
-    return partition({"muon": matrices, "adam": others}, Bound(_labels, numbers=numbers))
+    return partition({"muon": matrices, "adam": others}, Bound(matrix_labels, numbers=numbers))
 
 
-def _dimension_numbers(params: Tree, *, numbers: Any) -> Tree:
+def dimension_numbers(params: Tree, *, numbers: Any) -> Tree:
     """Return the dimension numbers of each leaf, None for those that are no matrices."""
     if numbers is None:
         return tree.map(lambda p: MuonDimensionNumbers() if p.ndim == 2 else None, params)
     return numbers(params) if callable(numbers) else numbers
 
 
-def _labels(params: Tree, *, numbers: Any) -> Tree:
-    found = tree.broadcast(_dimension_numbers(params, numbers=numbers), params, what="muon_weight_dimension_numbers")
+def matrix_labels(params: Tree, *, numbers: Any) -> Tree:
+    found = tree.broadcast(dimension_numbers(params, numbers=numbers), params, what="muon_weight_dimension_numbers")
     return tree.unflatten(tree.flatten(params)[1], ["adam" if x is None else "muon" for x in found])
 
 

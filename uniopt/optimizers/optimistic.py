@@ -11,7 +11,7 @@ from uniopt.leafwise import leafwise
 from uniopt.numerics import abs_squared
 from uniopt.optimizers.adam import scale_by_adam
 from uniopt.transformation import GradientTransformation
-from uniopt.transforms.scale import scale_by_learning_rate
+from uniopt.transforms.scale import scale, scale_by_learning_rate
 from uniopt.typing import Array, Scalar, ScalarOrSchedule, Tree
 
 
@@ -159,7 +159,7 @@ def optimistic_adam(
     return chain(
         scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov),
         scale_by_optimistic_gradient(rate, weight),
-        scale_by_learning_rate(1.0),
+        scale(-1.0),  # the rate is in the two factors
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from uniopt import tree
 from uniopt.backends import registry
 from uniopt.errors import PortingError
+from uniopt.porting import host
 from uniopt.typing import Tree
 
 Convert = Callable[[dict[str, Any]], Tree]
@@ -126,6 +127,13 @@ class Layout:
                     f"{values[name]!r}. One leaf can have only one: convert them into leaves of their own."
                 )
         return first
+
+
+def laid_out(named: Mapping[str, Any], convert: Convert | None) -> tuple[Layout, Tree]:
+    """Return the layout that a function gives to arrays by name, and the tree of their values on NumPy arrays."""
+    values = {name: host.array(x) for name, x in named.items()}
+    layout = Layout.of({name: x.shape for name, x in values.items()}, convert)
+    return layout, layout.to_tree([layout.to_leaf(i, values) for i in range(len(layout.sources))])
 
 
 def _places(

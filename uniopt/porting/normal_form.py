@@ -56,7 +56,8 @@ class NormalForm:
     counts
         Whether the number of steps decides anything.
     first_values
-        The hyperparameters that have decided what slots begin with, and decide nothing any more.
+        The hyperparameters that have decided what slots begin with, and decide nothing any more; Muon's epsilon, if it
+        is too small to decide anything.
     """
 
     switches: dict[str, Any] = field(default_factory=dict)
@@ -68,7 +69,7 @@ class NormalForm:
 def normal_form(parts: Sequence[Part], shape: tuple[int, ...]) -> NormalForm:
     """Return the normal form of the parts of a leaf of some shape."""
     writer = _Writer(shape)
-    active = [(k, part) for k, part in enumerate(parts) if not _does_nothing(part)]
+    active = [(k, part) for k, part in enumerate(parts) if not _does_nothing(part, shape)]
     for n, (k, part) in enumerate(active):
         writer.take(k, part, [later for _, later in active[n + 1 :]], is_first=n == 0)
     return writer.finish()
@@ -167,9 +168,13 @@ class _Writer:
         form.counts |= part.count is not None and (uses is None or any(bool(hyper[switch]) for switch in uses))
         for switch in _FIRST_VALUES.get(part.name, ()):
             form.first_values[f"{name}.{switch}"] = hyper.pop(switch)
+        if part.name == "scale_by_muon" and hyper["eps"] <= _LEAST_BESIDE_A_NORM:
+            form.first_values[f"{name}.eps"] = hyper.pop("eps")
         simplify(part, hyper, slots, self._shape)
         if part.name == "scale_by_factored_rms":
             places = _factored(k, hyper, self._shape)
+        elif part.name == "scale_by_muon" and not part.hyper["average_gradients"]:
+            places = {"mu": Place(k, "mu", 1.0 / (1.0 - hyper["beta"]))}
         else:
             linear = _LINEAR.get(part.name, ())
             places = {slot: Place(k, slot, factor if slot in linear else 1.0) for slot in slots}
@@ -214,6 +219,9 @@ _FIRST_VALUES = {
 }
 """Hyperparameters that decide what a slot begins with, and nothing afterwards."""
 
+_LEAST_BESIDE_A_NORM = 1e-7
+"""What makes no difference when it is added to the norm of a matrix, but for gradients near 0."""
+
 _COUNT_FOR = {
     "scale_by_rss": ("rate_decay",),
     "scale_by_rms": ("bias_correction",),
@@ -225,7 +233,7 @@ _COUNT_FOR = {
 """The rules that count for some of their switches only."""
 
 
-def _does_nothing(part: Part) -> bool:
+def _does_nothing(part: Part, shape: tuple[int, ...]) -> bool:
     hyper = part.hyper
     match part.name:
         case "identity":
@@ -236,6 +244,9 @@ def _does_nothing(part: Part) -> bool:
             return not callable(hyper["weight_decay"]) and bool(hyper["weight_decay"] == 0.0)
         case "scale":
             return bool(hyper["step_size"] == 1.0)
+        case "scale_by_shape":
+            rows, columns = hyper["weight_dimension_numbers"].fans(shape)
+            return hyper["consistent_rms"] is None and bool(columns <= rows)
     return False
 
 

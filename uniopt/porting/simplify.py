@@ -30,6 +30,8 @@ def simplify(part: Part, hyper: dict[str, Any], slots: dict[str, Any], shape: tu
         hyper |= _PLACES_OF_EPSILON[part.name]
     if part.name == "scale_by_shape":
         hyper["fans"] = hyper.pop("weight_dimension_numbers").fans(shape)
+    if part.name == "scale_by_muon":
+        hyper["average_gradients"] = True  # a sum becomes orthogonal as the average does
     if part.name == "scale_by_muon" and len(shape) == 2:  # whose transpose becomes orthogonal alike
         hyper.pop("weight_dimension_numbers")
     if part.name == "scale_by_rss":

@@ -10,7 +10,7 @@ from uniopt.errors import PortingError
 from uniopt.porting import host
 from uniopt.porting.constructors import build, constructor_for
 from uniopt.porting.description import Description, describe, fill, state_for
-from uniopt.porting.layout import Convert, Layout
+from uniopt.porting.layout import Convert, Layout, laid_out
 from uniopt.porting.orientation import oriented
 from uniopt.porting.torch_groups import Group, groups_of
 from uniopt.porting.torch_optimizers import OPTIMIZERS
@@ -19,7 +19,6 @@ from uniopt.porting.torch_slots import read, written
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.partition import partition
 from uniopt.transforms.scale import set_to_zero
-from uniopt.typing import Tree
 
 NamedParameters = Mapping[str, Any] | Iterable[tuple[str, Any]]
 
@@ -76,7 +75,7 @@ def from_torch(
     """
     named = dict(named_parameters)
     groups = groups_of(optimizer, named)
-    layout, params = _laid_out(named, convert)
+    layout, params = laid_out(named, convert)
     labels = _labels(layout, groups)
     schedules = [None] * len(groups) if scheduler is None else _schedules(scheduler, groups)
     for group, schedule in zip(groups, schedules, strict=True):
@@ -145,7 +144,7 @@ def to_torch(
     """
     named = dict(named_parameters)
     groups = groups_of(optimizer, named)
-    layout, params = _laid_out(named, convert)
+    layout, params = laid_out(named, convert)
     labels = _labels(layout, groups)
     descriptions = describe(tx, host.to_numpy(state), params)
     schedules = [None] * len(groups) if scheduler is None else schedules_of(scheduler)
@@ -171,13 +170,6 @@ def to_torch(
         for entry, group in zip(saved["param_groups"], optimizer.param_groups, strict=True):
             entry["lr"] = group["lr"]
     optimizer.load_state_dict({**saved, "state": entries})
-
-
-def _laid_out(named: Mapping[str, Any], convert: Convert | None) -> tuple[Layout, Tree]:
-    """Return the layout of the parameters' tree, and the tree on NumPy arrays."""
-    layout = Layout.of({name: tuple(p.shape) for name, p in named.items()}, convert)
-    values = {name: host.array(p) for name, p in named.items()}
-    return layout, layout.to_tree([layout.to_leaf(i, values) for i in range(len(layout.sources))])
 
 
 def _labels(layout: Layout, groups: Sequence[Group]) -> list[str]:

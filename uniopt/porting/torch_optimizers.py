@@ -81,7 +81,7 @@ def _adafactor() -> list[Constructor]:
 
 
 def _adjust_lr_fn(switches: Switches) -> str:
-    return "original" if switches["scale_by_shape.consistent_rms"] is None else "match_rms_adamw"
+    return "original" if switches.get("scale_by_shape.consistent_rms") is None else "match_rms_adamw"
 
 
 OPTIMIZERS: dict[str, list[Constructor]] = {
@@ -165,19 +165,22 @@ OPTIMIZERS: dict[str, list[Constructor]] = {
         )
     ],
     "Muon": [
-        Constructor(
-            ("scale_by_muon", "scale_by_shape"),
-            {
-                "lr": "learning_rate",
-                "weight_decay": "decoupled_decay",
-                "momentum": "scale_by_muon.beta",
-                "nesterov": "scale_by_muon.nesterov",
-                "ns_coefficients": lambda switches: switches["scale_by_muon.ns_coeffs"][0],
-                "ns_steps": "scale_by_muon.ns_steps",
-                "eps": "scale_by_muon.eps",
-                "adjust_lr_fn": _adjust_lr_fn,
-            },
-            {"momentum_buffer": "scale_by_muon.mu"},
+        *(
+            Constructor(
+                rules,
+                {
+                    "lr": "learning_rate",
+                    "weight_decay": "decoupled_decay",
+                    "momentum": "scale_by_muon.beta",
+                    "nesterov": "scale_by_muon.nesterov",
+                    "ns_coefficients": lambda switches: switches["scale_by_muon.ns_coeffs"][0],
+                    "ns_steps": "scale_by_muon.ns_steps",
+                    "eps": "scale_by_muon.eps",
+                    "adjust_lr_fn": _adjust_lr_fn,
+                },
+                {"momentum_buffer": "scale_by_muon.mu"},
+            )
+            for rules in (("scale_by_muon", "scale_by_shape"), ("scale_by_muon",))
         )
     ],
 }

@@ -13,8 +13,8 @@ from uniopt.errors import PortingError
 from uniopt.porting import host
 from uniopt.porting.constructors import constructor_for
 from uniopt.porting.description import Description
-from uniopt.porting.factors import to_mean, to_means
 from uniopt.porting.layout import Layout
+from uniopt.porting.named_slots import arrays_of, slot_of
 from uniopt.porting.torch_groups import Group
 from uniopt.porting.torch_optimizers import OPTIMIZERS, WITHOUT_STEP
 
@@ -33,28 +33,8 @@ def read(layout: Layout, i: int, group: Group, start: Description, position: int
     for theirs, ours in constructor.slots.items():
         held = {name: host.array(x) for name, state in states.items() if (x := state.get(theirs)) is not None}
         if len(held) == len(names):
-            slots |= _slot(layout, i, start, theirs, ours, held)
+            slots |= slot_of(layout, i, start, theirs, ours, held)
     return start.begun(slots, None if start.count is None else count, position)
-
-
-def _slot(
-    layout: Layout, i: int, start: Description, theirs: str, ours: str, held: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return what a leaf has of an entry of torch's state, by the names of the normal form."""
-    if ours.endswith("mean_over"):
-        taken = {name: to_mean(layout, i, held, axis) for name, axis in _axes(start, ours)}
-        fitting = {name: x for name, x in taken.items() if x is not None}
-        if not fitting:
-            raise PortingError(f"{start.path} has no axis over which {theirs} of {' and '.join(held)} is a mean.")
-        return fitting
-    if all(x.shape == layout.shapes[name] for name, x in held.items()):
-        return {ours: layout.to_leaf(i, held)}
-    return {ours: layout.one_value(i, held, theirs)}
-
-
-def _axes(described: Description, slot: str) -> list[tuple[str, int]]:
-    """Return the means that a leaf has, and the axis that each is taken over."""
-    return [(name, int(name.rpartition("_")[2])) for name in described.slots if name.startswith(f"{slot}_")]
 
 
 def written(
@@ -68,7 +48,7 @@ def written(
     names = layout.sources[i].names
     entries: dict[str, dict[str, Any]] = {name: {} for name in names}
     for theirs, ours in constructor.slots.items():
-        for name, value in _arrays(layout, i, described, theirs, ours).items():
+        for name, value in arrays_of(layout, i, described, theirs, ours).items():
             entries[name][theirs] = _tensor(value, named[name], f"{theirs} of {name}")
     for entry in entries.values():
         if entry and group.name not in WITHOUT_STEP:
@@ -77,32 +57,6 @@ def written(
         for entry in entries.values():
             entry["mu"] = _scalar(_weight(described), "float64")  # in the parameter's dtype once it is loaded
     return {group.ids[name]: entry for name, entry in entries.items() if entry}
-
-
-def _arrays(layout: Layout, i: int, described: Description, theirs: str, ours: str) -> dict[str, Any]:
-    """Return what each parameter of a leaf has of a slot, in torch's form."""
-    names = layout.sources[i].names
-    if ours.endswith("mean_over"):
-        return _means(layout, i, described, theirs, ours)
-    value = described.slots.get(ours)
-    if value is None:
-        return {}
-    if np.shape(value) == layout.leaf_shape(i):
-        return layout.to_arrays(i, value)
-    return dict.fromkeys(names, value)
-
-
-def _means(layout: Layout, i: int, described: Description, theirs: str, ours: str) -> dict[str, Any]:
-    """Return the means over torch's last axis of each parameter, or over the one before."""
-    means: dict[str, Any] = {}
-    from_end = {"row_var": -1, "col_var": -2}[theirs]
-    axes = _axes(described, ours)
-    for name, _ in axes:
-        found = to_means(layout, i, described.slots[name], layout.leaf_shape(i), from_end)
-        means = found or means
-    if axes and not means:
-        raise PortingError(f"torch has a {theirs} of {described.path}, which is no mean that the state has.")
-    return means
 
 
 def _tensor(value: Any, like: Any, what: str) -> Any:

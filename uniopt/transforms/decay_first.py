@@ -17,7 +17,7 @@ from uniopt.transformation import (
     transformation,
 )
 from uniopt.transforms.decay import WeightDecaySchedule
-from uniopt.transforms.mask import masked
+from uniopt.transforms.mask import mask_text, masked
 from uniopt.transforms.scale import EmptyState
 from uniopt.typing import Array, Mask, Scalar, ScalarOrSchedule
 
@@ -98,7 +98,7 @@ class DecayFirst(Stage):
         object.__setattr__(self, "decay", stage_of(tx if self.mask is None else masked(tx, self.mask)))
 
     def __repr__(self) -> str:
-        mask = "" if self.mask is None else f", mask={self.mask!r}"
+        mask = "" if self.mask is None else f", mask={mask_text(self.mask)}"
         return (
             f"decay_first({self.inner!r}, learning_rate={self.learning_rate!r}, "
             f"weight_decay={self.weight_decay!r}{mask})"

@@ -93,7 +93,8 @@ def inject_hyperparams(
             f"{', '.join(known)}."
         )
     dtype = hyperparameters.real_dtype("hyperparam_dtype", hyperparam_dtype)
-    return update_wrapper(Bound(_injected, inner_factory, names, dtype), inner_factory)
+    # Without the factory's own attributes: a factory may be a `Bound` too.
+    return update_wrapper(Bound(_injected, inner_factory, names, dtype), inner_factory, updated=())
 
 
 inject_stateful_hyperparams = inject_hyperparams

@@ -72,7 +72,7 @@ class Masked(Stage):
 
     def __repr__(self) -> str:
         also = ", mask_compatible_extra_args=True" if self.mask_compatible_extra_args else ""
-        return f"masked({self.inner!r}, mask={self.mask!r}{also})"
+        return f"masked({self.inner!r}, mask={mask_text(self.mask)}{also})"
 
     def init(self, step: Step, params: list[Any]) -> Any:
         return init_part(self.inner, step, self.chosen(step, params), params)
@@ -162,3 +162,8 @@ def _masked(step: Step, part: Step, positions: list[int], value: Any) -> Any:
     """Return what of an extra argument belongs to a part; all of it, unless it is a tree like the gradients."""
     leaves, structure = tree.flatten(value)
     return part.rebuild([leaves[i] for i in positions]) if structure == step.structure else value
+
+
+def mask_text(mask: Any) -> str:
+    """Return a mask as it is printed: a function of a module by its name."""
+    return getattr(mask, "__name__", repr(mask))

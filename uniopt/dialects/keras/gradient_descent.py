@@ -134,7 +134,7 @@ def Muon(
     )
     return partition(
         {"muon": decayed(matrices, weight_decay), "adam": decayed(others, adam_weight_decay)},
-        Bound(_labels, exclude_layers=_patterns(exclude_layers), exclude_embeddings=exclude_embeddings),
+        Bound(layer_labels, exclude_layers=_patterns(exclude_layers), exclude_embeddings=exclude_embeddings),
     )
 
 
@@ -150,7 +150,7 @@ def _patterns(exclude_layers: Sequence[str] | None) -> tuple[str, ...]:
     return patterns
 
 
-def _labels(params: Tree, *, exclude_layers: tuple[str, ...], exclude_embeddings: bool) -> Tree:
+def layer_labels(params: Tree, *, exclude_layers: tuple[str, ...], exclude_embeddings: bool) -> Tree:
     leaves, structure = tree.flatten(params)
 
     def label(path: str, p: object) -> str:
