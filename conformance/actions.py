@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from uniopt.conformance import required, suite
+from uniopt.conformance.cells import Selection
 from uniopt.conformance.changes import changes, is_worse
 from uniopt.conformance.findings import show
 from uniopt.conformance.html import html
@@ -60,10 +62,16 @@ def _report(path: Path) -> int:
     return 0
 
 
+def _required() -> int:
+    print(required.write(suite.planned(Selection())[0]))
+    return 0
+
+
 ACTIONS: dict[str, tuple[Callable[..., int], int | None]] = {
     "verify": (_verify, 1),
     "compare": (_compare, 2),
     "report": (_report, 1),
+    "required": (_required, 0),
     "findings": (show, None),
 }
 """By name: what is done, and with how many files; None for any number of names."""

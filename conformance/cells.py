@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 from zlib import crc32
@@ -95,9 +95,13 @@ class Selection:
     quick: bool = False
     shards: Sequence[tuple[int, int]] = ()
 
-    def has(self, case: Case) -> bool:
+    def is_part(self) -> bool:
+        """Return whether it asks for other cells than the suite would choose, shards aside."""
+        return replace(self, shards=(), against=()) != Selection()
+
+    def has(self, case: str) -> bool:
         """Return whether a case is in the shard that is asked for. All cells of a case are in one, for its oracles."""
-        number = crc32(case.name.encode())
+        number = crc32(case.encode())
         for k, n in self.shards:
             number, remainder = divmod(number, n)
             if remainder != k:
@@ -115,7 +119,7 @@ class Selection:
 
 def plan(cases: Sequence[Case], selection: Selection) -> Iterator[Cell]:
     """Yield the selected cells, backend by backend."""
-    chosen = [case for case in cases if selection.has(case)]
+    chosen = [case for case in cases if selection.has(case.name)]
     for name in selection.named_backends() or backends.names():
         for cell in _of_backend(name, chosen, selection):
             if not selection.cells or any(fnmatchcase(cell.name, pattern) for pattern in selection.cells):

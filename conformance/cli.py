@@ -25,7 +25,8 @@ verdicts:
 
 exit codes:
   0  nothing that ran here failed
-  1  a cell failed; a record is not sound; a record is worse than another
+  1  a cell failed and is not waived; a waiver holds for no cell; a required
+     cell is not planned; a record is not sound, or worse than another
   2  wrong usage, or no cell to run
   3  a backend or a peer that was asked for by name could not run
 
@@ -33,6 +34,9 @@ records:
   uniopt conformance verify RECORD       whether it is what a run has written
   uniopt conformance compare OLD NEW     what has changed from one to another
   uniopt conformance report RECORD       write its reports again, beside it
+
+what a whole run must have:
+  uniopt conformance required            write the list of it anew
 
 the other libraries:
   uniopt conformance findings [NAME ...] show again what was found of them
@@ -68,6 +72,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="THEIRS=OURS,...",
         help="which of its parameters is which of the reference's, such as lr=learning_rate,betas=b1:b2",
     )
+    parser.add_argument(
+        "--waivers", type=Path, metavar="FILE", help="cells that may FAIL or be INEXACT, each with a reason, in TOML"
+    )
     parser.add_argument("--list", action="store_true", help="print the names of the cells, and run none")
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="write record.json, report.html, report.md and junit.xml there"
@@ -79,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from uniopt.conformance import actions, jobs, suite
+    from uniopt.conformance import actions, jobs, suite, waivers
     from uniopt.conformance.cells import Selection
     from uniopt.conformance.progress import Progress
     from uniopt.conformance.third_party import Guests, ThirdPartyError
@@ -89,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
     guests = Guests(args.optimizer, args.backend, args.reference, args.map)
     try:
         named, cases = guests.register(), guests.cases()
-    except ThirdPartyError as error:
+        given = waivers.load(args.waivers) if args.waivers else []
+    except (ThirdPartyError, waivers.WaiverError) as error:
         print(f"uniopt conformance: {error}", file=sys.stderr)
         return 2
     selection = Selection(
@@ -118,9 +126,11 @@ def run(args: argparse.Namespace) -> int:
         return 0
     with Progress(len(cells)) as progress:
         if args.jobs > 1:
-            record = jobs.run(selection, guests, args.jobs, lambda cell: progress.saw(cell["verdict"], cell["name"]))
+            record = jobs.run(
+                selection, guests, args.jobs, lambda cell: progress.saw(cell["verdict"], cell["name"]), given
+            )
         else:
-            record = suite.run(selection, cases, lambda r: progress.saw(r.verdict.value, r.cell.name))
+            record = suite.run(selection, cases, lambda r: progress.saw(r.verdict.value, r.cell.name), given)
     _show(record)
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
@@ -178,9 +188,7 @@ def _show(record: Record) -> None:
     for line in report.problems(record):
         console.print(line, markup=False)
     console.print(table)
-    console.print(
-        "\n".join([*report.unsupported(record), *report.not_run(record), report.summary(record)]), markup=False
-    )
+    console.print("\n".join([*report.notes(record), report.summary(record)]), markup=False)
 
 
 def _coloured(entry: str) -> str:

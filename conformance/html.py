@@ -22,6 +22,8 @@ def html(record: Record) -> str:
     data = {
         "provenance": record.provenance,
         "missing": record.missing,
+        "required": record.required,
+        "stale": record.stale,
         "summary": record.summary(),
         "properties": PROPERTIES,
         **_shared(record.cells),

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import multiprocessing
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from uniopt.conformance import suite
 from uniopt.conformance.cells import Selection
 from uniopt.conformance.record import Record, entry
+from uniopt.conformance.runner import run_cells
 from uniopt.conformance.third_party import Guests
+from uniopt.conformance.waivers import Waiver
 
 _PATIENCE = 1.0  # seconds between looks at whether the processes are alive
 
 
-def run(selection: Selection, guests: Guests, jobs: int, on_entry: Callable[[dict[str, Any]], None]) -> Record:
+def run(
+    selection: Selection,
+    guests: Guests,
+    jobs: int,
+    on_entry: Callable[[dict[str, Any]], None],
+    given: Sequence[Waiver] = (),
+) -> Record:
     """Return the record of a run in `jobs` processes; `on_entry` is told of each cell when it is done.
 
     Raises
@@ -30,7 +38,7 @@ def run(selection: Selection, guests: Guests, jobs: int, on_entry: Callable[[dic
         on_entry(made)
         entries[made["name"]] = made
     # In the order of one process, so that the number of jobs leaves no trace in the record.
-    return Record.collected([entries[cell.name] for cell in cells], suite.missing(selection, oracles), oracles.peers())
+    return suite.recorded([entries[cell.name] for cell in cells], cells, oracles, selection, given)
 
 
 def _entries(selection: Selection, guests: Guests, jobs: int) -> Iterator[dict[str, Any]]:
@@ -58,5 +66,6 @@ def _entries(selection: Selection, guests: Guests, jobs: int) -> Iterator[dict[s
 
 def _work(selection: Selection, guests: Guests, done: Any) -> None:
     guests.register()
-    suite.run(selection, guests.cases(), lambda result: done.put(entry(result)))
+    for result in run_cells(*suite.planned(selection, guests.cases())):
+        done.put(entry(result))
     done.put(None)

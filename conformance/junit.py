@@ -14,8 +14,8 @@ from uniopt.conformance.verdicts import Verdict
 def junit(record: Record) -> str:
     """Return a document with a test suite for each library, and a test case for each of its cells.
 
-    A cell that is FAIL has a failure, with what is printed of it. UNSUPPORTED and NOT RUN are skipped, with the reason.
-    INEXACT passes, as it does for the exit code, and its output says by how much it is off.
+    A cell that is FAIL has a failure, with what is printed of it. UNSUPPORTED, NOT RUN and a FAIL that is waived are
+    skipped, with the reason. INEXACT passes, as it does for the exit code, and its output says by how much it is off.
     """
     by_library: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for cell in record.cells:
@@ -32,14 +32,18 @@ def junit(record: Record) -> str:
 
 
 def _counts(cells: Any) -> dict[str, str]:
-    skipped = sum(cell["verdict"] in (Verdict.UNSUPPORTED, Verdict.NOT_RUN) for cell in cells)
+    skipped = sum(cell["verdict"] in (Verdict.UNSUPPORTED, Verdict.NOT_RUN) or _is_waived(cell) for cell in cells)
     return {
         "tests": str(len(cells)),
-        "failures": str(sum(cell["verdict"] == Verdict.FAIL for cell in cells)),
+        "failures": str(sum(cell["verdict"] == Verdict.FAIL and not _is_waived(cell) for cell in cells)),
         "errors": "0",
         "skipped": str(skipped),
         "time": f"{sum(cell['seconds'] for cell in cells):.3f}",
     }
+
+
+def _is_waived(cell: dict[str, Any]) -> bool:
+    return bool(cell["verdict"] == Verdict.FAIL and cell["waived"])
 
 
 def _case(suite: ET.Element, cell: dict[str, Any]) -> None:
@@ -51,7 +55,10 @@ def _case(suite: ET.Element, cell: dict[str, Any]) -> None:
         time=f"{cell['seconds']:.3f}",
     )
     text = "\n".join(details(cell))
-    if cell["verdict"] == Verdict.FAIL:
+    if _is_waived(cell):
+        ET.SubElement(case, "skipped", message=f"FAIL, waived: {cell['waived']}")
+        ET.SubElement(case, "system-out").text = text
+    elif cell["verdict"] == Verdict.FAIL:
         ET.SubElement(case, "failure", message=text.splitlines()[0] if text else "FAIL").text = text
     elif cell["verdict"] in (Verdict.UNSUPPORTED, Verdict.NOT_RUN):
         ET.SubElement(case, "skipped", message=f"{cell['verdict']}: {cell['reason']}")

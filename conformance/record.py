@@ -7,7 +7,7 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from uniopt.conformance.runner import Result
 from uniopt.conformance.third_party import options_of
 from uniopt.conformance.verdicts import Comparison, Verdict
 
-SCHEMA = "uniopt-conformance/2"
+SCHEMA = "uniopt-conformance/3"
 
 
 @dataclass(frozen=True)
@@ -30,24 +30,33 @@ class Record:
     missing
         What was asked for by name and could not run, with the reason.
     cells
-        One entry for each cell: its name and parts, verdict, reason, comparisons, properties, seconds, and the command
-        that runs it alone.
+        One entry for each cell: its name and parts, verdict, reason, why it is waived, comparisons, properties,
+        seconds, and the command that runs it alone.
+    required
+        The version of the required list, and which of its cells were not planned; None for these where a part of the
+        plan was asked for.
+    stale
+        What is wrong with waivers that hold for no cell.
     """
 
     provenance: dict[str, Any]
     missing: dict[str, str]
     cells: Sequence[dict[str, Any]]
+    required: dict[str, Any]
+    stale: Sequence[str] = ()
 
     @classmethod
-    def of(cls, results: Iterable[Result], missing: dict[str, str], peers: Iterable[str] = ()) -> Record:
-        """Return the record of results that have just been made."""
-        return cls.collected([entry(result) for result in results], missing, peers)
-
-    @classmethod
-    def collected(cls, entries: Sequence[dict[str, Any]], missing: dict[str, str], peers: Iterable[str] = ()) -> Record:
+    def of(
+        cls,
+        cells: Sequence[dict[str, Any]],
+        missing: dict[str, str],
+        required: dict[str, Any],
+        stale: Sequence[str] = (),
+        peers: Iterable[str] = (),
+    ) -> Record:
         """Return the record of the entries of cells that have just been run."""
-        libraries = dict.fromkeys(cell["backend"] for cell in entries if cell["verdict"] != Verdict.NOT_RUN)
-        return cls(provenance(libraries, peers), missing, entries)
+        libraries = dict.fromkeys(cell["backend"] for cell in cells if cell["verdict"] != Verdict.NOT_RUN)
+        return cls(provenance(libraries, peers), missing, cells, required, stale)
 
     @classmethod
     def load(cls, path: str | Path) -> Record:
@@ -61,7 +70,7 @@ class Record:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
         if not isinstance(document, dict) or document.get("schema") != SCHEMA:
             raise ValueError(f"{path} is no conformance record of the schema {SCHEMA!r}.")
-        return cls(document["provenance"], document["missing"], document["cells"])
+        return cls(**{field.name: document[field.name] for field in fields(cls)})
 
     def save(self, path: str | Path) -> None:
         """Write the record to a file."""
@@ -75,9 +84,13 @@ class Record:
         return {verdict.value: counted[verdict.value] for verdict in Verdict}
 
     def exit_code(self) -> int:
-        """Return 1 after a failure, 3 where something asked for by name did not run, 2 without any cell, else 0."""
+        """Return 1 after a failure, 3 where something asked for by name did not run, 2 without any cell, else 0.
+
+        A cell that is FAIL and waived is no failure; a stale waiver or a required cell that is not planned is one.
+        """
         summary = self.summary()
-        if summary[Verdict.FAIL]:
+        failed = any(cell["verdict"] == Verdict.FAIL and not cell["waived"] for cell in self.cells)
+        if failed or self.stale or self.required["missing"]:
             return 1
         if self.missing:
             return 3

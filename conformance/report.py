@@ -38,12 +38,14 @@ def problems(record: Record) -> Iterator[str]:
     for cell in record.cells:
         if cell["verdict"] not in (Verdict.FAIL, Verdict.INEXACT):
             continue
-        yield f"{cell['verdict']}  {cell['name']}"
+        yield f"{cell['verdict']}{', waived' if cell['waived'] else ''}  {cell['name']}"
         yield from (f"  {line}" for line in details(cell))
 
 
 def details(cell: dict[str, Any]) -> Iterator[str]:
     """Yield what is wrong with a cell: its error, where it diverges from its oracles, and how to run it again."""
+    if cell["waived"]:
+        yield f"waived: {cell['waived']}"
     yield from cell["reason"].rstrip().splitlines()
     for oracle, c in cell["comparisons"].items():
         if c["diverges"]:
@@ -80,11 +82,32 @@ def unsupported(record: Record) -> Iterator[str]:
     yield from sorted(found)
 
 
+def plan(record: Record) -> Iterator[str]:
+    """Yield the required cells that are not in the plan, and the waivers that hold for nothing."""
+    yield from (f"NOT PLANNED  {name}: is on the required list" for name in record.required["missing"] or ())
+    yield from (f"STALE  {wrong}" for wrong in record.stale)
+
+
+def notes(record: Record) -> list[str]:
+    """Return what there is to say besides the scoreboard and the cells that do not pass."""
+    return [*unsupported(record), *not_run(record), *plan(record)]
+
+
+def coverage(record: Record) -> str:
+    """Return how the cells compare with the required list."""
+    missing, version = record.required["missing"], record.required["version"]
+    if missing is None:
+        return f"a part of the required list, version {version}"
+    return f"required list, version {version}: {f'{len(missing)} cells missing' if missing else 'complete'}"
+
+
 def summary(record: Record) -> str:
     """Return one line: how many cells have each verdict."""
     counts = [f"{count} {name}" for name, count in record.summary().items() if count]
+    if waived := sum(bool(cell["waived"]) for cell in record.cells):
+        counts.append(f"{waived} of them waived")
     seconds = sum(cell["seconds"] for cell in record.cells)
-    return f"{len(record.cells)} cells: {', '.join(counts)} ({seconds:.0f} s)"
+    return f"{len(record.cells)} cells: {', '.join(counts)} ({seconds:.0f} s); {coverage(record)}"
 
 
 def text(record: Record) -> str:
@@ -95,7 +118,7 @@ def text(record: Record) -> str:
         "  ".join(entry.ljust(width) for entry, width in zip(row, widths, strict=True)).rstrip()
         for row in (head, *rows)
     ]
-    return "\n".join([*problems(record), *lines, *unsupported(record), *not_run(record), summary(record)])
+    return "\n".join([*problems(record), *lines, *notes(record), summary(record)])
 
 
 def markdown(record: Record) -> str:
@@ -116,5 +139,5 @@ def markdown(record: Record) -> str:
         f"- {libraries}; Python {p['python']}, {p['platform']}; seed {p['seed']}",
         f"- `{p['command']}`",
     ]
-    notes = [*problems(record), *unsupported(record), *not_run(record)]
-    return "\n".join([*lines, *(["", "```text", *notes, "```"] if notes else []), ""])
+    below = [*problems(record), *notes(record)]
+    return "\n".join([*lines, *(["", "```text", *below, "```"] if below else []), ""])

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from uniopt.conformance import waivers
 from uniopt.conformance.cases import Case, all_cases
 from uniopt.conformance.cells import Cell, Selection, plan
 from uniopt.conformance.oracles import Oracles
 from uniopt.conformance.problems import PROBLEMS
-from uniopt.conformance.record import Record
+from uniopt.conformance.record import Record, entry
 from uniopt.conformance.report import text
+from uniopt.conformance.required import Required
 from uniopt.conformance.runner import Result, run_cells
+from uniopt.conformance.waivers import Waiver
 
 from uniopt import backends
 
@@ -31,6 +34,7 @@ def run(
     selection: Selection = Selection(),  # noqa: B008 (frozen)
     cases: Sequence[Case] | None = None,
     on_result: Callable[[Result], None] = lambda result: None,
+    given: Sequence[Waiver] = (),
 ) -> Record:
     """Return the record of a run.
 
@@ -42,13 +46,40 @@ def run(
         The cases; by default those of every exported optimizer.
     on_result
         Called after each cell.
+    given
+        Waivers, besides the suite's own.
     """
     cells, oracles = planned(selection, cases)
-    results = []
+    entries = []
     for result in run_cells(cells, oracles):
         on_result(result)
-        results.append(result)
-    return Record.of(results, missing(selection, oracles), oracles.peers())
+        entries.append(entry(result))
+    return recorded(entries, cells, oracles, selection, given)
+
+
+def recorded(
+    entries: Sequence[dict[str, Any]],
+    cells: Sequence[Cell],
+    oracles: Oracles,
+    selection: Selection,
+    given: Sequence[Waiver] = (),
+) -> Record:
+    """Return the record of a run: the entries of its cells, and what the waivers and the required list say of them."""
+    own = waivers.load(waivers.OWN)
+    is_part = selection.is_part()
+    stale = [
+        *waivers.stale(own, entries, is_part or bool(selection.shards)),
+        *waivers.stale(given, entries, bool(selection.cells or selection.shards)),
+    ]
+    required = Required.load()
+    not_planned = None if is_part else required.of(selection).missing(cells)
+    return Record.of(
+        waivers.waived([*given, *own], entries),
+        missing(selection, oracles),
+        {"version": required.version, "missing": not_planned},
+        stale,
+        oracles.peers(),
+    )
 
 
 def check(

@@ -67,6 +67,8 @@ def _wrong_in(cell: Mapping[str, Any]) -> Iterator[str]:
         if c["verdict"] != within:
             yield f"against {oracle}, {c['max_ulp']} ulp are called {c['verdict']}, expected {within}"
         verdicts.add(within)
+    if cell["waived"] and cell["verdict"] not in (Verdict.FAIL, Verdict.INEXACT):
+        yield f"{cell['verdict']} is waived, which only FAIL and INEXACT can be"
     if cell["verdict"] in (Verdict.UNSUPPORTED, Verdict.NOT_RUN):
         if verdicts or not cell["reason"]:
             yield f"{cell['verdict']} needs a reason, and nothing to be compared"

@@ -37,7 +37,7 @@ def test_a_record_says_where_it_comes_from(tmp_path: Path) -> None:
     main([*HERE, "--optimizer", "sgd", "--out", str(tmp_path)])
     document = json.loads((tmp_path / "record.json").read_text())
     provenance = document["provenance"]
-    assert document["schema"] == "uniopt-conformance/2"
+    assert document["schema"] == "uniopt-conformance/3"
     assert provenance["uniopt"] == uniopt.__version__
     assert set(provenance["libraries"]) == {"numpy", "array_api_strict"}
     assert {"commit", "clean"} == set(provenance["source"])

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -94,7 +95,7 @@ def test_it_needs_no_network(record: Record) -> None:
 def test_no_text_of_a_record_ends_the_script(record: Record) -> None:
     """A traceback may hold anything."""
     hostile = "</script><script>alert(1)</script><!--"
-    spoiled = Record(record.provenance, record.missing, [{**record.cells[0], "reason": hostile}])
+    spoiled = replace(record, cells=[{**record.cells[0], "reason": hostile}])
     page = html(spoiled)
     assert page.count("</script>") == 1
     data = page.partition("const RECORD = ")[2].partition(";\nconst VERDICTS")[0]
