@@ -15,12 +15,12 @@ copyright = author
 version = release = uniopt.__version__
 
 extensions = [
-    "findings",
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx.ext.mathjax",
+    "findings",
     "public_names",
 ]
 exclude_patterns = ["_build"]
