@@ -11,23 +11,25 @@ from zlib import crc32
 from uniopt.backends import Backend
 from uniopt.conformance import peers
 from uniopt.conformance.cases import Case
-from uniopt.conformance.ground import device_name
+from uniopt.conformance.places import Place, places
 
 from uniopt import backends
 
 DTYPES = ("float64", "float32", "bfloat16", "float16")
-MODES = ("eager", "traced", "compiled")
+MODES = ("eager", "traced", "compiled", "vmap", "scan", "sharded")
 ORACLES = ("reference", "numpy", *peers.ORACLES)
 
 # torch.compile takes half a minute a case, so torch is traced when that is asked for. On JAX and MLX a compiled step is
 # the update, traced.
 _BY_DEFAULT = {
     "numpy": ["eager", "compiled"],
-    "torch": ["eager", "compiled"],
-    "jax": ["eager", "traced"],
+    "torch": ["eager", "compiled", "vmap"],
+    "jax": ["eager", "traced", "vmap", "scan", "sharded"],
     "mlx": ["eager", "traced"],
 }
 _ONE_EACH = (("float64", "eager"), ("float32", "traced"), ("float32", "compiled"), ("bfloat16", "eager"))
+_ONCE = {"vmap": "float64", "scan": "float32", "sharded": "float32"}  # in one data type, unless others are asked for
+_SPECIALLY = ("eager", "compiled")  # the modes of personalities that are not asked for by name
 _SLOW = ("dask", "jax")  # a millisecond for each operation, or a compilation for each shape
 
 
@@ -41,24 +43,37 @@ class Cell:
         What is tested, its hyperparameters and the problem.
     backend
         The library's name.
-    device
-        The device, or None where the library cannot run.
-    device_name
-        What the device is called; ``"-"`` where the library cannot run.
+    place
+        The device and the way in which the library is used.
     dtype, mode
-        The data type of the parameters, and ``"eager"``, ``"traced"`` (the update, by the library's own compiler) or
-        ``"compiled"`` (`uniopt.compile`).
+        The data type of the parameters, and ``"eager"``, ``"traced"`` (the update, by the library's own compiler),
+        ``"compiled"`` (`uniopt.compile`), ``"vmap"`` (a batch of three problems at once), ``"scan"`` (all steps in the
+        library's own loop) or ``"sharded"`` (arrays that several devices share).
     unavailable
-        Why the library cannot run here, or the empty string.
+        Why the library, or the mode, cannot run here, or the empty string.
     """
 
     case: Case
     backend: str
-    device: Any
-    device_name: str
+    place: Place
     dtype: str
     mode: str
     unavailable: str = ""
+
+    @property
+    def device(self) -> Any:
+        """Return the device, or None where the library cannot run."""
+        return self.place.device
+
+    @property
+    def device_name(self) -> str:
+        """Return what the device is called, with the personality."""
+        return self.place.name
+
+    @property
+    def personality(self) -> str:
+        """Return the way in which the library is used; empty for the usual one."""
+        return self.place.personality
 
     @property
     def name(self) -> str:
@@ -130,26 +145,20 @@ def _of_backend(name: str, cases: Sequence[Case], selection: Selection) -> Itera
     reason = backends.why_unavailable(name) or ""
     backend = None if reason else backends.get(name)
     modes, dtypes = _modes(name, backend, selection), _dtypes(selection)
-    for device in _devices(backend, selection):
-        called = "-" if device is None and backend is None else device_name(device)
+    for place in places(name, backend, _devices(selection)):
         for dtype in dtypes or DTYPES:
             for mode in modes:
+                impossible = reason or _impossible(name, place.device, mode)
                 for case in cases:
                     if selection.optimizers and case.optimizer not in selection.optimizers:
                         continue
-                    if dtype in (dtypes or case.dtypes) and _is_chosen(case, name, dtype, mode, selection):
-                        yield Cell(case, name, device, called, dtype, mode, reason)
+                    if dtype in (dtypes or case.dtypes) and _is_chosen(case, name, place, dtype, mode, selection):
+                        yield Cell(case, name, place, dtype, mode, impossible)
 
 
-def _devices(backend: Backend | None, selection: Selection) -> list[Any]:
-    """Return the devices to run on: those that are named, else the first one."""
-    if backend is None:
-        return [None]
-    found = backend.devices()
-    named = selection.devices or [p.split("/")[4] for p in selection.cells if p.count("/") >= 4]
-    return (
-        [device for device in found if any(fnmatchcase(device_name(device), d) for d in named)] if named else found[:1]
-    )
+def _devices(selection: Selection) -> list[str]:
+    """Return the devices that are asked for, as an option or within the name of a cell."""
+    return list(selection.devices) or [p.split("/")[4] for p in selection.cells if p.count("/") >= 4]
 
 
 def _dtypes(selection: Selection) -> list[str]:
@@ -159,18 +168,35 @@ def _dtypes(selection: Selection) -> list[str]:
 
 def _modes(name: str, backend: Backend | None, selection: Selection) -> list[str]:
     asked = selection.modes or [mode for mode in MODES if any(p.endswith(f"/{mode}") for p in selection.cells)]
-    if backend is not None and backend.compile(_probe) is _probe:  # a library without a compiler
-        return [mode for mode in asked or _BY_DEFAULT.get(name, ["eager"]) if mode != "traced"]
-    return list(asked) or _BY_DEFAULT.get(name, ["eager"])
+    modes = list(asked) or _BY_DEFAULT.get(name, ["eager"])
+    if backend is None:
+        return modes
+    compiles = backend.compile(_probe) is not _probe
+    return [mode for mode in modes if peers.has(name, mode) and (compiles or mode != "traced")]
 
 
-def _is_chosen(case: Case, backend: str, dtype: str, mode: str, selection: Selection) -> bool:
+def _impossible(name: str, device: Any, mode: str) -> str:
+    """Return why a mode that the library has cannot be on a device, or the empty string."""
+    ask = getattr(peers.setup(name), "why_unavailable", None) if mode in peers.NEEDED else None
+    return ask(mode, device) if ask else ""
+
+
+def _is_chosen(case: Case, backend: str, place: Place, dtype: str, mode: str, selection: Selection) -> bool:
     if not case.runs(backend, mode):
         return False
-    if mode == "traced" and case.problem.skips:  # each pattern of None is another program
+    if case.problem.even != (mode == "sharded"):
+        return False
+    if mode in ("traced", "vmap", "scan") and case.problem.skips:  # each pattern of None is another program
         return False
     if selection.cells:
         return True
+    special = bool(place.special) and not selection.devices
+    if special and mode not in _SPECIALLY:
+        return False
+    if special or mode in _ONCE:
+        once = dtype == _ONCE.get(mode, "float32") or dtype in selection.dtypes
+        asked = not selection.quick or (mode in selection.modes and not special)
+        return once and asked and case.setting == "default" and (case.problem.brief or case.problem.even)
     brief = case.problem.brief
     scarce = backend in _SLOW or not case.is_optimizer()
     if selection.quick and scarce and not (selection.dtypes or selection.modes):

@@ -21,7 +21,7 @@ verdicts:
   INEXACT      within the wide bound, outside a tight one
   FAIL         outside a wide bound, a property does not hold, or an error was raised
   UNSUPPORTED  the library has no such data type; declared, and seen to raise the error
-  NOT RUN      the library is not installed or finds no device
+  NOT RUN      the library is not installed, or finds no device or too few
 
 exit codes:
   0  nothing that ran here failed
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "backend": "a library, such as torch, or package.module:Backend",
         "device": "a device, such as cpu or cuda:0 (default: the library's first)",
         "dtype": "a data type (default: float64 and float32, and the others for what is made for them)",
-        "mode": "eager, traced by the library's own compiler, or compiled by uniopt",
+        "mode": "eager, traced by the library's own compiler, compiled by uniopt, vmap, scan or sharded",
         "optimizer": "an optimizer, a transformation or a schedule, such as adamw or clip; or one of your own, as "
         "package.module:factory, torch:package.module.Class or optax:package.module.factory",
         "against": "an oracle: reference, numpy, optax or torch",
@@ -86,13 +86,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
-    from uniopt.conformance import actions, jobs, suite, waivers
+    from uniopt.conformance import actions, jobs, peers, suite, waivers
     from uniopt.conformance.cells import Selection
     from uniopt.conformance.progress import Progress
     from uniopt.conformance.third_party import Guests, ThirdPartyError
 
     if args.cells[:1] and args.cells[0] in actions.ACTIONS:
         return actions.run(args.cells[0], args.cells[1:])
+    peers.prepare()
     guests = Guests(args.optimizer, args.backend, args.reference, args.map)
     try:
         named, cases = guests.register(), guests.cases()

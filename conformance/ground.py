@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,19 +18,28 @@ from uniopt.typing import Array, Tree
 
 @dataclass(frozen=True, eq=False)
 class Ground:
-    """A library, one of its devices, and the data type of the parameters."""
+    """A library, one of its devices, and the data type of the parameters.
+
+    `shares`, of a shape, is where an array lies that is shared by several devices instead; `treat` is what is done to
+    each array that an optimizer is given.
+    """
 
     backend: Backend
     device: Any
     dtype: str
+    shares: Callable[[tuple[int, ...]], Any] | None = None
+    treat: Callable[[Array], Array] = lambda x: x
 
     def put(self, values: Tree) -> Tree:
         """Return a tree of NumPy arrays on this ground."""
-        return tree.map(lambda x: self.backend.from_numpy(x, self.dtype, self.device), values)
+        return tree.map(self._put, values)
 
     def number(self, value: float) -> Array:
         """Return a number as a 0-d array on this ground."""
-        return self.backend.from_numpy(np.asarray(value), self.dtype, self.device)
+        return self._put(np.asarray(value))
+
+    def _put(self, x: Values) -> Array:
+        return self.treat(self.backend.from_numpy(x, self.dtype, self.shares(x.shape) if self.shares else self.device))
 
     def restore(self, values: Tree, dtypes: Tree) -> Tree:
         """Return a tree of NumPy arrays on this ground, each in the dtype that is named."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ class Oracles:
     def __init__(self, names: Sequence[str]) -> None:
         self.names = names
         self.absent = [name for name in self.names if name in peers.ORACLES and peers.oracle(name) is None]
-        self._known: dict[tuple[str, Case, str], Trajectory] = {}
+        self._known: dict[tuple[str, Case, str, bool], Trajectory] = {}
 
     def peers(self) -> list[str]:
         """Return the frameworks among the oracles."""
@@ -59,10 +60,20 @@ class Oracles:
         return {name: self._path(name, cell) for name in self.names if self.speaks(name, cell)}
 
     def _path(self, name: str, cell: Cell) -> Trajectory:
-        key = (name, cell.case, cell.dtype)
+        together = cell.mode == "vmap"
+        key = (name, cell.case, cell.dtype, together)
         if key not in self._known:
-            self._known[key] = _walk(name, cell.case, cell.dtype)
+            self._known[key] = (_batch if together else _walk)(name, cell.case, cell.dtype)
         return self._known[key]
+
+
+def _batch(name: str, case: Case, dtype: str) -> Trajectory:
+    """Return the paths of a batch of problems, each walked alone, as one path of arrays with an axis for them."""
+    alone = [_walk(name, replace(case, problem=problem), dtype) for problem in case.problem.batch()]
+    return [
+        [None if leaf[0] is None else np.stack(leaf) for leaf in zip(*members, strict=True)]  # type: ignore[arg-type]
+        for members in zip(*alone, strict=True)
+    ]
 
 
 def _walk(name: str, case: Case, dtype: str) -> Trajectory:

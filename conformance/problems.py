@@ -37,6 +37,8 @@ class Problem:
         The order of magnitude of the parameters and the gradients.
     brief
         Whether it is small enough for where an operation takes long.
+    even
+        Whether four devices can share each leaf that has axes.
     """
 
     name: str
@@ -44,6 +46,13 @@ class Problem:
     gradients: tuple[Tree, ...]
     scale: float = 1.0
     brief: bool = False
+    even: bool = False
+
+    def batch(self) -> tuple[Problem, ...]:
+        """Return this problem and two others of the same shapes, for runs that are stepped together."""
+        backwards = replace(self, gradients=self.gradients[::-1])
+        mirrored, *gradients = (tree.map(lambda leaf: np.asarray(-leaf), x) for x in (self.params, *self.gradients))
+        return self, backwards, replace(self, params=mirrored, gradients=tuple(gradients))
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -141,20 +150,32 @@ def late(problem: Problem) -> Problem:
     return Problem("late", problem.params, gradients)
 
 
+def _few(scalar: Values, vector: Values, matrix: Values) -> Tree:
+    """Return the tree of parameters with three leaves alone."""
+    return {"scalar": scalar, "empty": None, "vector": (vector, None), "matrix": matrix, "kernel": [None, None]}
+
+
 def _brief() -> Problem:
     """Return a problem of three leaves, each with a stream of its own, for where an operation takes long."""
     rng = np.random.default_rng(SEED)
     full = parameters(rng)
 
-    def few(scalar: Values, vector: Values, matrix: Values) -> Tree:
-        return {"scalar": scalar, "empty": None, "vector": (vector, None), "matrix": matrix, "kernel": [None, None]}
-
     def gradient(step: int) -> Tree:
         matrix = _in_order_of(full["matrix"], _normal(rng, step, (3, 5)))
-        return few(_sign_flips(rng, step, ()), _sparse(rng, step, (7,)), matrix)
+        return _few(_sign_flips(rng, step, ()), _sparse(rng, step, (7,)), matrix)
 
-    params = few(full["scalar"], full["vector"][0], full["matrix"])
+    params = _few(full["scalar"], full["vector"][0], full["matrix"])
     return Problem("brief", params, tuple(gradient(step) for step in range(4)), brief=True)
+
+
+def _even() -> Problem:
+    """Return a problem whose leaves can be shared by four devices."""
+    rng = np.random.default_rng(SEED)
+
+    def draw() -> Tree:
+        return _few(*(np.asarray(rng.standard_normal(shape)) for shape in ((), (4,), (8, 6))))
+
+    return Problem("even", draw(), tuple(draw() for _ in range(4)), even=True)
 
 
 def _spoiled(problem: Problem) -> Problem:
@@ -196,7 +217,9 @@ def of_length(name: str, steps: int = 6) -> Problem:
 
 _NORMAL, *_OTHERS = (of_length(name) for name in _STREAMS)
 
-PROBLEMS = {problem.name: problem for problem in (_NORMAL, _brief(), *_OTHERS, _skipping(_NORMAL), late(_NORMAL))}
+PROBLEMS = {
+    problem.name: problem for problem in (_NORMAL, _brief(), *_OTHERS, _skipping(_NORMAL), late(_NORMAL), _even())
+}
 
 SPOILED = _spoiled(PROBLEMS["brief"])
 """A problem for what treats gradients that are not finite in its own way; the optimizers pass them on."""

@@ -10,6 +10,7 @@ from typing import Any
 from uniopt.backends import Backend
 
 import uniopt
+from uniopt import tree
 from uniopt.typing import Tree
 
 
@@ -53,6 +54,45 @@ class Compiled:
     def __call__(self, gradients: Tree, state: Tree, params: Tree, value: float) -> tuple[None, Tree, Tree]:
         params, state = self._step(gradients, state, params, value=value)
         return None, state, params
+
+
+class Vectorized:
+    """The step of several runs at once, by the library's own vectoriser: every array has an axis for the runs first."""
+
+    def __init__(self, tx: Any, vmap: Callable[..., Any]) -> None:
+        self._tx = tx
+        self._step = Eager(tx)
+        self._vmap = vmap
+
+    def init(self, params: Tree) -> Tree:
+        """Return the state of all runs."""
+        return self.each(self._tx.init, params)
+
+    def __call__(self, gradients: Tree, state: Tree, params: Tree, value: float) -> Any:
+        return self.each(lambda *given: self._step(*given, value), gradients, state, params)
+
+    def each(self, f: Callable[..., Tree], *given: Tree) -> Tree:
+        """Return what a function of trees returns for every run."""
+        leaves, structure = tree.flatten(given)  # a vectoriser takes arrays, and no None
+        present = [i for i, x in enumerate(leaves) if x is not None]
+        made: list[Any] = []
+
+        def of_arrays(*arrays: Any) -> list[Any]:
+            whole: list[Any] = [None] * len(leaves)
+            for i, x in zip(present, arrays, strict=True):
+                whole[i] = x
+            results, made[:] = _apart(f(*tree.unflatten(structure, whole)))
+            return results
+
+        results = iter(self._vmap(of_arrays)(*(leaves[i] for i in present)))
+        shape, places = made
+        return tree.unflatten(shape, [next(results) if here else None for here in places])
+
+
+def _apart(made: Tree) -> tuple[list[Any], tuple[Any, list[bool]]]:
+    """Return the arrays of a tree, and how to put it together again: its structure, and where in it they are."""
+    leaves, structure = tree.flatten(made)
+    return [x for x in leaves if x is not None], (structure, [x is not None for x in leaves])
 
 
 class Traced:

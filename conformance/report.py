@@ -17,7 +17,7 @@ def matrix(record: Record) -> tuple[Row, list[Row]]:
     """Return head and rows of the scoreboard: a row for each optimizer, a column for each library, dtype and mode."""
     groups: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for cell in record.cells:
-        where = f"{cell['backend']} {cell['device']}" if cell["device"] not in ("cpu", "-") else cell["backend"]
+        where = cell["backend"] if cell["device"] in ("cpu", "-") else f"{cell['backend']} {cell['device']}"
         groups[f"{where} {cell['dtype']} {cell['mode']}"][cell["optimizer"]].append(cell)
     optimizers = list(dict.fromkeys(cell["optimizer"] for cell in record.cells))
     rows = [(column, *(_entry(cells[name]) for name in optimizers)) for column, cells in groups.items()]
@@ -67,7 +67,11 @@ def _divergence(oracle: str, c: dict[str, Any]) -> str:
 
 def not_run(record: Record) -> Iterator[str]:
     """Yield the libraries that did not run, and what else was asked for in vain."""
-    reasons = {cell["backend"]: cell["reason"] for cell in record.cells if cell["verdict"] == Verdict.NOT_RUN}
+    reasons = {
+        cell["backend"] if cell["device"].startswith("-") else f"{cell['backend']} {cell['mode']}": cell["reason"]
+        for cell in record.cells
+        if cell["verdict"] == Verdict.NOT_RUN
+    }
     for name, reason in {**reasons, **record.missing}.items():
         yield f"NOT RUN  {name}: {reason}"
 

@@ -24,7 +24,7 @@ _HEAD = """\
 
 @dataclass(frozen=True)
 class Required:
-    """A version of the list, and the cells on it: by case, ``library/dtype/mode`` each."""
+    """A version of the list, and the cells on it: by case, ``library/dtype/mode`` each, with ``+special``."""
 
     version: int
     cells: Mapping[str, frozenset[str]]
@@ -59,7 +59,8 @@ def by_case(planned: Iterable[Cell]) -> dict[str, frozenset[str]]:
     """Return where each case is run: on which libraries, in which data types and modes."""
     found: dict[str, set[str]] = defaultdict(set)
     for cell in planned:
-        found[cell.case.name].add(f"{cell.backend}/{cell.dtype}/{cell.mode}")
+        place = f"{cell.backend}+{cell.place.special}" if cell.place.special else cell.backend
+        found[cell.case.name].add(f"{place}/{cell.dtype}/{cell.mode}")
     return {case: frozenset(where) for case, where in found.items()}
 
 

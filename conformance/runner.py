@@ -14,6 +14,7 @@ from uniopt.conformance.cells import Cell
 from uniopt.conformance.error_unit import differences
 from uniopt.conformance.ground import Ground
 from uniopt.conformance.oracles import Oracles
+from uniopt.conformance.peers.personality import Personality
 from uniopt.conformance.verdicts import Comparison, Verdict, judge
 from uniopt.conformance.walk import Walk, walk
 
@@ -37,7 +38,7 @@ class Result:
     properties
         What is wrong, by property; the empty string where it holds.
     compilations
-        How often the step was compiled; None in eager mode.
+        How often the step was compiled; None where it is not.
     seconds
         Wall time.
     """
@@ -66,19 +67,20 @@ def run_cell(cell: Cell, oracles: Oracles) -> Result:
         return Result(cell, Verdict.NOT_RUN, cell.unavailable)
     setup = peers.setup(cell.backend)
     session = getattr(setup, "session", None)
-    ground = Ground(backends.get(cell.backend), cell.device, cell.dtype)
+    shares = setup.shares(cell.device) if setup is not None and cell.mode == "sharded" else None
+    manner = setup.PERSONALITIES[cell.personality] if setup is not None and cell.personality else Personality()
+    ground = Ground(backends.get(cell.backend), cell.device, cell.dtype, shares, manner.treat)
     # Overflow is part of some problems; what comes of it is compared.
-    with session(cell.dtype) if session else nullcontext(), np.errstate(all="ignore"):
+    with session(cell.dtype) if session else nullcontext(), manner.session(), np.errstate(all="ignore"):
         gap = gaps.find(ground.backend, cell.device_name, cell.dtype)
         if gap is not None:
             wrong = gaps.check(gap, ground)
             return Result(cell, Verdict.FAIL if wrong else Verdict.UNSUPPORTED, wrong or gap.reason)
         try:
-            settle, compilations = getattr(setup, "settle", lambda x: x), getattr(setup, "compilations", None)
-            walked = walk(cell.case, ground, cell.mode, settle, compilations)
+            walked = walk(cell.case, ground, cell.mode, setup)
         except Exception:
             return Result(cell, Verdict.FAIL, traceback.format_exc(limit=-3))
-        return _judged(cell, walked, oracles)
+    return _judged(cell, walked, oracles)
 
 
 def _judged(cell: Cell, walked: Walk, oracles: Oracles) -> Result:

@@ -10,7 +10,7 @@ from uniopt.conformance.problems import PROBLEMS, SPOILED, Problem
 
 from uniopt.typing import Tree
 
-FEW = (PROBLEMS["normal"], PROBLEMS["brief"])
+FEW = (PROBLEMS["normal"], PROBLEMS["brief"], PROBLEMS["even"])
 """For what treats every gradient alike."""
 
 WITH_SPOILED = (*FEW, SPOILED)

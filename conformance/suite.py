@@ -75,7 +75,7 @@ def recorded(
     not_planned = None if is_part else required.of(selection).missing(cells)
     return Record.of(
         waivers.waived([*given, *own], entries),
-        missing(selection, oracles),
+        missing(selection, oracles, cells),
         {"version": required.version, "missing": not_planned},
         stale,
         oracles.peers(),
@@ -123,8 +123,11 @@ def check(
     return record
 
 
-def missing(selection: Selection, oracles: Oracles) -> dict[str, str]:
+def missing(selection: Selection, oracles: Oracles, cells: Sequence[Cell]) -> dict[str, str]:
     """Return what was asked for by name and cannot run, with the reason."""
     reasons = {name: backends.why_unavailable(name) for name in selection.named_backends()}
     found = {name: reason for name, reason in reasons.items() if reason}
+    for cell in cells:
+        if cell.unavailable and cell.mode in selection.modes and cell.backend not in found:
+            found[f"{cell.backend} {cell.mode}"] = cell.unavailable
     return found | {name: f"{name} is not installed" for name in oracles.absent if name in selection.against}

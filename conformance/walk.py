@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 from uniopt.backends.dtypes import dtype_name
 from uniopt.conformance.cases import Case
 from uniopt.conformance.ground import Ground, same_bits
-from uniopt.conformance.problems import Values
-from uniopt.conformance.programs import Compiled, Traced
+from uniopt.conformance.problems import Problem, Values
+from uniopt.conformance.programs import Compiled, Eager, Traced, Vectorized
 
 from uniopt import tree
 from uniopt.typing import Tree
@@ -21,7 +24,7 @@ PROPERTIES = {
     "inputs": "gradients, state and parameters that are passed in are not written to",
     "state": "the state keeps its structure, types, data types, shapes and devices",
     "resume": "going on from a pickled transformation and a rebuilt state gives the same bits (eager)",
-    "compilations": "one compilation serves all steps (traced)",
+    "compilations": "one compilation serves all steps (traced, scan)",
 }
 """What a walk looks at besides the numbers."""
 
@@ -39,7 +42,7 @@ class Walk:
     properties
         For each property that was looked at, the first thing that was wrong, or the empty string.
     compilations
-        How often the step was compiled; None in eager mode.
+        How often the step was compiled; None where it is not.
     """
 
     trajectory: list[list[Values | None]]
@@ -51,13 +54,7 @@ class Walk:
         self.properties[name] = self.properties.get(name) or wrong
 
 
-def walk(
-    case: Case,
-    ground: Ground,
-    mode: str = "eager",
-    settle: Settle = lambda x: x,
-    compilations: Callable[[], int] | None = None,
-) -> Walk:
+def walk(case: Case, ground: Ground, mode: str = "eager", setup: ModuleType | None = None) -> Walk:
     """Return what a case does on a library.
 
     Parameters
@@ -67,27 +64,27 @@ def walk(
     ground
         Where to compute.
     mode
-        ``"eager"``, ``"traced"`` by the library's own compiler, or ``"compiled"`` by uniopt.
-    settle
-        Computes what a lazy library has put off, so that its graph does not grow from step to step.
-    compilations
-        Returns how many programs the library has compiled so far, where that cannot be seen from Python.
+        One of `uniopt.conformance.cells.MODES`.
+    setup
+        What the suite has for the library: see `uniopt.conformance.peers`.
     """
     tx = case.transformation()
-    params = ground.put(case.problem.params)
-    state = tx.init(params)
-    result = Walk([ground.read(case.observe(state, params))])
-    step: Any
-    if mode == "traced":
-        step = Traced(tx, ground.backend, compilations)
-    else:
-        step = Compiled(tx) if mode == "compiled" else case.program(tx)
-    steps = len(case.problem.gradients)
-    for t, gradient in enumerate(case.problem.gradients, start=1):
-        given = (ground.put(gradient), state, params)
+    if mode == "scan":
+        return _scanned(case, ground, tx, setup.scan)  # type: ignore[union-attr]  # else it has no such mode
+    settle: Settle = getattr(setup, "settle", lambda x: x)
+    problem, init, observe, step = case.problem, tx.init, case.observe, _program(case, ground, mode, tx, setup)
+    if mode == "vmap":
+        problem, init = _stacked(problem), step.init
+        observe = partial(step.each, case.observe)
+    params = ground.put(problem.params)
+    state = init(params)
+    result = Walk([ground.read(observe(state, params))])
+    steps = len(problem.gradients)
+    for t, gradient in enumerate(problem.gradients, start=1):
+        given = (ground.put(gradient), *tree.map(ground.treat, (state, params)))
         before = ground.read(given)
-        updates, state, params = settle(step(*given, ground.number(case.problem.values[t - 1])))
-        result.trajectory.append(ground.read(case.observe(state, params)))
+        updates, state, params = settle(step(*given, ground.number(problem.values[t - 1])))
+        result.trajectory.append(ground.read(observe(state, params)))
         result.expect("inputs", "" if same_bits(before, ground.read(given)) else f"written to in step {t}")
         result.expect("leaves", _changed(ground, given[2], params, "params", t))
         result.expect("leaves", _unlike(ground, params, updates, t, case.widens))
@@ -99,6 +96,56 @@ def walk(
         result.expect("compilations", "" if made == 1 else f"{made} compilations for {steps} steps")
     elif mode == "eager":
         result.expect("resume", _resume(ground, case, saved, result.trajectory, settle))
+    return result
+
+
+def _program(case: Case, ground: Ground, mode: str, tx: Any, setup: ModuleType | None) -> Any:
+    match mode:
+        case "traced":
+            return Traced(tx, ground.backend, getattr(setup, "compilations", None))
+        case "compiled":
+            return Compiled(tx)
+        case "vmap":
+            return Vectorized(tx, setup.vmap)  # type: ignore[union-attr]  # else it has no such mode
+    return case.program(tx)
+
+
+def _stacked(problem: Problem) -> Problem:
+    """Return the batch of a problem as one, whose arrays have an axis for its members first."""
+    members = problem.batch()
+    params = _stack([member.params for member in members])
+    gradients = tuple(_stack(list(step)) for step in zip(*(member.gradients for member in members), strict=True))
+    return replace(problem, params=params, gradients=gradients)
+
+
+def _stack(trees: list[Tree]) -> Tree:
+    return tree.map(lambda *leaves: np.stack(leaves), *trees)
+
+
+def _scanned(case: Case, ground: Ground, tx: Any, scan: Callable[..., Any]) -> Walk:
+    """Return what a case does where the library's own loop takes the steps."""
+    step, traces = Eager(tx), 0
+
+    def body(carry: Tree, given: Tree) -> Tree:
+        nonlocal traces
+        traces += 1
+        gradient, value = given
+        updates, state, params = step(gradient, *carry, value)
+        return (state, params), (case.observe(state, params), updates)
+
+    params = ground.put(case.problem.params)
+    state = tx.init(params)
+    result = Walk([ground.read(case.observe(state, params))])
+    given = ground.put((_stack(list(case.problem.gradients)), np.asarray(case.problem.values)))
+    after, (seen, updates) = scan(body, (state, params), given)
+    steps = len(case.problem.gradients)
+    recorded = ground.read(seen)
+    result.trajectory += [[None if x is None else np.asarray(x[t]) for x in recorded] for t in range(steps)]
+    result.compilations = traces
+    result.expect("compilations", "" if traces == 1 else f"{traces} compilations for {steps} steps")
+    result.expect("state", _changed(ground, state, after[0], "state", steps))
+    result.expect("leaves", _changed(ground, params, after[1], "params", steps))
+    result.expect("leaves", _unlike(ground, params, tree.map(lambda u: u[-1], updates), steps, case.widens))
     return result
 
 

@@ -82,7 +82,7 @@ WRAPPERS: dict[str, Subject] = {
             "default": {**_MOMENTUM, "sync_period": 2, "slow_step_size": 0.75},
             "reset": {**_MOMENTUM, **FALLING, "sync_period": 3, "slow_step_size": 0.5, "reset_state": True},
         },
-        tuple(paired(PROBLEMS[name]) for name in ("normal", "brief", "sparse", "skipped")),
+        tuple(paired(PROBLEMS[name]) for name in ("normal", "brief", "sparse", "skipped", "even")),
     ),
     "masked": Subject(composition.masked_trace, masks.masked, {"default": {**RATE, "decay": 0.5, "mask": MASK}}, FEW),
     "master_weights": Subject(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from uniopt.conformance.cases import Case
 from uniopt.conformance.error_unit import Trajectory
+from uniopt.conformance.peers.personality import Personality
 
 from uniopt import tree
+
+vmap = torch.func.vmap
 
 Make = Callable[[list[torch.Tensor], Mapping[str, Any]], torch.optim.Optimizer]
 
@@ -97,6 +101,21 @@ def compilations() -> int:
 
 def _tensor(x: Any) -> torch.Tensor:
     return torch.from_numpy(x.copy())
+
+
+@contextmanager
+def _elsewhere() -> Iterator[None]:
+    """Have new tensors made, unless it is said otherwise, as float64 and where they have no memory at all."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+
+
+PERSONALITIES = {"elsewhere": Personality(_elsewhere)}
 
 
 class Guest:

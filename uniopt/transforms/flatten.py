@@ -87,7 +87,8 @@ class Flatten(Stage):
         for (_, positions), vector in zip(groups, transformed, strict=True):
             ends = list(itertools.accumulate(math.prod(updates[i].shape) for i in positions))
             for i, start, end in zip(positions, [0, *ends], ends, strict=False):
-                results[i] = step.xp.reshape(vector[start:end], updates[i].shape)
+                leaf = step.xp.reshape(vector[start:end], updates[i].shape)
+                results[i] = step.backend.place(leaf, updates[i])  # a vector has another sharding than its parts
         return results, after
 
 
