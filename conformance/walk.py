@@ -130,7 +130,7 @@ def _scanned(case: Case, ground: Ground, tx: Any, scan: Callable[..., Any]) -> W
         nonlocal traces
         traces += 1
         gradient, value = given
-        updates, state, params = step(gradient, *carry, value)
+        updates, state, params = step(gradient, carry[0], carry[1], value)
         return (state, params), (case.observe(state, params), updates)
 
     params = ground.put(case.problem.params)
