@@ -71,7 +71,7 @@ def _batch(name: str, case: Case, dtype: str) -> Trajectory:
     """Return the paths of a batch of problems, each walked alone, as one path of arrays with an axis for them."""
     alone = [_walk(name, replace(case, problem=problem), dtype) for problem in case.problem.batch()]
     return [
-        [None if leaf[0] is None else np.stack(leaf) for leaf in zip(*members, strict=True)]  # type: ignore[arg-type]
+        [None if leaf[0] is None else np.stack(leaf) for leaf in zip(*members, strict=True)]
         for members in zip(*alone, strict=True)
     ]
 

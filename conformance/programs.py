@@ -69,7 +69,7 @@ class Vectorized:
         return self.each(self._tx.init, params)
 
     def __call__(self, gradients: Tree, state: Tree, params: Tree, value: float) -> Any:
-        return self.each(lambda *given: self._step(*given, value), gradients, state, params)
+        return self.each(lambda g, s, p: self._step(g, s, p, value), gradients, state, params)
 
     def each(self, f: Callable[..., Tree], *given: Tree) -> Tree:
         """Return what a function of trees returns for every run."""
