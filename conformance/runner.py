@@ -71,16 +71,17 @@ def run_cell(cell: Cell, oracles: Oracles) -> Result:
     manner = setup.PERSONALITIES[cell.personality] if setup is not None and cell.personality else Personality()
     ground = Ground(backends.get(cell.backend), cell.device, cell.dtype, shares, manner.treat)
     # Overflow is part of some problems; what comes of it is compared.
-    with session(cell.dtype) if session else nullcontext(), manner.session(), np.errstate(all="ignore"):
-        gap = gaps.find(ground.backend, cell.device_name, cell.dtype)
-        if gap is not None:
-            wrong = gaps.check(gap, ground)
-            return Result(cell, Verdict.FAIL if wrong else Verdict.UNSUPPORTED, wrong or gap.reason)
-        try:
-            walked = walk(cell.case, ground, cell.mode, setup)
-        except Exception:
-            return Result(cell, Verdict.FAIL, traceback.format_exc(limit=-3))
-    return _judged(cell, walked, oracles)
+    with np.errstate(all="ignore"):
+        with session(cell.dtype) if session else nullcontext(), manner.session():
+            gap = gaps.find(ground.backend, cell.device_name, cell.dtype)
+            if gap is not None:
+                wrong = gaps.check(gap, ground)
+                return Result(cell, Verdict.FAIL if wrong else Verdict.UNSUPPORTED, wrong or gap.reason)
+            try:
+                walked = walk(cell.case, ground, cell.mode, setup)
+            except Exception:
+                return Result(cell, Verdict.FAIL, traceback.format_exc(limit=-3))
+        return _judged(cell, walked, oracles)  # the oracles are walked as they are, whatever the personality is
 
 
 def _judged(cell: Cell, walked: Walk, oracles: Oracles) -> Result:

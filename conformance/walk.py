@@ -129,8 +129,8 @@ def _scanned(case: Case, ground: Ground, tx: Any, scan: Callable[..., Any]) -> W
     def body(carry: Tree, given: Tree) -> Tree:
         nonlocal traces
         traces += 1
-        gradient, value = given
-        updates, state, params = step(gradient, carry[0], carry[1], value)
+        (gradient, value), (state, params) = given, carry
+        updates, state, params = step(gradient, state, params, value)
         return (state, params), (case.observe(state, params), updates)
 
     params = ground.put(case.problem.params)
