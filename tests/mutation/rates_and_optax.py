@@ -76,7 +76,7 @@ def an_earlier_optax_doubled_the_first_step() -> None:
 
 
 def rates_change_as_they_are_told() -> None:
-    assert rates.times(0.5, 3.0) == 1.5
+    assert rates.times(0.5, 3.0)(0) == 1.5
     assert rates.times(lambda n: n, 3.0)(2) == 6.0
     for rate, found in ((4.0, [1.0, 0.5]), (0.25, [0.25, 0.25]), (lambda n: 0.25 * n, [0.0, 0.5])):
         assert [rates.at_most_inverse_sqrt(rate)(n) for n in (0, 3)] == found
