@@ -18,6 +18,7 @@ def checks() -> Iterator[tuple[str, Callable[[], None]]]:
         a_mask_says_what_decays_first,
         a_step_by_itself_is_a_round,
         adafactor_may_clamp_by_the_spacing,
+        radam_takes_an_array_as_b2,
         weights_may_decay_in_proportion_to_zero,
     ):
         yield check.__name__, check
@@ -60,6 +61,20 @@ def adafactor_may_clamp_by_the_spacing() -> None:
         assert np.allclose(tx.update(small, tx.init(small))[0], small / np.finfo(float).eps)
         with pytest.raises(uniopt.errors.HyperparameterError, match="epsilon"):
             uniopt.scale_by_factored_rms(epsilon=None, last_axes=last_axes)
+
+
+def radam_takes_an_array_as_b2() -> None:
+    rng = np.random.default_rng(0)
+    stream = rng.standard_normal((12, 3))
+    ends = []
+    for b2 in (0.9, np.asarray(0.9)):
+        tx, params = uniopt.radam(0.125, b2=b2), np.ones(3)
+        state = tx.init(params)
+        for gradient in stream:
+            updates, state = tx.update(gradient, state, params)
+            params = uniopt.apply_updates(params, updates)
+        ends.append(params)
+    assert np.allclose(ends[0], ends[1], rtol=1e-12)
 
 
 def weights_may_decay_in_proportion_to_zero() -> None:
