@@ -26,6 +26,7 @@ def checks() -> Iterator[tuple[str, Callable[[], None]]]:
             yield f"parameters of {library}'s {name}", partial(parameters_are_theirs, library, name)
     for check in (
         keras_factors_the_last_two_axes,
+        keras_has_features_for_all,
         keras_looks_ahead_or_not,
         keras_takes_arrays_for_momenta,
         keras_takes_what_is_no_matrix_by_adam,
@@ -55,6 +56,19 @@ def keras_factors_the_last_two_axes() -> None:
     peer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
     updates, _ = tx.update(gradient, tx.init(start), start)
     assert np.allclose(start + updates, keras.ops.convert_to_numpy(variable), rtol=1e-5, atol=0)
+
+
+def keras_has_features_for_all() -> None:
+    g, params = {"yes": np.ones(1), "no": np.ones(1)}, {"yes": np.full(1, 2.0), "no": np.full(1, 2.0)}
+
+    def moved(**features: object) -> tuple[float, float]:
+        tx = dialects.keras.SGD(0.5, **features)
+        updates, _ = tx.update(g, tx.init(params), params)
+        return updates["yes"].item(), updates["no"].item()
+
+    assert moved() == moved(clipnorm=0.0) == moved(clipnorm=-1.0) == (-0.5, -0.5)
+    assert moved(loss_scale_factor=4.0) == (-0.125, -0.125)
+    assert moved(weight_decay=0.5, weight_decay_mask={"yes": True, "no": False}) == (-1.0, -0.5)
 
 
 def keras_looks_ahead_or_not() -> None:

@@ -28,12 +28,15 @@ def planted(fault: Fault) -> Iterator[None]:
     kept = {name: _parts(f) for name, f in functions.items()}
     cells = list(_cells(module, faulty))
     held = [own.cell_contents for own, _ in cells]
+    signed = {f: f.__signature__ for f in vars(module).values() if hasattr(f, "__signature__")}
     constants = {name: x for name, x in vars(module).items() if isinstance(x, float | int | tuple | dict)}
     try:
         for name, f in functions.items():
             _set(f, _parts(new[name]))
         for own, other in cells:
             own.cell_contents = other.cell_contents
+        for f in signed:
+            f.__signature__ = vars(faulty)[f.__name__].__signature__
         vars(module).update({name: vars(faulty)[name] for name in constants if not name.startswith("__")})
         yield
     finally:
@@ -41,6 +44,8 @@ def planted(fault: Fault) -> Iterator[None]:
             _set(f, kept[name])
         for (own, _), value in zip(cells, held, strict=True):
             own.cell_contents = value
+        for f, signature in signed.items():
+            f.__signature__ = signature
         vars(module).update(constants)
 
 
