@@ -45,6 +45,7 @@ def parameters_are_theirs(library: str, name: str) -> None:
     shared = [key for key in theirs if key in own]
     assert {key: own[key] for key in shared} == {key: theirs[key] for key in shared}
     assert len(shared) >= len(theirs) - 2  # keras's have a name and further arguments of the base class
+    getattr(LIBRARIES[library][0], name)(learning_rate=0.5)  # a fault is looked for by what calls the constructor
 
 
 def keras_factors_the_last_two_axes() -> None:

@@ -56,6 +56,7 @@ def parameters_are_those_of_optax(name: str) -> None:
     shared = {key: p.default for key, p in own.items() if key in theirs}
     assert shared == {key: p.default for key, p in theirs.items()}
     assert own.keys() - theirs.keys() <= {"zero_first_gradient"}
+    getattr(dialects.optax, name)(**SETTINGS[name][0])  # a fault is looked for by what calls the constructor
 
 
 def optax_is_followed(name: str, hyper: dict[str, Any]) -> None:
