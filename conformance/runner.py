@@ -79,7 +79,7 @@ def run_cell(cell: Cell, oracles: Oracles) -> Result:
                 return Result(cell, Verdict.FAIL if wrong else Verdict.UNSUPPORTED, wrong or gap.reason)
             try:
                 walked = walk(cell.case, ground, cell.mode, setup)
-            except Exception:
+            except Exception:  # whatever it is, it is what the cell has to show
                 return Result(cell, Verdict.FAIL, traceback.format_exc(limit=-3))
         return _judged(cell, walked, oracles)  # the oracles are walked as they are, whatever the personality is
 

@@ -55,6 +55,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(
             self.file.close()
 
     if call in ("write", "flush"):
+        # The function under test closes it.
         monkeypatch.setattr(atomic, "open", lambda *args: Full(open(*args)), raising=False)  # noqa: SIM115
     else:
         monkeypatch.setattr(os, call, fail)

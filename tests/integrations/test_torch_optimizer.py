@@ -222,7 +222,7 @@ def test_foreign_objects_are_refused(make: Any, params: Any, words: str) -> None
 def test_other_wrong_input() -> None:
     p = torch.nn.Parameter(torch.ones(2))
     with pytest.raises(HyperparameterError, match="expected a gradient transformation"):
-        Optimizer([p], torch.optim.SGD([p], lr=0.1))  # type: ignore[arg-type]
+        Optimizer([p], torch.optim.SGD([p], lr=0.1))  # type: ignore[arg-type]  # refused
     with pytest.raises(HyperparameterError, match=r"betas\[0\] is 2.0"):
         ours.Adam([{"params": [p], "betas": (2.0, 0.9)}])
     with pytest.raises(HyperparameterError, match="differentiable is True"):

@@ -99,7 +99,7 @@ def test_gradients_stay_as_they_are() -> None:
         problem.closure(optimizer)()
         before = [p.grad.clone() for p in problem.params]  # type: ignore[union-attr]  # they have been computed
         optimizer.step()
-        assert all(torch.equal(p.grad, g) for p, g in zip(problem.params, before, strict=True))  # type: ignore[arg-type]
+        assert all(torch.equal(p.grad, g) for p, g in zip(problem.params, before, strict=True))  # type: ignore[arg-type]  # set
 
 
 def test_parameters_that_move() -> None:
