@@ -9,10 +9,11 @@ from functools import partial
 from typing import Any
 
 from uniopt.conformance import reference
-from uniopt.conformance.problems import PROBLEMS, Problem
+from uniopt.conformance.objectives import OBJECTIVES
+from uniopt.conformance.problems import COMPLEX, PROBLEMS, Problem
 from uniopt.conformance.programs import Pickled
 from uniopt.conformance.schedules import SCHEDULES
-from uniopt.conformance.settings import SETTINGS, Written
+from uniopt.conformance.settings import REAL_ONLY, SETTINGS, Written
 from uniopt.conformance.subjects import Subject, parameters
 from uniopt.conformance.transformations import TRANSFORMATIONS
 from uniopt.conformance.wrappers import WRAPPERS
@@ -24,6 +25,7 @@ from uniopt.typing import Tree
 SUBJECTS: dict[str, Subject] = {**TRANSFORMATIONS, **WRAPPERS, **SCHEDULES}
 """What is tested besides the optimizers."""
 
+_IN_BRIEF = ("bfloat16", "float16", "complex64")
 _MAKERS = {name: partial(subject.make, uniopt) for name, subject in SUBJECTS.items()}
 
 
@@ -46,6 +48,8 @@ class Case:
         The naive loops of the same optimizer; None for an optimizer without.
     dtypes
         The data types that it is tested in, unless others are asked for.
+    in_brief
+        The data types in which only the default setting is tested besides, on a brief problem.
     observe
         ``observe(state, params)`` returns what is compared, a tree like the parameters.
     widens
@@ -65,6 +69,7 @@ class Case:
     make: Callable[..., Any]
     reference: Callable[..., Any] | None
     dtypes: Sequence[str] = ("float64", "float32")
+    in_brief: Sequence[str] = ()
     observe: Callable[[Any, Tree], Tree] = parameters
     widens: bool = False
     program: Callable[[Any], Any] = Pickled
@@ -133,12 +138,13 @@ def all_cases() -> list[Case]:
 
 def _cases_of_optimizer(name: str, make: Callable[..., Any]) -> Iterator[Case]:
     loops = reference.OPTIMIZERS.get(name)
-    for setting, hyper, problem in _chosen(SETTINGS[name], PROBLEMS.values()):
-        yield Case(name, setting, problem, hyper, make, loops)
+    problems = (*PROBLEMS.values(), *OBJECTIVES.values(), *(() if name in REAL_ONLY else (COMPLEX,)))
+    for setting, hyper, problem in _chosen(SETTINGS[name], problems):
+        yield Case(name, setting, problem, hyper, make, loops, in_brief=_IN_BRIEF)
 
 
 def _cases_of(name: str, subject: Subject) -> Iterator[Case]:
-    make, rest = _MAKERS[name], (subject.reference, subject.dtypes, subject.observe, subject.widens)
+    make, rest = _MAKERS[name], (subject.reference, subject.dtypes, _IN_BRIEF, subject.observe, subject.widens)
     for setting, hyper, problem in _chosen(subject.settings, subject.problems):
         yield Case(name, setting, problem, hyper, make, *rest)
 
@@ -148,5 +154,6 @@ def _chosen(
 ) -> Iterator[tuple[str, Mapping[str, Any], Problem]]:
     for setting, hyper in settings.items():
         for problem in problems:
-            if problem.name == "normal" or problem.brief or setting == "default":
+            of_any_setting = problem.name == "normal" or (problem.brief and not problem.is_complex)
+            if of_any_setting or setting == "default":
                 yield setting, hyper, problem

@@ -15,7 +15,7 @@ from uniopt.conformance.places import Place, places
 
 from uniopt import backends
 
-DTYPES = ("float64", "float32", "bfloat16", "float16")
+DTYPES = ("float64", "float32", "bfloat16", "float16", "complex64")
 MODES = ("eager", "traced", "compiled", "vmap", "scan", "sharded")
 ORACLES = ("reference", "numpy", *peers.ORACLES)
 
@@ -74,6 +74,11 @@ class Cell:
     def personality(self) -> str:
         """Return the way in which the library is used; empty for the usual one."""
         return self.place.personality
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Return what the table of tolerances asks for: optimizer, problem, backend, device, data type and mode."""
+        return self.case.optimizer, self.case.problem.name, self.backend, self.device_name, self.dtype, self.mode
 
     @property
     def name(self) -> str:
@@ -152,7 +157,9 @@ def _of_backend(name: str, cases: Sequence[Case], selection: Selection) -> Itera
                 for case in cases:
                     if selection.optimizers and case.optimizer not in selection.optimizers:
                         continue
-                    if dtype in (dtypes or case.dtypes) and _is_chosen(case, name, place, dtype, mode, selection):
+                    if dtype not in (dtypes or (*case.dtypes, *case.in_brief)):
+                        continue
+                    if _is_chosen(case, name, place, dtype, mode, selection):
                         yield Cell(case, name, place, dtype, mode, impossible)
 
 
@@ -181,30 +188,41 @@ def _impossible(name: str, device: Any, mode: str) -> str:
     return ask(mode, device) if ask else ""
 
 
-def _is_chosen(case: Case, backend: str, place: Place, dtype: str, mode: str, selection: Selection) -> bool:
+def _is_possible(case: Case, backend: str, dtype: str, mode: str) -> bool:
+    problem = case.problem
     if not case.runs(backend, mode):
         return False
-    if case.problem.even != (mode == "sharded"):
+    if problem.even != (mode == "sharded") or problem.is_complex != (dtype == "complex64"):
         return False
-    if mode in ("traced", "vmap", "scan") and case.problem.skips:  # each pattern of None is another program
+    if problem.skips and mode in ("traced", "vmap", "scan"):  # each pattern of None is another program
+        return False
+    return problem.objective is None or mode not in ("vmap", "scan")  # its gradients are made between two steps
+
+
+def _is_chosen(case: Case, backend: str, place: Place, dtype: str, mode: str, selection: Selection) -> bool:
+    if not _is_possible(case, backend, dtype, mode):
         return False
     if selection.cells:
         return True
     special = bool(place.special) and not selection.devices
     if special and mode not in _SPECIALLY:
         return False
+    problem, default = case.problem, case.setting == "default"
     if special or mode in _ONCE:
         once = dtype == _ONCE.get(mode, "float32") or dtype in selection.dtypes
         asked = not selection.quick or (mode in selection.modes and not special)
-        return once and asked and case.setting == "default" and (case.problem.brief or case.problem.even)
-    brief = case.problem.brief
+        return once and asked and default and (problem.brief or problem.even)
+    costly = (backend, mode) == ("mlx", "traced")  # a C++ compiler is run
+    if dtype not in (*case.dtypes, *selection.dtypes):
+        return problem.brief and default and not selection.quick and not costly
     scarce = backend in _SLOW or not case.is_optimizer()
     if selection.quick and scarce and not (selection.dtypes or selection.modes):
-        chosen = (dtype, mode) in _ONE_EACH and (backend, mode) != ("mlx", "traced")  # which a C++ compiler is run for
-        return brief and case.setting == "default" and chosen
+        return problem.brief and default and (dtype, mode) in _ONE_EACH and not costly
+    if problem.objective is not None and not selection.quick and (dtype, mode) in _ONE_EACH:
+        return not costly
     if backend not in _SLOW:
-        return brief or not (selection.quick or mode == "traced")
-    return brief and (case.setting == "default" or dtype == "float64" or dtype in selection.dtypes)
+        return problem.brief or not (selection.quick or mode == "traced")
+    return problem.brief and (default or dtype == "float64" or dtype in selection.dtypes)
 
 
 def _probe(x: Any) -> Any:

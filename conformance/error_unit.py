@@ -17,8 +17,8 @@ from uniopt.conformance.problems import Values
 Trajectory: TypeAlias = Sequence[Sequence[Values | None]]
 """The leaves before the first step, and after each one; ``None`` where the tree has it."""
 
-_MANTISSA_BITS = {"float64": 52, "float32": 23, "bfloat16": 7, "float16": 10}
-_LEAST_EXPONENT = {"float64": -1022, "float32": -126, "bfloat16": -126, "float16": -14}
+_MANTISSA_BITS = {"float64": 52, "float32": 23, "complex64": 23, "bfloat16": 7, "float16": 10}
+_LEAST_EXPONENT = {"float64": -1022, "float32": -126, "complex64": -126, "bfloat16": -126, "float16": -14}
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Place:
     leaf
         The leaf's path.
     index
-        The element's index in the leaf.
+        The element's index in the leaf; of a complex one, with 0 for the real part or 1 for the imaginary part last.
     expected, found
         Its two values.
     ulp
@@ -65,9 +65,14 @@ def differences(found: Trajectory, expected: Trajectory, paths: Sequence[str], d
             if e is None or f is None or e.size == 0:
                 continue
             scales[k] = max(scales[k], _largest(e, expected[0][k]))
-            places.append(_worst(step, paths[k], e, f, ulp(scales[k], dtype)))
+            places.append(_worst(step, paths[k], _parts(e), _parts(f), ulp(scales[k], dtype)))
         worst.append(max(places, key=lambda place: place.ulp))
     return worst
+
+
+def _parts(x: Values) -> Values:
+    """Return float64 values, of complex numbers both parts along another axis."""
+    return np.asarray(np.stack([x.real, x.imag], axis=-1) if np.iscomplexobj(x) else x, np.float64)
 
 
 def _largest(x: Values | None, start: Values | None) -> float:
@@ -77,8 +82,7 @@ def _largest(x: Values | None, start: Values | None) -> float:
     return max(float(np.max(v, initial=0.0, where=np.isfinite(v))) for v in values)
 
 
-def _worst(step: int, leaf: str, expected: Values, found: Values, unit: float) -> Place:
-    e, f = np.asarray(expected, np.float64), np.asarray(found, np.float64)
+def _worst(step: int, leaf: str, e: Values, f: Values, unit: float) -> Place:
     same = (e == f) | (np.isnan(e) & np.isnan(f))  # infinities of one sign are equal
     distance = np.where(same, 0.0, np.abs(np.where(same, 0.0, f) - np.where(same, 0.0, e)))
     error = np.where(np.isnan(distance), np.inf, distance) / unit

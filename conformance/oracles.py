@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,8 @@ from uniopt.conformance.reference.leaf import Leaf
 from uniopt.conformance.settings import DIVIDES_BY_SQUARES
 from uniopt.conformance.walk import walk
 
-from uniopt import backends, tree
+from uniopt import backends
+from uniopt.typing import Tree
 
 
 class Oracles:
@@ -40,11 +41,12 @@ class Oracles:
 
     def speaks(self, name: str, cell: Cell) -> bool:
         """Return whether an oracle has anything to say about a cell."""
-        place = (cell.case.optimizer, cell.backend, cell.device_name, cell.dtype, cell.mode)
-        if name in self.absent or tolerances.bound(name, *place) is None:
+        if name in self.absent or tolerances.bound(name, *cell.terms) is None:
             return False
         if name == "reference":
             problem = cell.case.problem
+            if problem.is_complex:  # the loops are over Python floats
+                return False
             lost = cell.case.optimizer in DIVIDES_BY_SQUARES and problem.squares_vanish(cell.dtype)
             return cell.case.reference is not None and problem.squares_fit(cell.dtype) and not lost
         if name == "numpy":
@@ -95,16 +97,23 @@ def _reference(case: Case, dtype: str) -> Trajectory:
     """Return the path of the naive loops in float64, from what the dtype holds of the problem."""
     assert case.reference is not None  # else it has nothing to say
     host = _host(dtype)
-    present = [x is not None for x in tree.flatten(case.problem.params)[0]]
-    start, *gradients = (host.read(host.put(x)) for x in (case.problem.params, *case.problem.gradients))
+    start = host.read(host.put(case.problem.params))
+    present = [x is not None for x in start]
     # An absent parameter keeps its place as one without elements, for the noise is numbered by the leaves.
     params = [Leaf((0,), []) if x is None else Leaf.of(x) for x in start]
-    streams = [[None if g is None else Leaf.of(g) for g in gradient] for gradient in gradients]
     path: list[list[Values | None]] = [start]
+
+    def now() -> Iterator[tuple[float, Tree]]:
+        for step in range(case.problem.steps):
+            if case.problem.objective is not None and len(path) != step + 1:
+                raise RuntimeError("The reference asks for a gradient before it has said where the last one led.")
+            yield case.problem.at(step, path[-1])
+
+    gradients = ([None if g is None else Leaf.of(g) for g in host.read(host.put(gradient))] for _, gradient in now())
     hyper = case.plain_hyper()
     if case.asks_for_values():
-        hyper["values"] = case.problem.values
-    for leaves in case.reference(params, streams, **hyper):
+        hyper["values"] = (value for value, _ in now())
+    for leaves in case.reference(params, gradients, **hyper):
         arrays = [np.asarray(leaf.values, np.float64).reshape(leaf.shape) for leaf in leaves]
         path.append([x if here else None for x, here in zip(arrays, present, strict=True)])
     return path

@@ -1,12 +1,14 @@
 """Problems: parameters, and a recorded gradient for every step, so that all libraries see the same numbers.
 
+Those with an objective instead are in `uniopt.conformance.objectives`.
+
 The trees hold a 0-d, an empty, an odd, a 4-D and a transposed 2-D leaf, one that starts at zero (its error unit is the
 distance moved alone), and ``None``. Everything is NumPy float64, drawn from one seed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -19,11 +21,12 @@ from uniopt.typing import Tree
 Values: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 SEED = 20240229
+STEPS = 6
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Parameters and a recorded stream of gradients.
+    """Parameters, and a recorded stream of gradients or an objective.
 
     Attributes
     ----------
@@ -32,21 +35,24 @@ class Problem:
     params
         A tree of NumPy float64 arrays.
     gradients
-        One tree for each step, like the parameters; ``None`` skips a leaf in that step.
+        One tree for each step, like the parameters; ``None`` skips a leaf in that step. Empty with an objective.
     scale
         The order of magnitude of the parameters and the gradients.
     brief
         Whether it is small enough for where an operation takes long.
     even
         Whether four devices can share each leaf that has axes.
+    objective
+        Returns the value and the gradient at parameters; None where gradients are recorded.
     """
 
     name: str
     params: Tree
-    gradients: tuple[Tree, ...]
+    gradients: tuple[Tree, ...] = ()
     scale: float = 1.0
     brief: bool = False
     even: bool = False
+    objective: Callable[[Tree], tuple[float, Tree]] | None = None
 
     def batch(self) -> tuple[Problem, ...]:
         """Return this problem and two others of the same shapes, for runs that are stepped together."""
@@ -55,8 +61,26 @@ class Problem:
         return self, backwards, replace(self, params=mirrored, gradients=tuple(gradients))
 
     @property
+    def steps(self) -> int:
+        """Return how many steps are taken."""
+        return len(self.gradients) or STEPS
+
+    @property
+    def is_complex(self) -> bool:
+        """Return whether the parameters are complex."""
+        return any(np.iscomplexobj(x) for x in tree.leaves(self.params))
+
+    def at(self, step: int, leaves: Sequence[Values | None]) -> tuple[float, Tree]:
+        """Return the objective's value and the gradient in a step, counted from 0, for parameters with these leaves."""
+        if self.objective is None:
+            return self.values[step], self.gradients[step]
+        wide = [None if x is None else np.asarray(x, np.float64) for x in leaves]
+        value, gradient = self.objective(tree.unflatten(tree.flatten(self.params)[1], wide))
+        return value, tree.map(np.asarray, gradient)  # of a 0-d array, arithmetic makes a scalar
+
+    @property
     def values(self) -> tuple[float, ...]:
-        """Return what the objective is said to be in each step, for the optimizers that ask for it."""
+        """Return what is said to be the objective where gradients are recorded, for the optimizers that ask for it."""
         return tuple(2.0 + (-0.75) ** step for step in range(len(self.gradients)))
 
     def squares_fit(self, dtype: str) -> bool:
@@ -91,7 +115,7 @@ def parameters(rng: np.random.Generator, scale: float = 1.0) -> Tree:
     }
 
 
-def recorded(name: str, stream: Stream, scale: float = 1.0, steps: int = 6) -> Problem:
+def recorded(name: str, stream: Stream, scale: float = 1.0, steps: int = STEPS) -> Problem:
     """Return the problem whose gradients are drawn leaf by leaf from a stream."""
     rng = np.random.default_rng(SEED)
     params = parameters(rng, scale)
@@ -178,6 +202,17 @@ def _even() -> Problem:
     return Problem("even", draw(), tuple(draw() for _ in range(4)), even=True)
 
 
+def _complex(problem: Problem) -> Problem:
+    """Return the problem with imaginary parts as large as the real ones."""
+    rng = np.random.default_rng(SEED + 1)
+
+    def with_imaginary_parts(x: Tree) -> Tree:
+        return tree.map(lambda leaf: _in_order_of(leaf + 0j, leaf + 1j * rng.standard_normal(leaf.shape)), x)
+
+    gradients = tuple(map(with_imaginary_parts, problem.gradients))
+    return replace(problem, name="complex", params=with_imaginary_parts(problem.params), gradients=gradients)
+
+
 def _spoiled(problem: Problem) -> Problem:
     """Return the problem with a NaN in the vector of the second gradient, and an infinity in that of the third."""
 
@@ -209,7 +244,7 @@ _STREAMS: dict[str, tuple[Stream, float]] = {
 }
 
 
-def of_length(name: str, steps: int = 6) -> Problem:
+def of_length(name: str, steps: int = STEPS) -> Problem:
     """Return the problem of that name, whose gradients are all drawn from one stream, with so many steps."""
     stream, scale = _STREAMS[name]
     return recorded(name, stream, scale, steps)
@@ -223,3 +258,6 @@ PROBLEMS = {
 
 SPOILED = _spoiled(PROBLEMS["brief"])
 """A problem for what treats gradients that are not finite in its own way; the optimizers pass them on."""
+
+COMPLEX = _complex(PROBLEMS["brief"])
+"""A problem for what is defined for complex numbers."""

@@ -88,7 +88,7 @@ def _judged(cell: Cell, walked: Walk, oracles: Oracles) -> Result:
     paths = tree.paths(tree.flatten(cell.case.problem.params)[1])
     comparisons = {}
     for name, expected in oracles.of(cell).items():
-        bound = tolerances.bound(name, cell.case.optimizer, cell.backend, cell.device_name, cell.dtype, cell.mode)
+        bound = tolerances.bound(name, *cell.terms)
         assert bound is not None  # oracles without one say nothing
         found = differences(walked.trajectory, expected, paths, cell.dtype)
         comparisons[name] = Comparison.of(found, bound)

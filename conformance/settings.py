@@ -219,3 +219,6 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
 
 DIVIDES_BY_SQUARES = {"lamb", "lars", "normalize", "scale_by_trust_ratio", "sm3"}
 """What divides by a root of squares with nothing added: where squares underflow, another path is right."""
+
+REAL_ONLY = {"ftrl", "rprop"}
+"""What compares numbers, so that it refuses complex ones."""

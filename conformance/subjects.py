@@ -6,17 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from uniopt.conformance.problems import PROBLEMS, SPOILED, Problem
+from uniopt.conformance.problems import COMPLEX, PROBLEMS, SPOILED, Problem
 
 from uniopt.typing import Tree
 
-FEW = (PROBLEMS["normal"], PROBLEMS["brief"], PROBLEMS["even"])
+STREAMS = (*PROBLEMS.values(), COMPLEX)
+
+FEW = (PROBLEMS["normal"], PROBLEMS["brief"], PROBLEMS["even"], COMPLEX)
 """For what treats every gradient alike."""
 
 WITH_SPOILED = (*FEW, SPOILED)
 """For what treats gradients that are not finite in its own way."""
 
-MODERATE = tuple(problem for problem in PROBLEMS.values() if problem.name != "huge")
+MODERATE = tuple(problem for problem in STREAMS if problem.name != "huge")
 """For steps as long as the parameters times the gradient, whose squares soon overflow."""
 
 SIXTEEN_BITS = ("float64", "float32", "bfloat16", "float16")
@@ -54,7 +56,7 @@ class Subject:
     make: Callable[..., Any]
     reference: Callable[..., Any]
     settings: Mapping[str, Mapping[str, Any]]
-    problems: Sequence[Problem] = tuple(PROBLEMS.values())
+    problems: Sequence[Problem] = STREAMS
     dtypes: Sequence[str] = ("float64", "float32")
     observe: Callable[[Any, Tree], Tree] = parameters
     widens: bool = False

@@ -8,6 +8,7 @@ from typing import Any
 from uniopt.conformance import waivers
 from uniopt.conformance.cases import Case, all_cases
 from uniopt.conformance.cells import Cell, Selection, plan
+from uniopt.conformance.objectives import OBJECTIVES
 from uniopt.conformance.oracles import Oracles
 from uniopt.conformance.problems import PROBLEMS
 from uniopt.conformance.record import Record, entry
@@ -115,7 +116,7 @@ def check(
     cases = [
         Case(name, setting, problem, hyper, make, reference)
         for setting, hyper in (settings or {"default": {}}).items()
-        for problem in PROBLEMS.values()
+        for problem in (*PROBLEMS.values(), *OBJECTIVES.values())
     ]
     record = run(selection, cases)
     if record.exit_code():

@@ -16,6 +16,7 @@ from typing import Any
 
 from uniopt.conformance import peers, reference
 from uniopt.conformance.cases import Case, all_cases
+from uniopt.conformance.objectives import OBJECTIVES
 from uniopt.conformance.problems import PROBLEMS
 from uniopt.conformance.programs import Eager
 from uniopt.conformance.settings import SETTINGS, Written
@@ -77,7 +78,7 @@ class Guests:
             *(("--map", self.mapping) if self.mapping else ()),
         ]
         for setting, theirs, ours in self._settings(make, loops, name):
-            for problem in PROBLEMS.values():
+            for problem in (*PROBLEMS.values(), *OBJECTIVES.values()):
                 if library == "torch" and problem.skips:  # it counts the steps of each parameter
                     continue
                 if problem.name == "normal" or problem.brief or setting == "default":
@@ -111,6 +112,12 @@ class Guests:
     ) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
         """Yield the names of settings, and their hyperparameters as the optimizer and as the reference take them."""
         if loops is None:
+            needed = [key for key, p in inspect.signature(make).parameters.items() if _is_needed(p)]
+            if needed:
+                raise ThirdPartyError(
+                    f"{name} cannot be called without {', '.join(needed)}. Give defaults, or name the optimizer that "
+                    "it should be, such as --reference adam, with whose hyperparameters it is called then."
+                )
             yield "default", {}, {}
             return
         defaults = {
@@ -158,6 +165,10 @@ class Guests:
 def options_of(backend: str) -> list[str]:
     """Return what the command line needs to know a backend, besides its name."""
     return ["--backend", _origins[backend]] if backend in _origins else []
+
+
+def _is_needed(p: inspect.Parameter) -> bool:
+    return p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
 
 
 def _value(values: Mapping[str, Any], group: list[str]) -> Any:

@@ -79,11 +79,12 @@ def walk(case: Case, ground: Ground, mode: str = "eager", setup: ModuleType | No
     params = ground.put(problem.params)
     state = init(params)
     result = Walk([ground.read(observe(state, params))])
-    steps = len(problem.gradients)
-    for t, gradient in enumerate(problem.gradients, start=1):
+    steps = problem.steps
+    for t in range(1, steps + 1):
+        value, gradient = problem.at(t - 1, ground.read(params))
         given = (ground.put(gradient), *tree.map(ground.treat, (state, params)))
         before = ground.read(given)
-        updates, state, params = settle(step(*given, ground.number(problem.values[t - 1])))
+        updates, state, params = settle(step(*given, ground.number(value)))
         result.trajectory.append(ground.read(observe(state, params)))
         result.expect("inputs", "" if same_bits(before, ground.read(given)) else f"written to in step {t}")
         result.expect("leaves", _changed(ground, given[2], params, "params", t))
@@ -138,7 +139,7 @@ def _scanned(case: Case, ground: Ground, tx: Any, scan: Callable[..., Any]) -> W
     result = Walk([ground.read(case.observe(state, params))])
     given = ground.put((_stack(list(case.problem.gradients)), np.asarray(case.problem.values)))
     after, (seen, updates) = scan(body, (state, params), given)
-    steps = len(case.problem.gradients)
+    steps = case.problem.steps
     recorded = ground.read(seen)
     result.trajectory += [[None if x is None else np.asarray(x[t]) for x in recorded] for t in range(steps)]
     result.compilations = traces
@@ -195,11 +196,10 @@ def _resume(
     again, kept = saved
     state, params = ground.restore(*pickle.loads(kept))
     step = again()
-    steps = len(case.problem.gradients)
+    steps = case.problem.steps
     for t in range(steps // 2, steps):
-        _, state, params = settle(
-            step(ground.put(case.problem.gradients[t]), state, params, ground.number(case.problem.values[t]))
-        )
+        value, gradient = case.problem.at(t, ground.read(params))
+        _, state, params = settle(step(ground.put(gradient), state, params, ground.number(value)))
         if not same_bits(ground.read(case.observe(state, params)), trajectory[t + 1]):
             return f"differs from the uninterrupted run in step {t + 1}"
     return ""

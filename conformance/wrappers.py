@@ -6,7 +6,7 @@ from typing import Any
 
 from uniopt.conformance import composition
 from uniopt.conformance.composition import around
-from uniopt.conformance.problems import PROBLEMS, SPOILED, paired
+from uniopt.conformance.problems import COMPLEX, PROBLEMS, SPOILED, paired
 from uniopt.conformance.reference import OPTIMIZERS, accumulation, masks
 from uniopt.conformance.reference.chain import clipped_adamw
 from uniopt.conformance.reference.lookahead import lookahead
@@ -15,7 +15,7 @@ from uniopt.conformance.reference.sam import sam
 from uniopt.conformance.reference.scaling import dynamic_loss_scaling
 from uniopt.conformance.reference.schedule_free import schedule_free_sgd
 from uniopt.conformance.settings import ADAMW, EXCEPT_MATRIX, FALLING, MASK, RATE, Written
-from uniopt.conformance.subjects import FEW, SIXTEEN_BITS, WITH_SPOILED, Subject
+from uniopt.conformance.subjects import FEW, SIXTEEN_BITS, STREAMS, WITH_SPOILED, Subject
 
 
 def on_odd_steps(step: Any) -> Any:
@@ -35,6 +35,8 @@ _LABELS = Written(
     ("quick", "slow", "slow", "slow", "quick", "quick", "slow"),
 )
 
+_PAIRED = ("normal", "brief", "sparse", "skipped", "even")
+
 WRAPPERS: dict[str, Subject] = {
     "MultiSteps": Subject(
         composition.multi_steps,
@@ -44,7 +46,7 @@ WRAPPERS: dict[str, Subject] = {
             "sum": {**_ADAM, "every_k_schedule": 3, "use_grad_mean": False},
             "growing": {**_ADAM, "every_k_schedule": one_more, "skip_not_finite": True},
         },
-        (*PROBLEMS.values(), SPOILED),
+        (*STREAMS, SPOILED),
     ),
     "apply_if_finite": Subject(
         around("apply_if_finite", "adam", "max_consecutive_errors"),
@@ -82,7 +84,7 @@ WRAPPERS: dict[str, Subject] = {
             "default": {**_MOMENTUM, "sync_period": 2, "slow_step_size": 0.75},
             "reset": {**_MOMENTUM, **FALLING, "sync_period": 3, "slow_step_size": 0.5, "reset_state": True},
         },
-        tuple(paired(PROBLEMS[name]) for name in ("normal", "brief", "sparse", "skipped", "even")),
+        tuple(paired(problem) for problem in (*(PROBLEMS[name] for name in _PAIRED), COMPLEX)),
     ),
     "masked": Subject(composition.masked_trace, masks.masked, {"default": {**RATE, "decay": 0.5, "mask": MASK}}, FEW),
     "master_weights": Subject(

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from uniopt.errors import DtypeKindError, HyperparameterError
 from uniopt.leaf_by_leaf import resolved, run, varying
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, transformation
@@ -108,12 +109,16 @@ class Leafwise(Stage):
         backend = step.backend
         hyper = {name: resolved(backend, value) for name, value in self.init_hyper.items()}
         each = varying(self.init_hyper, step, params)
-        made: list[dict[str, Any] | None] = [
-            None
-            if p is None or self.init_rule is None
-            else self.init_rule(step.xp, p, **{**hyper, **{name: values[i] for name, values in each.items()}})
-            for i, p in enumerate(params)
-        ]
+        made: list[dict[str, Any] | None] = []
+        for i, p in enumerate(params):
+            if p is None or self.init_rule is None:
+                made.append(None)
+                continue
+            own = {**hyper, **{name: values[i] for name, values in each.items()}}
+            try:
+                made.append(self.init_rule(step.xp, p, **own))
+            except (HyperparameterError, DtypeKindError) as error:  # the rule does not know which leaf it was given
+                raise type(error)(f"At {step.path(i)}: {error}") from error
         trees = {
             slot: step.rebuild([m and _each(lambda x: backend.astype(x, x.dtype), m[slot]) for m in made])
             for slot in self.slots

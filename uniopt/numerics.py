@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from uniopt.backends.dtypes import dtype_kind, dtype_name, real_dtype
+from uniopt.errors import DtypeKindError
 from uniopt.typing import Array, Scalar
 
 _INT32_MAX = 2**31 - 1
@@ -52,6 +53,12 @@ def spacing_of_1(x: Array) -> float:
 def is_complex(x: Array) -> bool:
     """Return whether the array holds complex numbers."""
     return dtype_kind(dtype_name(x.dtype)) == "complex"
+
+
+def require_order(x: Array, name: str) -> None:
+    """Raise an error for complex numbers, which cannot be compared."""
+    if is_complex(x):
+        raise DtypeKindError(f"{name} needs real numbers, for complex ones have no order. Mask them.")
 
 
 def abs_squared(xp: Any, x: Array) -> Array:

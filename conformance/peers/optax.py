@@ -12,17 +12,21 @@ import optax
 import optax.contrib
 from uniopt.conformance.cases import SUBJECTS, Case
 from uniopt.conformance.error_unit import Trajectory
+from uniopt.conformance.problems import Values
 from uniopt.conformance.settings import Written
 
 from uniopt import tree
+from uniopt.typing import Tree
 
 # Why optax's function of the same name is none to compare with, or not in one setting or on one problem.
 _DIFFERENT = {
     "MultiSteps": "optax accumulates gradients of float64 in float32",
+    "adadelta/default/complex": "optax squares its updates, and not their size",
     "adafactor": "optax computes its decay rate in float32, even for float64",
     "add_noise": "optax draws its noise from JAX's own generator",
     "lookahead": "optax's pairs of parameters are of another class",
     "normalize/default/sparse": "optax makes NaN of a gradient of zeros",
+    "mechanize/default/complex": "optax multiplies without conjugating",
     "noisy_sgd": "optax draws its noise from JAX's own generator",
     "rprop": "optax applies each step one step late",
     "sm3": "optax's takes no 0-d leaf, which every problem has",
@@ -66,12 +70,17 @@ def trajectory(case: Case) -> Trajectory:
             tx = optax.with_extra_args_support(constructor(**{name: _value(x) for name, x in case.hyper.items()}))
         params = jax.tree.map(jax.numpy.asarray, case.problem.params)
         path, state = [params], tx.init(params)
-        for gradient, value in zip(case.problem.gradients, case.problem.values, strict=True):
+        for step in range(case.problem.steps):
+            value, gradient = case.problem.at(step, _read(params))
             extra = {"value": value} if case.asks_for_values() else {}
             updates, state = tx.update(jax.tree.map(jax.numpy.asarray, gradient), state, params, **extra)
             params = optax.apply_updates(params, updates)
             path.append(params)
-        return [[None if x is None else np.array(x) for x in tree.flatten(p)[0]] for p in path]
+        return [_read(p) for p in path]
+
+
+def _read(params: Tree) -> list[Values | None]:
+    return [None if x is None else np.array(x) for x in tree.flatten(params)[0]]
 
 
 class _Optax:

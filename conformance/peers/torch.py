@@ -61,7 +61,7 @@ _PEERS: dict[str, tuple[Make, set[str], dict[str, Any]]] = {
 
 def covers(case: Case) -> bool:
     """Return whether torch has the optimizer with the same formula."""
-    if case.optimizer not in _PEERS:
+    if case.optimizer not in _PEERS or case.problem.is_complex:  # torch treats the two parts as two real numbers
         return False
     hyper = case.plain_hyper()
     _, shared, needed = _PEERS[case.optimizer]
@@ -80,7 +80,8 @@ def trajectory(case: Case) -> Trajectory:
     optimizer = make(params, hyper)
     rate = hyper["learning_rate"]
     path = [[p.numpy().copy() for p in params]]
-    for n, gradient in enumerate(case.problem.gradients):
+    for n in range(case.problem.steps):
+        _, gradient = case.problem.at(n, path[-1])
         for group in optimizer.param_groups:
             group["lr"] = rate(n) if callable(rate) else rate
         for p, g in zip(params, tree.leaves(gradient), strict=True):

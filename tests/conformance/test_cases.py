@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from uniopt.conformance import cases, reference
-from uniopt.conformance.problems import PROBLEMS, SPOILED, paired, recorded
+from uniopt.conformance.objectives import OBJECTIVES
+from uniopt.conformance.problems import COMPLEX, PROBLEMS, SPOILED, paired, recorded
 from uniopt.conformance.reference import OPTIMIZERS
 from uniopt.conformance.schedules import SCHEDULES
+from uniopt.conformance.settings import REAL_ONLY
 from uniopt.conformance.transformations import PARTS, TRANSFORMATIONS, WITHOUT_CASES
 from uniopt.conformance.wrappers import WRAPPERS
 
@@ -39,7 +41,9 @@ def test_names_are_unique_and_every_optimizer_is_tested_on_every_problem() -> No
     found = cases.all_cases()
     assert len({case.name for case in found}) == len(found)
     assert {(case.optimizer, case.problem.name) for case in found if case.optimizer in cases.exported()} == {
-        (name, problem) for name in cases.exported() for problem in PROBLEMS
+        (name, problem)
+        for name in cases.exported()
+        for problem in (*PROBLEMS, *OBJECTIVES, *(() if name in REAL_ONLY else ("complex",)))
     }
     assert {case.optimizer for case in found if case.reference is None} <= cases.exported().keys() - OPTIMIZERS.keys()
     assert {case.optimizer for case in found} == cases.registered().keys()
@@ -110,6 +114,9 @@ def test_streams_are_what_their_names_say() -> None:
     assert [all(finite) for finite in spoiled] == [True, False, False, True]
     assert {name for name, p in PROBLEMS.items() if p.skips} == {"skipped", "late"}
     assert not paired(PROBLEMS["normal"]).skips
+    assert all(np.abs(x.imag).min() > 0 for x in uniopt.tree.leaves((COMPLEX.params, COMPLEX.gradients)))
+    assert COMPLEX.is_complex
+    assert not any(problem.is_complex for problem in (*PROBLEMS.values(), *OBJECTIVES.values()))
 
 
 def test_a_problem_is_the_same_every_time() -> None:

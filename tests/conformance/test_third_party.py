@@ -199,6 +199,7 @@ def test_a_library_says_what_it_lacks(tmp_path: Path) -> None:
         (["--optimizer", "torch:their_code.HisAdam", *ADAM[:3], "lr=rate"], "has no parameter 'rate'"),
         (["--optimizer", "torch:their_code.Nobody", *ADAM], "has no 'Nobody'"),
         (["--optimizer", "no_such_package:x"], "cannot be imported"),
+        (["--optimizer", "their_code:their_sgd"], "cannot be called without rate"),
         (["--optimizer", "their_code:NUMBER"], "expected a class or a function"),
         (["--backend", "their_code:NUMBER"], "expected a backend"),
     ],

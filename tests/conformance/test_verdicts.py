@@ -10,6 +10,7 @@ from uniopt.conformance import Record, Selection, gaps, tolerances
 from uniopt.conformance.cases import registered
 from uniopt.conformance.cells import DTYPES, MODES, ORACLES
 from uniopt.conformance.error_unit import Place
+from uniopt.conformance.objectives import OBJECTIVES
 from uniopt.conformance.suite import run
 from uniopt.conformance.tolerances import Bound
 from uniopt.conformance.verdicts import Comparison, Verdict, judge
@@ -55,9 +56,10 @@ def test_a_cell(comparisons: list[Comparison], properties: dict[str, str], verdi
 
 def test_every_bound_has_a_reason_and_wide_is_not_below_tight() -> None:
     used = {
-        id(tolerances.row_of(oracle, optimizer, backend, device, dtype, mode))
+        id(tolerances.row_of(oracle, optimizer, problem, backend, device, dtype, mode))
         for oracle in ORACLES
         for optimizer in registered()
+        for problem in ("normal", *OBJECTIVES)
         for backend in uniopt.backends.names()
         for device in ("cpu", "no_float64")
         for dtype in DTYPES
@@ -70,7 +72,7 @@ def test_every_bound_has_a_reason_and_wide_is_not_below_tight() -> None:
 
 
 def test_strict_is_held_to_the_bit() -> None:
-    bound = tolerances.bound("numpy", "muon", "array_api_strict", "CPU_DEVICE", "float32", "eager")
+    bound = tolerances.bound("numpy", "muon", "network", "array_api_strict", "CPU_DEVICE", "float32", "eager")
     assert bound is not None
     assert (bound.tight, bound.wide) == (0, 0)
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import keras
 import mlx.optimizers
 import numpy as np
+import pytest
 
+import uniopt
 from tests.dialects import keras_runs, mlx_runs
 from uniopt import dialects, tree
+from uniopt.dialects.keras import base
+from uniopt.errors import HyperparameterError
 
 LIBRARIES = {
     "keras": (dialects.keras, keras.optimizers, keras_runs.SETTINGS),
@@ -26,10 +31,12 @@ def checks() -> Iterator[tuple[str, Callable[[], None]]]:
             yield f"parameters of {library}'s {name}", partial(parameters_are_theirs, library, name)
     for check in (
         keras_factors_the_last_two_axes,
+        keras_gives_a_rule_what_all_have,
         keras_has_features_for_all,
         keras_looks_ahead_or_not,
         keras_takes_arrays_for_momenta,
         keras_takes_what_is_no_matrix_by_adam,
+        mlx_needs_a_rate_that_is_not_relative,
     ):
         yield check.__name__, check
 
@@ -57,6 +64,38 @@ def keras_factors_the_last_two_axes() -> None:
     peer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
     updates, _ = tx.update(gradient, tx.init(start), start)
     assert np.allclose(start + updates, keras.ops.convert_to_numpy(variable), rtol=1e-5, atol=0)
+
+
+def keras_gives_a_rule_what_all_have() -> None:
+    """The decorator has done so when the module was imported; here it does it again."""
+
+    def rule(learning_rate: float = 0.01, momentum: float = 0.0, *, nesterov: bool = False) -> object:
+        return uniopt.sgd(learning_rate, momentum, nesterov)
+
+    def with_decay(learning_rate: float = 0.5, weight_decay: float = 0.5, *, decayed: Any = None) -> object:
+        return decayed(uniopt.sgd(learning_rate), 2 * weight_decay)
+
+    made, theirs = inspect.signature(base.optimizer(rule)), inspect.signature(keras.optimizers.SGD)
+    of_all = [
+        p for name, p in theirs.parameters.items() if name not in ("learning_rate", "momentum", "nesterov", "kwargs")
+    ]
+    names = ["learning_rate", "momentum", *(p.name for p in of_all), "nesterov", "weight_decay_mask"]
+    assert list(made.parameters) == names
+    assert {p.name: made.parameters[p.name].default for p in of_all} == {p.name: p.default for p in of_all} | {
+        "name": None
+    }
+    assert made.parameters["nesterov"].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    assert made.return_annotation == "GradientTransformation"
+    assert list(inspect.signature(base.optimizer(with_decay)).parameters)[:3] == [
+        "learning_rate",
+        "weight_decay",
+        "clipnorm",
+    ]
+    assert "MultiSteps" not in repr(base.optimizer(rule)())
+    params = np.full(1, 2.0)
+    for function, given, expected in ((rule, {"weight_decay": 0.5}, -0.02), (with_decay, {}, -1.5), (rule, {}, -0.01)):
+        tx = base.optimizer(function)(**given)
+        assert np.allclose(tx.update(np.ones(1), tx.init(params), params)[0], expected)
 
 
 def keras_has_features_for_all() -> None:
@@ -100,6 +139,8 @@ def keras_takes_arrays_for_momenta() -> None:
         tx = make(momentum=0.5)
         assert any(x.shape == (1,) and x.dtype == np.float64 for x in tree.leaves(tx.init(one)))
         assert "trace" in repr(tx)
+    for make in (dialects.keras.SGD, dialects.keras.RMSprop):
+        assert "trace" in repr(make(0.5, momentum=np.asarray(0.0)))
     assert "trace" not in repr(dialects.keras.SGD(0.5, momentum=0.0))
     assert "trace" not in repr(dialects.keras.RMSprop(0.5, momentum=0.0))
 
@@ -109,3 +150,10 @@ def keras_takes_what_is_no_matrix_by_adam() -> None:
     for shape in ((3,), (), (2, 2, 2)):
         p = np.ones(shape)
         assert np.allclose(np.abs(tx.update(p, tx.init(p), p)[0]), 1e-3, rtol=1e-2)
+    p = {"there": np.ones((2, 2)), "absent": None}
+    assert tx.update(p, tx.init(p), p)[0]["absent"] is None
+
+
+def mlx_needs_a_rate_that_is_not_relative() -> None:
+    with pytest.raises(HyperparameterError, match="relative_step=False"):
+        dialects.mlx.Adafactor(relative_step=False, weight_decay=0.5)

@@ -105,3 +105,12 @@ def test_descent_on_a_complex_quadratic() -> None:
         updates, state = tx.update(grads, state, z)
         z = uniopt.apply_updates(z, updates)
     np.testing.assert_allclose(z, 0.25j, atol=0.05)
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax", "mlx", "array_api_strict"])
+@pytest.mark.parametrize("optimizer", ["ftrl", "rprop"])
+def test_what_compares_numbers_refuses_complex_ones(optimizer: str, name: str) -> None:
+    backend = require(name)
+    params = {"w": backend.from_numpy(np.asarray([1 + 2j]), "complex64")}
+    with pytest.raises(uniopt.errors.DtypeKindError, match=rf"params\['w'\].*{optimizer} needs real numbers"):
+        getattr(uniopt, optimizer)(0.1).init(params)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from uniopt import hyperparameters
 from uniopt.leafwise import leafwise
-from uniopt.numerics import abs_squared, full_like, power
+from uniopt.numerics import abs_squared, full_like, power, require_order
 from uniopt.transformation import GradientTransformation
 from uniopt.typing import Array, Scalar, ScalarOrSchedule, Tree
 
@@ -86,6 +86,8 @@ def ftrl(
     ------
     HyperparameterError
         If a number is outside its range.
+    DtypeKindError
+        At init, for a complex leaf: complex numbers have no order.
 
     Notes
     -----
@@ -127,6 +129,7 @@ def ftrl(
 
 
 def _init(xp: Any, p: Array, *, initial_accumulator_value: Scalar) -> dict[str, Array]:
+    require_order(p, "ftrl")
     return {"accumulator": full_like(xp, p, initial_accumulator_value), "linear": xp.zeros_like(p)}
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from uniopt import hyperparameters
 from uniopt.chain import chain
 from uniopt.leafwise import leafwise
-from uniopt.numerics import full_like
+from uniopt.numerics import full_like, require_order
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.scale import scale
 from uniopt.typing import Array, Scalar, Tree
@@ -94,6 +94,8 @@ def rprop(
     ------
     HyperparameterError
         If a number is outside its range.
+    DtypeKindError
+        At init, for a complex leaf: complex numbers have no order.
 
     Notes
     -----
@@ -120,6 +122,7 @@ def rprop(
 
 
 def _init(xp: Any, p: Array, *, learning_rate: Scalar) -> dict[str, Array]:
+    require_order(p, "rprop")
     return {"step_sizes": full_like(xp, p, learning_rate), "prev_updates": xp.zeros_like(p)}
 
 

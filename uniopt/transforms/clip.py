@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from uniopt import hyperparameters
-from uniopt.errors import DtypeKindError
 from uniopt.leafwise import leafwise
 from uniopt.norms import norm, root_mean_square
-from uniopt.numerics import is_complex
+from uniopt.numerics import require_order
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.scale import EmptyState
 from uniopt.typing import Array, Scalar
@@ -87,8 +86,7 @@ def clip_by_block_norm(max_norm: Scalar) -> GradientTransformation:
 
 
 def _clip(xp: Any, g: Array, s: EmptyState, *, max_delta: Scalar) -> tuple[Array, EmptyState]:
-    if is_complex(g):
-        raise DtypeKindError("clip needs real numbers, for complex ones have no order. Limit their norm, or mask them.")
+    require_order(g, "clip")
     return xp.maximum(xp.minimum(g, max_delta), -max_delta), s
 
 

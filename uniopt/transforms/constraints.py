@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from uniopt.errors import DtypeKindError
 from uniopt.leafwise import leafwise
-from uniopt.numerics import is_complex
+from uniopt.numerics import require_order
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.scale import EmptyState
 from uniopt.typing import Array, Tree
@@ -67,8 +66,7 @@ def zero_nans() -> GradientTransformation:
 
 
 def _keep_params_nonnegative(xp: Any, g: Array, s: EmptyState, *, p: Array) -> tuple[Array, EmptyState]:
-    if is_complex(g):
-        raise DtypeKindError("keep_params_nonnegative needs real numbers, for complex ones have no order. Mask them.")
+    require_order(g, "keep_params_nonnegative")
     return xp.where(p + g < 0, -p, g), s
 
 

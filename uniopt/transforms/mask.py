@@ -75,7 +75,7 @@ class Masked(Stage):
         return f"masked({self.inner!r}, mask={mask_text(self.mask)}{also})"
 
     def init(self, step: Step, params: list[Any]) -> Any:
-        return init_part(self.inner, step, self.chosen(step, params), params)
+        return init_part(self.inner, step, self.chosen(step, params, skipped=False), params)
 
     def update(
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
@@ -85,7 +85,7 @@ class Masked(Stage):
         masks_extra = self.mask_compatible_extra_args
         return update_part(self.inner, step, chosen, updates, state, params, extra, masks_extra=masks_extra)
 
-    def chosen(self, step: Step, leaves: list[Any], *, skipped: bool = False) -> Tree:
+    def chosen(self, step: Step, leaves: list[Any], *, skipped: bool) -> Tree:
         """Return the positions of the leaves that are transformed; with `skipped`, as `Marks.where` does."""
 
         def path(i: int) -> str:

@@ -76,7 +76,7 @@ class Partition(Stage):
         return all(stage.per_example() for stage in self.stages.values())
 
     def init(self, step: Step, params: list[Any]) -> Any:
-        parts = self.parts(step, params)
+        parts = self.parts(step, params, skipped=False)
         return PartitionState({x: init_part(stage, step, parts[x], params) for x, stage in self.stages.items()})
 
     def update(
@@ -93,7 +93,7 @@ class Partition(Stage):
             )
         return results, PartitionState(states)
 
-    def parts(self, step: Step, leaves: list[Any], *, skipped: bool = False) -> dict[Hashable, Tree]:
+    def parts(self, step: Step, leaves: list[Any], *, skipped: bool) -> dict[Hashable, Tree]:
         """Return for each label the positions of its leaves; with `skipped`, as `Marks.where` does."""
         marks = Marks(step, leaves, self.labels, what="param_labels")
 
