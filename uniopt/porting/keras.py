@@ -18,6 +18,7 @@ from uniopt.porting.description import Description, describe, fill, state_for
 from uniopt.porting.keras_optimizers import OPTIMIZERS
 from uniopt.porting.keras_variables import NamedVariables, assignments, check_variables, detached, held_in, variables_of
 from uniopt.porting.layout import Convert, Layout, laid_out
+from uniopt.porting.orientation import check_whole, oriented
 from uniopt.transformation import GradientTransformation
 from uniopt.typing import Schedule, Tree
 
@@ -73,7 +74,8 @@ def from_keras(
     step = int(optimizer.iterations)
     hyper = _hyper(name, optimizer) | {"learning_rate": _rate(optimizer, step, schedule, name)}
     layout, params = laid_out({name: detached(x) for name, x in named.items()}, convert)
-    tx = getattr(dialect, name)(**hyper, weight_decay_mask=_mask(optimizer, named, layout))
+    check_whole(layout, range(len(layout.sources)), name, "keras.optimizers")
+    tx = oriented(getattr(dialect, name)(**hyper, weight_decay_mask=_mask(optimizer, named, layout)), layout)
     begun = describe(tx, tx.init(params), params)
     _check_groups(optimizer, named, layout, begun)
     held, table, full = held_in(optimizer, named, _slots(name)), OPTIMIZERS[name], f"keras.optimizers.{name}"
@@ -129,6 +131,7 @@ def to_keras(
     full = f"keras.optimizers.{name}"
     named = variables_of(optimizer, named_variables)
     layout, params = laid_out({name: detached(x) for name, x in named.items()}, convert)
+    check_whole(layout, range(len(layout.sources)), name, "keras.optimizers")
     described = describe(tx, host.to_numpy(state), params)
     _check_groups(optimizer, named, layout, described)
     arguments = arguments_of([x for x in described if not _is_left_out(x)] or described, OPTIMIZERS[name], full)
@@ -136,7 +139,7 @@ def to_keras(
     check_variables(optimizer, own, full)
     step = count_of(described, full)
     mask = _mask(optimizer, named, layout)
-    same = build(getattr(dialect, name), {**own, "weight_decay_mask": mask}, described[0])
+    same = oriented(build(getattr(dialect, name), {**own, "weight_decay_mask": mask}, described[0]), layout)
     state_for(same, params, described)
     rate = own.pop("learning_rate")
     scheduler = _scheduler(optimizer)

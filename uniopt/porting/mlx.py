@@ -17,7 +17,7 @@ from uniopt.porting.constructors import build, constructor_for
 from uniopt.porting.description import Description, describe, fill, state_for
 from uniopt.porting.layout import Convert, laid_out
 from uniopt.porting.mlx_optimizers import OPTIMIZERS
-from uniopt.porting.orientation import oriented
+from uniopt.porting.orientation import check_whole, oriented
 from uniopt.transformation import GradientTransformation
 from uniopt.typing import Schedule, Tree
 
@@ -73,6 +73,7 @@ def from_mlx(
     if "learning_rate" in optimizer.state:
         hyper["learning_rate"] = _rate(optimizer, step, schedule, name)
     layout, params = laid_out(_named(parameters), convert)
+    check_whole(layout, range(len(layout.sources)), name, "mlx.optimizers")
     tx = oriented(getattr(dialect, name)(**hyper), layout)
     begun = describe(tx, tx.init(params), params)
     if step > 0:
@@ -122,6 +123,7 @@ def to_mlx(
     """
     name = _class_of(optimizer)
     layout, params = laid_out(_named(parameters), convert)
+    check_whole(layout, range(len(layout.sources)), name, "mlx.optimizers")
     described = describe(tx, host.to_numpy(state), params)
     arguments = arguments_of(described, OPTIMIZERS[name], f"mlx.optimizers.{name}")
     step = count_of(described, f"mlx.optimizers.{name}")

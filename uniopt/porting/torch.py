@@ -11,7 +11,7 @@ from uniopt.porting import host
 from uniopt.porting.constructors import build, constructor_for
 from uniopt.porting.description import Description, describe, fill, state_for
 from uniopt.porting.layout import Convert, Layout, laid_out
-from uniopt.porting.orientation import oriented
+from uniopt.porting.orientation import check_whole, oriented
 from uniopt.porting.torch_groups import Group, groups_of
 from uniopt.porting.torch_optimizers import OPTIMIZERS
 from uniopt.porting.torch_schedulers import check_position, check_same, go_to, schedules_of
@@ -77,6 +77,7 @@ def from_torch(
     groups = groups_of(optimizer, named)
     layout, params = laid_out(named, convert)
     labels = _labels(layout, groups)
+    _check_whole(layout, labels, groups)
     schedules = [None] * len(groups) if scheduler is None else _schedules(scheduler, groups)
     for group, schedule in zip(groups, schedules, strict=True):
         if schedule is not None and group.name != "Rprop":  # whose steps have sizes of their own
@@ -146,6 +147,7 @@ def to_torch(
     groups = groups_of(optimizer, named)
     layout, params = laid_out(named, convert)
     labels = _labels(layout, groups)
+    _check_whole(layout, labels, groups)
     descriptions = describe(tx, host.to_numpy(state), params)
     schedules = [None] * len(groups) if scheduler is None else schedules_of(scheduler)
     saved = optimizer.state_dict()
@@ -176,6 +178,11 @@ def _labels(layout: Layout, groups: Sequence[Group]) -> list[str]:
     """Return the label of the group that each leaf is in."""
     label = dict.fromkeys(layout.shapes, _FROZEN) | {name: group.label for group in groups for name in group.ids}
     return [layout.one_value(i, label, "the parameter group") for i in range(len(layout.sources))]
+
+
+def _check_whole(layout: Layout, labels: Sequence[str], groups: Sequence[Group]) -> None:
+    for group in groups:
+        check_whole(layout, (i for i, label in enumerate(labels) if label == group.label), group.name, "torch.optim")
 
 
 def _together(
