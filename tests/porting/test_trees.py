@@ -1,0 +1,99 @@
+"""Trees of other shapes than a dict of arrays: None, empty arrays, tuples, scalars with an axis more."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import keras.optimizers as k
+import mlx.optimizers as m
+import numpy as np
+import optax
+import pytest
+
+import uniopt
+from tests.conftest import float64
+from tests.porting.frameworks import SIDES
+from tests.porting.runs import Named, TorchRun, error, gradients_of, optax_run, start_of, uniopt_run
+from uniopt import porting
+from uniopt.errors import PortingError
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras with NumPy 2
+
+STEPS = 5
+SHAPES = {"weight": (6, 4), "gain": (), "none": (0, 3), "bias": (6,)}
+
+
+class Layer(NamedTuple):
+    kernel: Any
+    bias: Any = None
+
+
+def nested(named: Named) -> Any:
+    """Return a tree with places for what this model does not have, as modules of equinox have them."""
+    layer = Layer(named["weight"].T)
+    return (layer, [named["gain"].reshape(1), None, {"none": named["none"].T}], (), {"b": named["bias"].reshape(2, 3)})
+
+
+MAKES = {
+    "torch Adam": ("torch", ("Adam", {"lr": 0.1})),
+    "torch NAdam": ("torch", ("NAdam", {"lr": 0.1})),
+    "torch ASGD": ("torch", ("ASGD", {"lr": 0.1, "t0": 2})),
+    "torch SGD": ("torch", ("SGD", {"lr": 0.1, "momentum": 0.5, "dampening": 0.25})),
+    "mlx": ("mlx", lambda: m.SGD(0.125, momentum=0.5)),
+    "keras": ("keras", lambda: k.SGD(0.125, momentum=0.5)),
+}
+
+
+@pytest.mark.parametrize("name", MAKES)
+def test_convert_may_make_any_tree(name: str) -> None:
+    side, make = MAKES[name]
+    start, stream = start_of("float64", SHAPES), gradients_of("float64", 3 * STEPS, SHAPES)
+    whole, begun = SIDES[side](make, start), SIDES[side](make, start)
+    whole.run(stream[: 2 * STEPS])
+    begun.run(stream[:STEPS])
+    tx, state = begun.ported(nested)
+    later = [nested(g) for g in stream[STEPS : 2 * STEPS]]
+    params, state = uniopt_run(tx, state, nested(begun.params), later, "numpy")
+    assert params[0].bias is None
+    assert _error(params, nested(whole.params), nested(start)) <= 256
+
+    back = SIDES[side](make, {key: x.copy() for key, x in whole.params.items()})
+    back.load(tx, state, nested)
+    whole.run(stream[2 * STEPS :])
+    back.run(stream[2 * STEPS :])
+    assert _error(back.params, whole.params, start) <= 256
+
+
+def test_optax_with_parameters_that_are_none() -> None:
+    start = {"w": np.ones((2, 3)), "none": None, "late": np.ones(2)}
+    stream = [{**start, "w": x, "late": x[0, :2]} for x in np.random.default_rng(0).standard_normal((10, 2, 3))]
+    optimizer = optax.partition({"a": optax.adam(0.1), "b": optax.sgd(0.1, 0.5)}, {"w": "a", "none": None, "late": "b"})
+    with float64("jax"):
+        expected, _ = optax_run(optimizer, optimizer.init(start), start, stream)
+        params, state = optax_run(optimizer, optimizer.init(start), start, stream[:5])
+        tx, state = porting.from_optax(optimizer, state, params, "numpy")
+        found, _ = uniopt_run(tx, state, params, stream[5:], "numpy")
+        assert error(found, expected, start) <= 256
+        back, state = porting.to_optax(tx, state, params)
+        assert error(optax_run(back, state, params, stream[5:])[0], expected, start) <= 256
+
+
+def test_a_parameter_that_is_none_is_in_no_group() -> None:
+    start = {"weight": np.ones((2, 3)), "bias": None}
+    tx = uniopt.dialects.torch.Adam(0.1)
+    _, state = tx.update(start, tx.init(start), start)
+    run = TorchRun("Adam", {"weight": start["weight"]}, {})
+    porting.to_torch(tx, state, run.optimizer, run.named, lambda named: {**named, "bias": None})
+    assert float(run.optimizer.state[run.named["weight"]]["step"]) == 1.0
+
+
+def test_an_empty_array_of_no_parameter_is_refused() -> None:
+    run = TorchRun("Adam", start_of("float64", SHAPES), {})
+    with pytest.raises(PortingError, match=r"an empty array at .* that is no parameter"):
+        porting.from_torch(run.optimizer, run.named, convert=lambda named: {**named, "more": np.zeros(0)})
+
+
+def _error(found: Any, expected: Any, start: Any) -> float:
+    """Return the error of the leaves that are not empty."""
+    keep = [i for i, x in enumerate(uniopt.tree.leaves(start)) if x.size]
+    return error(*([uniopt.tree.leaves(t)[i] for i in keep] for t in (found, expected, start)))
