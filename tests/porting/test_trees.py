@@ -23,6 +23,13 @@ STEPS = 5
 SHAPES = {"weight": (6, 4), "gain": (), "none": (0, 3), "bias": (6,)}
 
 
+def split(named: Named) -> Any:
+    """Return a tree in which arrays are split, as those of an attention are into queries, keys and values."""
+    first, *others = np.split(named["weight"], 3)
+    gain = {"gain": named["gain"], "none": named["none"]}
+    return {**gain, "first": first.T, "others": tuple(others), "halves": np.split(named["bias"], 2)}
+
+
 class Layer(NamedTuple):
     kernel: Any
     bias: Any = None
@@ -44,21 +51,21 @@ MAKES = {
 }
 
 
+@pytest.mark.parametrize("convert", [nested, split])
 @pytest.mark.parametrize("name", MAKES)
-def test_convert_may_make_any_tree(name: str) -> None:
+def test_convert_may_make_any_tree(name: str, convert: Any) -> None:
     side, make = MAKES[name]
     start, stream = start_of("float64", SHAPES), gradients_of("float64", 3 * STEPS, SHAPES)
     whole, begun = SIDES[side](make, start), SIDES[side](make, start)
     whole.run(stream[: 2 * STEPS])
     begun.run(stream[:STEPS])
-    tx, state = begun.ported(nested)
-    later = [nested(g) for g in stream[STEPS : 2 * STEPS]]
-    params, state = uniopt_run(tx, state, nested(begun.params), later, "numpy")
-    assert params[0].bias is None
-    assert _error(params, nested(whole.params), nested(start)) <= 256
+    tx, state = begun.ported(convert)
+    later = [convert(g) for g in stream[STEPS : 2 * STEPS]]
+    params, state = uniopt_run(tx, state, convert(begun.params), later, "numpy")
+    assert _error(params, convert(whole.params), convert(start)) <= 256
 
     back = SIDES[side](make, {key: x.copy() for key, x in whole.params.items()})
-    back.load(tx, state, nested)
+    back.load(tx, state, convert)
     whole.run(stream[2 * STEPS :])
     back.run(stream[2 * STEPS :])
     assert _error(back.params, whole.params, start) <= 256
@@ -85,6 +92,24 @@ def test_a_parameter_that_is_none_is_in_no_group() -> None:
     run = TorchRun("Adam", {"weight": start["weight"]}, {})
     porting.to_torch(tx, state, run.optimizer, run.named, lambda named: {**named, "bias": None})
     assert float(run.optimizer.state[run.named["weight"]]["step"]) == 1.0
+
+
+def test_parts_of_an_array_that_are_optimized_differently_are_refused() -> None:
+    start = start_of("float64", SHAPES)
+    run = TorchRun("SGD", start, {"momentum": 0.5})
+    tx = uniopt.partition(
+        {"a": uniopt.sgd(0.1, 0.5), "b": uniopt.sgd(0.1, 0.5)},
+        lambda p: {**dict.fromkeys(p, "a"), "halves": ["a", "b"]},
+    )
+    state = tx.init(split(start))
+    porting.to_torch(tx, state, run.optimizer, run.named, split)
+    tx = uniopt.dialects.torch.Adam()
+    _, state = tx.update({**split(start), "halves": [np.ones(3), None]}, tx.init(split(start)))
+    run = TorchRun("Adam", start, {})
+    with pytest.raises(
+        PortingError, match=r"'halves'\]\[0\] and .*'halves'\]\[1\] have parts of the same array.* steps"
+    ):
+        porting.to_torch(tx, state, run.optimizer, run.named, split)
 
 
 def test_an_empty_array_of_no_parameter_is_refused() -> None:

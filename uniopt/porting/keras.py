@@ -15,6 +15,7 @@ from uniopt.porting import host, named_slots
 from uniopt.porting.agreement import arguments_of, check_rate, check_schedule, count_of
 from uniopt.porting.constructors import build, constructor_for
 from uniopt.porting.description import Description, describe, fill, state_for
+from uniopt.porting.joined import joined
 from uniopt.porting.keras_optimizers import OPTIMIZERS
 from uniopt.porting.keras_variables import NamedVariables, assignments, check_variables, detached, held_in, variables_of
 from uniopt.porting.layout import Convert, Layout, laid_out
@@ -150,9 +151,10 @@ def to_keras(
             f"The learning rate of {full} follows a schedule, and is to be {rate!r}. Make it with a number."
         )
     entries: dict[str, dict[str, Any]] = {}
-    for i, leaf in enumerate(described):
+    whole, together = joined(layout, described)
+    for i, leaf in enumerate(together):
         slots = constructor_for(OPTIMIZERS[name], leaf, full).slots
-        for theirs, values in named_slots.written(layout, i, _in_keras(leaf, name, writing=True), slots).items():
+        for theirs, values in named_slots.written(whole, i, _in_keras(leaf, name, writing=True), slots).items():
             entries.setdefault(theirs, {}).update(values)
     for variable, value in assignments(optimizer, named, entries):
         variable.assign(registry.get(keras_backend()).from_numpy(value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress, islice
@@ -77,7 +78,7 @@ class Layout:
             leaves, structure = tree.flatten({name: name for name in named})
             sources = [Source((name,), None) for name in leaves]
             return cls(named, structure, [True] * len(sources), sources, tree.paths(structure))
-        sizes = {name: int(np.prod(shape)) for name, shape in named.items()}
+        sizes = {name: math.prod(shape) for name, shape in named.items()}
         offsets = dict(zip(named, np.cumsum([0, *sizes.values()]).tolist(), strict=False))
         total = sum(sizes.values())
         found, structure, present = _places(convert, named, offsets, total)
@@ -104,6 +105,10 @@ class Layout:
         remaining = iter(leaves)
         return tree.unflatten(self.structure, [next(remaining) if x else None for x in self.present])
 
+    def size(self, name: str) -> int:
+        """Return how many elements an array has."""
+        return math.prod(self.shapes[name])
+
     def leaf_shape(self, i: int) -> tuple[int, ...]:
         """Return the shape of leaf `i`."""
         source = self.sources[i]
@@ -123,7 +128,7 @@ class Layout:
             return {source.names[0]: leaf}
         flat = np.empty(leaf.size, leaf.dtype)
         flat[np.ravel(source.positions)] = np.ravel(leaf)
-        sizes = [int(np.prod(self.shapes[name])) for name in source.names]
+        sizes = [self.size(name) for name in source.names]
         parts = np.split(flat, np.cumsum(sizes)[:-1])
         return {name: np.reshape(x, self.shapes[name]) for name, x in zip(source.names, parts, strict=True)}
 
@@ -159,9 +164,7 @@ def _places(
     factor = 1
     while structure is None or factor < total:
         digits = {
-            name: ((offsets[name] + np.arange(int(np.prod(shape)))) // factor % _DIGITS)
-            .astype(np.float32)
-            .reshape(shape)
+            name: ((offsets[name] + np.arange(math.prod(shape))) // factor % _DIGITS).astype(np.float32).reshape(shape)
             for name, shape in shapes.items()
         }
         converted = _converted(convert, digits)

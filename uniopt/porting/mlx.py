@@ -15,6 +15,7 @@ from uniopt.porting import host, named_slots
 from uniopt.porting.agreement import arguments_of, check_rate, check_schedule, count_of
 from uniopt.porting.constructors import build, constructor_for
 from uniopt.porting.description import Description, describe, fill, state_for
+from uniopt.porting.joined import joined
 from uniopt.porting.layout import Convert, laid_out
 from uniopt.porting.mlx_optimizers import OPTIMIZERS
 from uniopt.porting.orientation import check_whole, oriented
@@ -134,9 +135,10 @@ def to_mlx(
     if callable(rate):
         check_schedule(rate, scheduler and _on_numbers(scheduler), step, f"mlx.optimizers.{name}")
     entries: dict[str, dict[str, Any]] = {}
-    for i, leaf in enumerate(described):
+    whole, together = joined(layout, described)
+    for i, leaf in enumerate(together):
         slots = constructor_for(OPTIMIZERS[name], leaf, name).slots
-        for theirs, values in named_slots.written(layout, i, _in_mlx(leaf, name, writing=True), slots).items():
+        for theirs, values in named_slots.written(whole, i, _in_mlx(leaf, name, writing=True), slots).items():
             for parameter, value in values.items():
                 entries.setdefault(parameter, {})[theirs] = value
     _load(optimizer, parameters, entries, step, rate)

@@ -10,6 +10,7 @@ from uniopt.errors import PortingError
 from uniopt.porting import host
 from uniopt.porting.constructors import build, constructor_for
 from uniopt.porting.description import Description, describe, fill, state_for
+from uniopt.porting.joined import joined
 from uniopt.porting.layout import Convert, Layout, laid_out
 from uniopt.porting.orientation import check_whole, oriented
 from uniopt.porting.torch_groups import Group, groups_of
@@ -150,6 +151,7 @@ def to_torch(
     _check_whole(layout, labels, groups)
     descriptions = describe(tx, host.to_numpy(state), params)
     schedules = [None] * len(groups) if scheduler is None else schedules_of(scheduler)
+    whole, together = joined(layout, descriptions)
     saved = optimizer.state_dict()
     entries: dict[int, dict[str, Any]] = {}
     transforms: dict[Hashable, GradientTransformation] = {}
@@ -163,8 +165,9 @@ def to_torch(
         if group.name != "Rprop":
             first = descriptions[leaves[0]]
             check_same(arguments["lr"], schedule, first.path, first.position or 0)
-        for i in leaves:
-            entries |= written(layout, i, group, descriptions[i], named)
+        for i, label in enumerate(_labels(whole, groups)):
+            if label == group.label:
+                entries |= written(whole, i, group, together[i], named)
         saved["param_groups"][k] |= _entries(saved["param_groups"][k], arguments)
     state_for(_together(transforms, labels, layout), params, descriptions)
     if scheduler is not None:
