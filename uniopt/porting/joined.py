@@ -61,18 +61,18 @@ def _together(layout: Layout, group: Sequence[int], described: Sequence[Descript
     first = described[0]
     if len(group) == 1:
         return first
+    for leaf in described[1:]:
+        if different := differences(first, leaf):
+            raise _different(first, leaf, different)
     slots: dict[str, Any] = {}
     for name, value in first.slots.items():
-        values = [leaf.slots.get(name) for leaf in described]
+        values: list[Any] = [leaf.slots.get(name) for leaf in described]
         if np.shape(value) == layout.leaf_shape(group[0]):
             slots[name] = np.concatenate([np.ravel(x) for x in values])
         elif all(np.array_equal(x, value) for x in values):
             slots[name] = value
         else:
-            raise _different(described[0], described[-1], [f"{name} is {values}"])
-    for leaf in described[1:]:
-        if different := differences(first, leaf):
-            raise _different(first, leaf, different)
+            raise _different(first, described[-1], [f"{name} is {values}"])
     return replace(first, path=" and ".join(leaf.path for leaf in described), slots=slots)
 
 

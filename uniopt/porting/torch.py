@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from uniopt.dialects import torch as dialect
-from uniopt.errors import PortingError
+from uniopt.errors import HyperparameterError, PortingError
 from uniopt.porting import host
 from uniopt.porting.constructors import build, constructor_for
 from uniopt.porting.description import Description, describe, fill, state_for
@@ -74,7 +74,7 @@ def from_torch(
     >>> uniopt.tree_get(state, "mu")["weight"]
     array([[0.1, 0.1]], dtype=float32)
     """
-    named = dict(named_parameters)
+    named = host.named_arrays(named_parameters)
     groups = groups_of(optimizer, named)
     layout, params = laid_out(named, convert)
     labels = _labels(layout, groups)
@@ -84,7 +84,7 @@ def from_torch(
         if schedule is not None and group.name != "Rprop":  # whose steps have sizes of their own
             group.hyper["lr"] = schedule
     transforms: dict[Hashable, GradientTransformation] = {
-        group.label: oriented(getattr(dialect, group.name)(**group.hyper), layout) for group in groups
+        group.label: oriented(_dialect_of(group), layout) for group in groups
     }
     tx = _together(transforms, labels, layout)
     by_label = {group.label: group for group in groups}
@@ -144,7 +144,9 @@ def to_torch(
     >>> optimizer.state[model.weight]["step"]
     tensor(1.)
     """
-    named = dict(named_parameters)
+    if isinstance(optimizer, Mapping):
+        raise PortingError("The optimizer is a dict, into which nothing can be loaded. Pass the optimizer itself.")
+    named = host.named_arrays(named_parameters)
     groups = groups_of(optimizer, named)
     layout, params = laid_out(named, convert)
     labels = _labels(layout, groups)
@@ -186,6 +188,15 @@ def _labels(layout: Layout, groups: Sequence[Group]) -> list[str]:
 def _check_whole(layout: Layout, labels: Sequence[str], groups: Sequence[Group]) -> None:
     for group in groups:
         check_whole(layout, (i for i, label in enumerate(labels) if label == group.label), group.name, "torch.optim")
+
+
+def _dialect_of(group: Group) -> GradientTransformation:
+    """Return what does the same as a group of torch; PortingError if that takes more than uniopt."""
+    try:
+        tx: GradientTransformation = getattr(dialect, group.name)(**group.hyper)
+    except HyperparameterError as error:
+        raise PortingError(f"torch takes more in {group.name} of {group.label} than uniopt: {error}") from None
+    return tx
 
 
 def _together(
