@@ -73,6 +73,16 @@ def test_a_state_dict_cannot_be_loaded_into() -> None:
         porting.to_torch(tx, tx.init(START), run.optimizer.state_dict(), run.named)
 
 
+def test_a_scheduler_of_another_optimizer() -> None:
+    run, tx = run_of_adam(), uniopt.adam(uniopt.exponential_decay(0.1, 1, 0.5))
+    other = torch.optim.SGD([{"params": [p]} for p in run.named.values()], lr=0.1)
+    scheduler = torch.optim.lr_scheduler.ExponentialLR(other, 0.5)
+    with pytest.raises(PortingError, match="an optimizer with 5 groups of parameters, and this one has 1"):
+        porting.from_torch(run.optimizer, run.named, "numpy", scheduler=scheduler)
+    with pytest.raises(PortingError, match="an optimizer with 5 groups of parameters, and this one has 1"):
+        porting.to_torch(tx, tx.init(START), run.optimizer, run.named, scheduler=scheduler)
+
+
 def test_what_uniopt_does_not_take() -> None:
     run = TorchRun("SGD", START, {"momentum": 1.0})
     with pytest.raises(PortingError, match="torch takes more in SGD of group 0 than uniopt: momentum is 1"):

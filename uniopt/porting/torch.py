@@ -79,7 +79,9 @@ def from_torch(
     layout, params = laid_out(named, convert)
     labels = _labels(layout, groups)
     _check_whole(layout, labels, groups)
-    schedules = [None] * len(groups) if scheduler is None else _schedules(scheduler, groups)
+    schedules = _of_groups(scheduler, groups)
+    if scheduler is not None:
+        _check_reached(scheduler, schedules, groups)
     for group, schedule in zip(groups, schedules, strict=True):
         if schedule is not None and group.name != "Rprop":  # whose steps have sizes of their own
             group.hyper["lr"] = schedule
@@ -152,7 +154,7 @@ def to_torch(
     labels = _labels(layout, groups)
     _check_whole(layout, labels, groups)
     descriptions = describe(tx, host.to_numpy(state), params)
-    schedules = [None] * len(groups) if scheduler is None else schedules_of(scheduler)
+    schedules = _of_groups(scheduler, groups)
     whole, together = joined(layout, descriptions)
     saved = optimizer.state_dict()
     entries: dict[int, dict[str, Any]] = {}
@@ -209,9 +211,21 @@ def _together(
     return partition({**transforms, **frozen}, layout.to_tree(labels))
 
 
-def _schedules(scheduler: Any, groups: Sequence[Group]) -> list[Any]:
-    """Return the schedule of each group, and see to it that it is where the optimizer is."""
+def _of_groups(scheduler: Any, groups: Sequence[Group]) -> list[Any]:
+    """Return the schedule of each group; None for each without a scheduler."""
+    if scheduler is None:
+        return [None] * len(groups)
     schedules = schedules_of(scheduler)
+    if len(schedules) != len(groups):
+        raise PortingError(
+            f"The scheduler is of an optimizer with {len(schedules)} groups of parameters, and this one has "
+            f"{len(groups)}. Pass the scheduler that was made for it."
+        )
+    return schedules
+
+
+def _check_reached(scheduler: Any, schedules: Sequence[Any], groups: Sequence[Group]) -> None:
+    """Raise PortingError unless the schedule of each group is where the optimizer is."""
     position = int(scheduler.last_epoch)
     for group, schedule in zip(groups, schedules, strict=True):
         check_position(schedule, position, group.hyper["lr"], group.label)
@@ -221,7 +235,6 @@ def _schedules(scheduler: Any, groups: Sequence[Group]) -> list[Any]:
             f"The scheduler has been stepped {position} times, the optimizer {max(steps)} times. A schedule here "
             "counts the optimizer's steps: step the scheduler after each of them, or port without it."
         )
-    return schedules
 
 
 def _arguments(group: Group, described: Sequence[Description]) -> dict[str, Any]:
