@@ -32,7 +32,7 @@ def oriented(tx: GradientTransformation, layout: Layout) -> GradientTransformati
 def check_whole(layout: Layout, leaves: Iterable[int], optimizer: str, framework: str) -> None:
     """Raise PortingError if an optimizer computes something of whole parameters that some leaves do not show any more.
 
-    Muon asks for matrices, Adafactor for sizes and for the last two axes, Lamb for norms.
+    Muon asks for matrices, Adafactor for sizes and for the last two axes, Lamb and Keras's `clipnorm` for norms.
     """
     kept = _KEPT.get(optimizer)
     for i in leaves:
@@ -66,11 +66,12 @@ def _is_no_matrix(layout: Layout, i: int) -> bool:
     return all(len(shape) < 2 for shape in shapes)
 
 
-_KEPT = {"Muon": _keeps_matrix, "Adafactor": _keeps_last_axes, "Lamb": _is_one}
+_KEPT = {"Muon": _keeps_matrix, "Adafactor": _keeps_last_axes, "Lamb": _is_one, "clipnorm": _is_one}
 _DEPENDS_ON = {
     "Muon": "the matrix that each parameter is, whose axes may change places",
     "Adafactor": "the size of each parameter and on its last two axes, which may change places",
     "Lamb": "the norm of each parameter",
+    "clipnorm": "the norm of each gradient",
 }
 
 
