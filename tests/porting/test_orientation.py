@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from tests.porting.frameworks import SIDES
-from tests.porting.runs import Named, error, gradients_of, start_of, uniopt_run
+from tests.porting.runs import Named, TorchRun, error, gradients_of, start_of, uniopt_run
+from uniopt import porting
 from uniopt.errors import PortingError
 
 STEPS = 5
@@ -48,6 +49,20 @@ def test_muon_finds_the_axes_of_its_matrices(framework: str) -> None:
     whole.run(stream[2 * STEPS :])
     back.run(stream[2 * STEPS :])
     assert error(back.params, whole.params, start) <= 64
+
+
+def test_muon_of_torch_beside_what_it_does_not_have() -> None:
+    """A convolution, which another optimizer has, is no matrix."""
+    start, stream = start_of("float64", SHAPES), gradients_of("float64", 2 * STEPS, SHAPES)
+    whole, begun = (TorchRun("Muon", start, {"lr": 0.1}, [(["dense"], {})]) for _ in range(2))
+    whole.run(stream)
+    begun.run(stream[:STEPS])
+    tx, state = porting.from_torch(begun.optimizer, begun.named, "numpy", turned)
+    later = [turned(g) for g in stream[STEPS:]]
+    params, state = uniopt_run(tx, state, turned(begun.params), later, "numpy")
+    np.testing.assert_allclose(params["dense"], turned(whole.params)["dense"], atol=1e-3)  # in bfloat16
+    np.testing.assert_array_equal(params["conv"], turned(start)["conv"])
+    porting.to_torch(tx, state, begun.optimizer, begun.named, turned)
 
 
 def stacked(named: Named) -> Any:

@@ -79,7 +79,8 @@ def from_keras(
     hyper = _hyper(name, optimizer) | {"learning_rate": _rate(optimizer, step, schedule, name)}
     layout, params = laid_out({name: detached(x) for name, x in named.items()}, convert)
     _check_whole(optimizer, layout, name)
-    tx = oriented(getattr(dialect, name)(**hyper, weight_decay_mask=_mask(optimizer, named, layout)), layout)
+    hyper["weight_decay_mask"] = _mask(optimizer, named, layout)
+    tx = oriented(getattr(dialect, name)(**hyper), layout, layout.leaves)
     begun = describe(tx, tx.init(params), params)
     _check_groups(optimizer, named, layout, begun)
     held, table, full = held_in(optimizer, named, _slots(name)), OPTIMIZERS[name], f"keras.optimizers.{name}"
@@ -144,8 +145,8 @@ def to_keras(
     own = {**_hyper(name, optimizer), **arguments}
     check_variables(optimizer, own, full)
     step = count_of(described, full)
-    mask = _mask(optimizer, named, layout)
-    same = oriented(build(getattr(dialect, name), {**own, "weight_decay_mask": mask}, described[0]), layout)
+    hyper = {**own, "weight_decay_mask": _mask(optimizer, named, layout)}
+    same = oriented(build(getattr(dialect, name), hyper, described[0]), layout, layout.leaves)
     state_for(same, params, described)
     rate = own.pop("learning_rate")
     scheduler = _scheduler(optimizer)
@@ -232,7 +233,7 @@ def _mask(optimizer: Any, named: dict[str, Any], layout: Layout) -> Tree | None:
     decays = {name: bool(optimizer._use_weight_decay(x)) for name, x in named.items()}
     if all(decays.values()):
         return None
-    return layout.to_tree([layout.one_value(i, decays, "the decay") for i in range(len(layout.sources))])
+    return layout.to_tree([layout.one_value(i, decays, "the decay") for i in layout.leaves])
 
 
 def _check_groups(optimizer: Any, named: dict[str, Any], layout: Layout, described: list[Description]) -> None:
@@ -260,10 +261,9 @@ def _is_left_out(described: Description) -> bool:
 
 
 def _check_whole(optimizer: Any, layout: Layout, name: str) -> None:
-    leaves = range(len(layout.sources))
-    check_whole(layout, leaves, name, "keras.optimizers")
+    check_whole(layout, layout.leaves, name, "keras.optimizers")
     if optimizer.clipnorm:
-        check_whole(layout, leaves, "clipnorm", f"keras.optimizers.{name}")
+        check_whole(layout, layout.leaves, "clipnorm", f"keras.optimizers.{name}")
 
 
 def _unclipped(described: Description) -> Description:

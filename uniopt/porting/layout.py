@@ -100,6 +100,11 @@ class Layout:
             sources.append(Source(names, positions))
         return cls(named, structure, present, sources, paths)
 
+    @property
+    def leaves(self) -> range:
+        """The numbers of all leaves."""
+        return range(len(self.sources))
+
     def to_tree(self, leaves: Sequence[Any]) -> Tree:
         """Return the tree that has some leaves."""
         remaining = iter(leaves)
@@ -149,7 +154,7 @@ def laid_out(named: Mapping[str, Any], convert: Convert | None) -> tuple[Layout,
     """Return the layout that a function gives to arrays by name, and the tree of their values on NumPy arrays."""
     values = {name: host.array(x) for name, x in named.items()}
     layout = Layout.of({name: x.shape for name, x in values.items()}, convert)
-    return layout, layout.to_tree([layout.to_leaf(i, values) for i in range(len(layout.sources))])
+    return layout, layout.to_tree([layout.to_leaf(i, values) for i in layout.leaves])
 
 
 def _places(

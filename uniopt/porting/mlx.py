@@ -74,8 +74,8 @@ def from_mlx(
     if "learning_rate" in optimizer.state:
         hyper["learning_rate"] = _rate(optimizer, step, schedule, name)
     layout, params = laid_out(_named(parameters), convert)
-    check_whole(layout, range(len(layout.sources)), name, "mlx.optimizers")
-    tx = oriented(getattr(dialect, name)(**hyper), layout)
+    check_whole(layout, layout.leaves, name, "mlx.optimizers")
+    tx = oriented(getattr(dialect, name)(**hyper), layout, layout.leaves)
     begun = describe(tx, tx.init(params), params)
     if step > 0:
         held, table, full = _held(parameters, optimizer.state), OPTIMIZERS[name], f"mlx.optimizers.{name}"
@@ -124,11 +124,11 @@ def to_mlx(
     """
     name = _class_of(optimizer)
     layout, params = laid_out(_named(parameters), convert)
-    check_whole(layout, range(len(layout.sources)), name, "mlx.optimizers")
+    check_whole(layout, layout.leaves, name, "mlx.optimizers")
     described = describe(tx, host.to_numpy(state), params)
     arguments = arguments_of(described, OPTIMIZERS[name], f"mlx.optimizers.{name}")
     step = count_of(described, f"mlx.optimizers.{name}")
-    same = oriented(build(getattr(dialect, name), arguments, described[0]), layout)
+    same = oriented(build(getattr(dialect, name), arguments, described[0]), layout, layout.leaves)
     state_for(same, params, described)
     scheduler = optimizer._schedulers.get("learning_rate")
     rate = arguments.pop("learning_rate", None)

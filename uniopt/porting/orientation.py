@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -21,15 +21,15 @@ from uniopt.transforms.partition import Partition
 _NUMBERS = "weight_dimension_numbers"
 
 
-def oriented(tx: GradientTransformation, layout: Layout) -> GradientTransformation:
-    """Return a transformation for named arrays as one for the leaves of a layout, whose axes are in another order."""
-    orders = [_order(layout, i) for i in range(len(layout.sources))]
+def oriented(tx: GradientTransformation, layout: Layout, leaves: Collection[int]) -> GradientTransformation:
+    """Return a transformation for named arrays as one for some leaves, whose axes may be in another order."""
+    orders = [_order(layout, i) if i in leaves else None for i in layout.leaves]
     if all(order is None or order == tuple(range(len(order))) for order in orders):
         return tx
     return transformation(_turned(stage_of(tx), layout, orders))
 
 
-def check_whole(layout: Layout, leaves: Iterable[int], optimizer: str, framework: str) -> None:
+def check_whole(layout: Layout, leaves: Collection[int], optimizer: str, framework: str) -> None:
     """Raise PortingError if an optimizer computes something of whole parameters that some leaves do not show any more.
 
     Muon asks for matrices, Adafactor for sizes and for the last two axes, Lamb and Keras's `clipnorm` for norms.

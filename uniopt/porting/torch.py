@@ -86,7 +86,7 @@ def from_torch(
         if schedule is not None and group.name != "Rprop":  # whose steps have sizes of their own
             group.hyper["lr"] = schedule
     transforms: dict[Hashable, GradientTransformation] = {
-        group.label: oriented(_dialect_of(group), layout) for group in groups
+        group.label: oriented(_dialect_of(group), layout, _within(labels, group)) for group in groups
     }
     tx = _together(transforms, labels, layout)
     by_label = {group.label: group for group in groups}
@@ -160,18 +160,17 @@ def to_torch(
     entries: dict[int, dict[str, Any]] = {}
     transforms: dict[Hashable, GradientTransformation] = {}
     for k, (group, schedule) in enumerate(zip(groups, schedules, strict=True)):
-        leaves = [i for i, label in enumerate(labels) if label == group.label]
+        leaves = _within(labels, group)
         if not leaves:
             continue
         arguments = _arguments(group, [descriptions[i] for i in leaves])
         own = build(getattr(dialect, group.name), {**group.hyper, **arguments}, descriptions[leaves[0]])
-        transforms[group.label] = oriented(own, layout)
+        transforms[group.label] = oriented(own, layout, leaves)
         if group.name != "Rprop":
             first = descriptions[leaves[0]]
             check_same(arguments["lr"], schedule, first.path, first.position or 0)
-        for i, label in enumerate(_labels(whole, groups)):
-            if label == group.label:
-                entries |= written(whole, i, group, together[i], named)
+        for i in _within(_labels(whole, groups), group):
+            entries |= written(whole, i, group, together[i], named)
         saved["param_groups"][k] |= _entries(saved["param_groups"][k], arguments)
     state_for(_together(transforms, labels, layout), params, descriptions)
     if scheduler is not None:
@@ -184,12 +183,17 @@ def to_torch(
 def _labels(layout: Layout, groups: Sequence[Group]) -> list[str]:
     """Return the label of the group that each leaf is in."""
     label = dict.fromkeys(layout.shapes, _FROZEN) | {name: group.label for group in groups for name in group.ids}
-    return [layout.one_value(i, label, "the parameter group") for i in range(len(layout.sources))]
+    return [layout.one_value(i, label, "the parameter group") for i in layout.leaves]
+
+
+def _within(labels: Sequence[str], group: Group) -> list[int]:
+    """Return the leaves that are in a group."""
+    return [i for i, label in enumerate(labels) if label == group.label]
 
 
 def _check_whole(layout: Layout, labels: Sequence[str], groups: Sequence[Group]) -> None:
     for group in groups:
-        check_whole(layout, (i for i, label in enumerate(labels) if label == group.label), group.name, "torch.optim")
+        check_whole(layout, _within(labels, group), group.name, "torch.optim")
 
 
 def _dialect_of(group: Group) -> GradientTransformation:
