@@ -11,8 +11,8 @@ import optax
 import pytest
 
 from tests.porting.families import RATE
-from tests.porting.frameworks import Keras
-from tests.porting.runs import Named, error, gradients_of, optax_run, start_of, uniopt_run
+from tests.porting.frameworks import Keras, there_and_back
+from tests.porting.runs import Named, error, gradients_of, optax_run, start_of
 from tests.porting.test_mlx_and_keras import transposed
 from uniopt import porting
 from uniopt.errors import PortingError
@@ -30,18 +30,7 @@ def test_clipping_goes_with_the_optimizer(name: str, clipping: dict[str, float])
         return getattr(keras.optimizers, name)(RATE, weight_decay=0.125, **momentum, **clipping)
 
     start, stream = start_of("float32"), gradients_of("float32", 3 * STEPS)
-    whole, begun = Keras(make, start), Keras(make, start)
-    whole.run(stream[: 2 * STEPS])
-    begun.run(stream[:STEPS])
-    tx, state = begun.ported(transposed)
-    later = [transposed(g) for g in stream[STEPS : 2 * STEPS]]
-    params, state = uniopt_run(tx, state, transposed(begun.params), later, "numpy")
-    assert error(params, transposed(whole.params), transposed(start)) <= 64
-    back = Keras(make, {key: x.copy() for key, x in whole.params.items()})
-    back.load(tx, state, transposed)
-    whole.run(stream[2 * STEPS :])
-    back.run(stream[2 * STEPS :])
-    assert error(back.params, whole.params, start) <= 64
+    assert there_and_back("keras", make, start, stream, transposed) <= 64
 
 
 def test_clipping_goes_on_in_optax() -> None:

@@ -10,8 +10,8 @@ import mlx.optimizers as m
 import numpy as np
 import pytest
 
-from tests.porting.frameworks import SIDES
-from tests.porting.runs import Named, TorchRun, error, gradients_of, start_of, uniopt_run
+from tests.porting.frameworks import SIDES, there_and_back
+from tests.porting.runs import Named, TorchRun, gradients_of, start_of, uniopt_run
 from uniopt import porting
 from uniopt.errors import PortingError
 
@@ -36,19 +36,7 @@ def test_muon_finds_the_axes_of_its_matrices(framework: str) -> None:
     """More rows than columns, so that the factor of the shape tells one from the other; and axes that are one there."""
     side, make = FRAMEWORKS[framework]
     start, stream = start_of("float32", SHAPES), gradients_of("float32", 3 * STEPS, SHAPES)
-    whole, begun = SIDES[side](make, start), SIDES[side](make, start)
-    whole.run(stream[: 2 * STEPS])
-    begun.run(stream[:STEPS])
-    tx, state = begun.ported(turned)
-    later = [turned(g) for g in stream[STEPS : 2 * STEPS]]
-    params, state = uniopt_run(tx, state, turned(begun.params), later, "numpy")
-    assert error(params, turned(whole.params), turned(start)) <= 64
-
-    back = SIDES[side](make, {name: x.copy() for name, x in whole.params.items()})
-    back.load(tx, state, turned)
-    whole.run(stream[2 * STEPS :])
-    back.run(stream[2 * STEPS :])
-    assert error(back.params, whole.params, start) <= 64
+    assert there_and_back(side, make, start, stream, turned) <= 64
 
 
 def test_muon_of_torch_beside_what_it_does_not_have() -> None:

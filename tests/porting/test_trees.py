@@ -12,7 +12,7 @@ import pytest
 
 import uniopt
 from tests.conftest import float64
-from tests.porting.frameworks import SIDES
+from tests.porting.frameworks import there_and_back
 from tests.porting.runs import Named, TorchRun, error, gradients_of, optax_run, start_of, uniopt_run
 from uniopt import porting
 from uniopt.errors import PortingError
@@ -56,19 +56,7 @@ MAKES = {
 def test_convert_may_make_any_tree(name: str, convert: Any) -> None:
     side, make = MAKES[name]
     start, stream = start_of("float64", SHAPES), gradients_of("float64", 3 * STEPS, SHAPES)
-    whole, begun = SIDES[side](make, start), SIDES[side](make, start)
-    whole.run(stream[: 2 * STEPS])
-    begun.run(stream[:STEPS])
-    tx, state = begun.ported(convert)
-    later = [convert(g) for g in stream[STEPS : 2 * STEPS]]
-    params, state = uniopt_run(tx, state, convert(begun.params), later, "numpy")
-    assert _error(params, convert(whole.params), convert(start)) <= 256
-
-    back = SIDES[side](make, {key: x.copy() for key, x in whole.params.items()})
-    back.load(tx, state, convert)
-    whole.run(stream[2 * STEPS :])
-    back.run(stream[2 * STEPS :])
-    assert _error(back.params, whole.params, start) <= 256
+    assert there_and_back(side, make, start, stream, convert) <= 256
 
 
 def test_optax_with_parameters_that_are_none() -> None:
@@ -116,9 +104,3 @@ def test_an_empty_array_of_no_parameter_is_refused() -> None:
     run = TorchRun("Adam", start_of("float64", SHAPES), {})
     with pytest.raises(PortingError, match=r"an empty array at .* that is no parameter"):
         porting.from_torch(run.optimizer, run.named, convert=lambda named: {**named, "more": np.zeros(0)})
-
-
-def _error(found: Any, expected: Any, start: Any) -> float:
-    """Return the error of the leaves that are not empty."""
-    keep = [i for i, x in enumerate(uniopt.tree.leaves(start)) if x.size]
-    return error(*([uniopt.tree.leaves(t)[i] for i in keep] for t in (found, expected, start)))
