@@ -74,6 +74,21 @@ def decay_rate(name: str, value: Any) -> Scalar:
     return number(name, value, at_least=0.0, below=1.0)
 
 
+def pair(name: str, value: Any) -> tuple[Any, Any]:
+    """Return the two hyperparameters that some have together."""
+    try:
+        first, second = value
+    except (TypeError, ValueError):
+        raise HyperparameterError(f"{name} is {value!r}, expected a tuple of two.") from None
+    return first, second
+
+
+def decay_rates(name: str, value: Any) -> tuple[Scalar, Scalar]:
+    """Return the decay rates of two moving averages."""
+    first, second = pair(name, value)
+    return decay_rate(f"{name}[0]", first), decay_rate(f"{name}[1]", second)
+
+
 def nonnegative(name: str, value: Any) -> Scalar:
     """Return a number not below 0, or a 0-d array."""
     return number(name, value, at_least=0.0)
