@@ -12,7 +12,7 @@ from uniopt.constants import constant
 from uniopt.errors import HyperparameterError
 from uniopt.foreign import call_update
 from uniopt.library import numbers_as_arrays
-from uniopt.place import NUMBERS
+from uniopt.place import is_number
 from uniopt.step import Step
 from uniopt.transformation import Bound, GradientTransformation, Stage, check_state, stage_of, transformation
 from uniopt.transforms.ema import ema
@@ -218,7 +218,7 @@ def _arrays(step: Step, measure: Any, measurement: Tree, leaves: list[Any]) -> T
     """Return a measurement as a tree of arrays; numbers take the dtype of the first leaf."""
     found, structure = tree.flatten(measurement)
     for x in found:
-        if not (x is None or isinstance(x, NUMBERS) or hasattr(x, "dtype")):
+        if not (x is None or is_number(x) or hasattr(x, "dtype")):
             name = getattr(measure, "__name__", measure)
             raise HyperparameterError(
                 f"The measure {name} returned {x!r}, expected an array, a number, or a tree of such."
