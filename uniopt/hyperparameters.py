@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -163,6 +163,13 @@ def one_of(name: str, value: Any, names: Sequence[str]) -> str:
     if not isinstance(value, str) or value not in names:
         raise HyperparameterError(f"{name} is {value!r}, expected one of {', '.join(names)}.")
     return value
+
+
+def mapping(name: str, value: Any, content: str) -> dict[Any, Any]:
+    """Return a dict, of which `content` says what it is of."""
+    if not isinstance(value, Mapping):
+        raise HyperparameterError(f"{name} is {value!r}, expected a dict of {content}.")
+    return dict(value)
 
 
 def mask(name: str, value: Any) -> Any:

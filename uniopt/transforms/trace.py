@@ -41,7 +41,7 @@ def trace(
     Parameters
     ----------
     decay
-        :math:`\mu`, the share of the sum that is kept, in [0, 1).
+        :math:`\mu`, the share of the sum that is kept, not below 0; with 1 nothing is forgotten.
     nesterov
         Whether to look one step ahead.
     accumulator_dtype
@@ -60,7 +60,7 @@ def trace(
         UndampenedTraceState if remembers_first else TraceState,
         _init_undampened if remembers_first else _init,
         _trace,
-        decay=hyperparameters.decay_rate("decay", decay),
+        decay=hyperparameters.nonnegative("decay", decay),
         nesterov=nesterov,
         accumulator_dtype=hyperparameters.dtype("accumulator_dtype", accumulator_dtype),
         dampening=hyperparameters.decay_rate("dampening", dampening),
