@@ -164,6 +164,26 @@ def test_complex_parameters_are_two_real_ones(name: str) -> None:
         assert distance([torch.view_as_real(whole[1])], [parts]) == 0.0
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if INFOS[name].supports_sparse])
+def test_sparse_gradients_are_taken_where_torch_takes_them(name: str) -> None:
+    """Also where indices repeat, and after dense ones."""
+    found = []
+    for make in both(name):
+        weight = torch.nn.Parameter(torch.ones(5, 2, dtype=torch.float64))
+        optimizer = make([weight], lr=0.1, **({"momentum": 0.9} if name == "SGD" else {}))
+        for rows in ([0, 1, 2, 3, 4], [0, 0, 3], [1], [3, 3]):
+            optimizer.zero_grad()
+            is_sparse = len(rows) < 5
+            chosen = torch.nn.functional.embedding(torch.tensor(rows), weight, sparse=is_sparse)
+            with torch.sparse.check_sparse_tensor_invariants():
+                chosen.pow(2).sum().backward()
+            assert weight.grad is not None
+            assert weight.grad.is_sparse == is_sparse
+            optimizer.step()
+        found.append([weight])
+    assert distance(*found) <= 1e-12
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_default_dtype_changes_nothing(name: str) -> None:
     found = []

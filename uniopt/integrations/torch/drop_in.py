@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from uniopt.dialects import torch as dialect
-from uniopt.errors import DtypeKindError, HyperparameterError
+from uniopt.errors import DtypeKindError
 from uniopt.integrations.torch.meaning import OfConstructor
 from uniopt.integrations.torch.optimizer import Optimizer, Params
 from uniopt.integrations.torch.slots import Naming
@@ -41,6 +41,7 @@ class DropIn(Optimizer):
         constructor: Callable[..., GradientTransformation] | None = None,
         naming: Naming = Optimizer._naming,
         takes_complex: bool = True,
+        takes_sparse: bool = False,
     ) -> None:
         super().__init_subclass__()
         if constructor is None:  # a subclass of one of the classes below
@@ -48,6 +49,7 @@ class DropIn(Optimizer):
         cls._constructor = staticmethod(constructor)
         cls._naming = naming
         cls._takes_complex = takes_complex
+        cls._takes_sparse = takes_sparse
         positional = inspect.Parameter("params", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation="Params")
         own = inspect.signature(constructor)
         cls.__signature__ = own.replace(  # type: ignore[attr-defined]  # what inspect.signature looks for
@@ -58,11 +60,6 @@ class DropIn(Optimizer):
     def __init__(self, params: Params, *args: Any, **kwargs: Any) -> None:
         bound = inspect.signature(self._constructor).bind(*args, **kwargs)
         bound.apply_defaults()
-        if bound.arguments.get("differentiable"):
-            raise HyperparameterError(
-                "differentiable is True, but a compiled step is not differentiable. Call update of "
-                f"uniopt.dialects.torch.{self._constructor.__name__}(...), which is with torch's grad mode on."
-            )
         self._begin(params, OfConstructor(self._constructor, bound.arguments))
 
     def _leaf(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
@@ -84,7 +81,7 @@ def _documentation(constructor: Callable[..., GradientTransformation]) -> str:
     return text.replace(heading, f"{heading}params\n    The parameters, as `Optimizer` takes them.\n", 1)
 
 
-class SGD(DropIn, constructor=dialect.SGD, naming=_naming({"trace": "momentum_buffer"})): ...
+class SGD(DropIn, constructor=dialect.SGD, naming=_naming({"trace": "momentum_buffer"}), takes_sparse=True): ...
 
 
 class Adam(DropIn, constructor=dialect.Adam, naming=_ADAM): ...
@@ -102,7 +99,7 @@ class RAdam(DropIn, constructor=dialect.RAdam, naming=_ADAM): ...
 class Adamax(DropIn, constructor=dialect.Adamax, naming=_naming({"mu": "exp_avg", "nu": "exp_inf"})): ...
 
 
-class Adagrad(DropIn, constructor=dialect.Adagrad, naming=_naming({"sum_of_squares": "sum"})): ...
+class Adagrad(DropIn, constructor=dialect.Adagrad, naming=_naming({"sum_of_squares": "sum"}), takes_sparse=True): ...
 
 
 class Adadelta(DropIn, constructor=dialect.Adadelta, naming=_ADADELTA): ...

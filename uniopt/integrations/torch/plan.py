@@ -52,6 +52,8 @@ class Plan:
         What the slots are called.
     leaf
         Returns a parameter, or a gradient, as the transformation is to see it.
+    takes_sparse
+        Whether sparse gradients are made dense; they are refused otherwise.
     varied
         The entries that have changed before.
     program
@@ -68,6 +70,7 @@ class Plan:
         meaning: Meaning,
         naming: Naming,
         leaf: Leaf | None,
+        takes_sparse: bool,
         varied: set[str],
         program: Program | None,
         loaded: bool,
@@ -77,6 +80,7 @@ class Plan:
         self._all = _parameters(groups)
         self._keys = keys = _keys(groups)
         self._leaf = leaf
+        self._takes_sparse = takes_sparse
         self._where = self._addresses()
         self._present = [p.grad is not None for p in self._all]
         self._active = [here or bool(states.get(p)) for p, here in zip(self._all, self._present, strict=True)]
@@ -114,7 +118,9 @@ class Plan:
         if not self._inputs.read(groups) or self._where != self._addresses():
             return False
         if {_layout(g) for g in given if g is not None} != _DENSE:
-            _refuse_sparse(dict(zip(self._keys, given, strict=True)))
+            if not self._takes_sparse:
+                _refuse_sparse(dict(zip(self._keys, given, strict=True)))
+            given = [g if g is None else g.to_dense() for g in given]
         if (leaf := self._leaf) is not None:
             given = [g if g is None else leaf(g) for g in given]
         grads = dict(zip(self._keys, given, strict=True))
@@ -183,5 +189,5 @@ def _refuse_sparse(grads: Mapping[Key, torch.Tensor | None]) -> None:
         if g is not None and g.layout != torch.strided:
             raise LeafError(
                 f"The gradient of parameter {key} has layout {g.layout}, expected a dense one. Make it dense (as by "
-                "torch.nn.Embedding(sparse=False)), or give this parameter to torch.optim.SparseAdam."
+                "torch.nn.Embedding(sparse=False)), or give this parameter to SGD, Adagrad or torch.optim.SparseAdam."
             )
