@@ -94,8 +94,13 @@ def test_schedules() -> None:
     assert float(ours.optimizer.learning_rate) == pytest.approx(0.25, rel=1e-6)
     with pytest.raises(HyperparameterError, match="follows a schedule"):
         ours.optimizer.learning_rate = 0.1
-    with pytest.raises(HyperparameterError, match="expected a number"):
-        Optimizer(uniopt.sgd(0.1)).learning_rate = keras.optimizers.schedules.CosineDecay(0.5, 10)
+    for rate in (keras.optimizers.schedules.CosineDecay(0.5, 10), "0.1", -0.1, np.ones(2)):
+        with pytest.raises(HyperparameterError, match="expected a number"):
+            Optimizer(uniopt.sgd(0.1)).learning_rate = rate
+    optimizer = Optimizer(uniopt.sgd(0.1))
+    for rate in (0.5, np.float32(0.5), keras.Variable(0.5), keras.ops.convert_to_tensor(0.5)):
+        optimizer.learning_rate = rate
+        assert float(optimizer.learning_rate) == 0.5
 
 
 SAVED: dict[str, Callable[[], Any]] = {
