@@ -201,11 +201,11 @@ def _chosen(parameters: Tree, gradients: Tree) -> Tree:
         return tree_map(lambda _, p: p, gradients, parameters)
     except (KeyError, IndexError, TypeError):
         held = dict(tree_flatten(parameters))
-        strangers = [path for path, _ in tree_flatten(gradients) if path not in held]
+        strangers = [path for path in dict(tree_flatten(gradients)) if path not in held]
         raise TreeStructureError(
             f"There are gradients for {', '.join(strangers)}, but no such parameters in the "
-            f"{type(parameters).__name__} that was given. Give the parameters, or the mlx.nn.Module, that the gradients "
-            "are of."
+            f"{type(parameters).__name__} that was given. Give the parameters that the gradients are of, or their "
+            "mlx.nn.Module."
         ) from None
 
 

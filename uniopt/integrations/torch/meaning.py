@@ -88,7 +88,7 @@ class OfTransformation:
         single = {name: values[0] for name, values in found.items() if _all_same(values)}
         self._multiplies = not rates or callable(rates[0]) or not _all_same(rates)
         self._is_behind = not rates
-        self.defaults = {"lr": 1.0 if self._multiplies else rates[0]}
+        self.defaults: dict[str, Any] = {"lr": 1.0 if self._multiplies else rates[0]}
         if "b1" in single and "b2" in single:
             self.defaults["betas"] = (single.pop("b1"), single.pop("b2"))
         self.defaults |= single
