@@ -61,10 +61,6 @@ def test_errors(name: str) -> None:
         if given.optimizer_error_input.desc in ALLOWED:
             both(name)[1]([torch.nn.Parameter(torch.ones(1, 1))], **kwargs)
             continue
-        if given.optimizer_error_input.desc == "only support 2D parameters":
-            with pytest.raises(given.error_type):  # later than torch
-                both(name)[1](params, **kwargs).step()
-            continue
         params = [torch.nn.Parameter(torch.ones(1, 1))] if params is None else params
         expected = (given.error_type, TypeError) if "complex" in given.error_regex else given.error_type
         if given.error_type is UserWarning:

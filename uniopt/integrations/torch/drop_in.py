@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from uniopt.dialects import torch as dialect
-from uniopt.errors import DtypeKindError
+from uniopt.errors import DtypeKindError, ShapeError
 from uniopt.integrations.torch.meaning import OfConstructor
 from uniopt.integrations.torch.optimizer import Optimizer, Params
 from uniopt.integrations.torch.slots import Naming
@@ -17,11 +17,17 @@ from uniopt.integrations.torch.state import STEP
 from uniopt.transformation import GradientTransformation
 
 
-def _naming(names: dict[str, str], optional: tuple[str, ...] = (), ignored: tuple[str, ...] = ()) -> Naming:
+def _naming(
+    names: dict[str, str],
+    optional: tuple[str, ...] = (),
+    ignored: tuple[str, ...] = (),
+    flags: tuple[str, ...] = (),
+) -> Naming:
     """Return torch's names of slots that hold what torch's hold."""
-    return Naming({"counts": STEP, **names}, frozenset(optional), frozenset(ignored), common=False)
+    return Naming({"counts": STEP, **names}, frozenset(optional), frozenset(ignored), frozenset(flags), common=False)
 
 
+_SGD = _naming({"trace": "momentum_buffer"}, flags=("is_initial_step",))  # torch has no buffer before the first step
 _ADAM = _naming({"mu": "exp_avg", "nu": "exp_avg_sq", "nu_max": "max_exp_avg_sq"})
 _ADADELTA = _naming({"e_g": "square_avg", "e_x": "acc_delta"}, ignored=("step",))
 _RPROP = _naming({"step_sizes": "step_size", "prev_updates": "prev"}, ignored=("step",))
@@ -81,7 +87,7 @@ def _documentation(constructor: Callable[..., GradientTransformation]) -> str:
     return text.replace(heading, f"{heading}params\n    The parameters, as `Optimizer` takes them.\n", 1)
 
 
-class SGD(DropIn, constructor=dialect.SGD, naming=_naming({"trace": "momentum_buffer"}), takes_sparse=True): ...
+class SGD(DropIn, constructor=dialect.SGD, naming=_SGD, takes_sparse=True): ...
 
 
 class Adam(DropIn, constructor=dialect.Adam, naming=_ADAM): ...
@@ -117,4 +123,12 @@ class ASGD(DropIn, constructor=dialect.ASGD, naming=_naming({}, ignored=("mu",))
 class Adafactor(DropIn, constructor=dialect.Adafactor, naming=_ADAFACTOR, takes_complex=False): ...
 
 
-class Muon(DropIn, constructor=dialect.Muon, naming=_naming({"mu": "momentum_buffer"}), takes_complex=False): ...
+class Muon(DropIn, constructor=dialect.Muon, naming=_naming({"mu": "momentum_buffer"}), takes_complex=False):
+    def __init__(self, params: Params, *args: Any, **kwargs: Any) -> None:
+        super().__init__(params, *args, **kwargs)
+        for p in (p for group in self.param_groups for p in group["params"]):
+            if p.ndim != 2:
+                raise ShapeError(
+                    f"A parameter has shape {tuple(p.shape)}, but torch's Muon takes matrices alone. "
+                    "Give it to another optimizer, or all of them to Optimizer(params, uniopt.muon(...))."
+                )

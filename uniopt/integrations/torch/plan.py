@@ -16,7 +16,7 @@ from uniopt.compile import compile as compiled
 from uniopt.errors import LeafError
 from uniopt.integrations.torch.inputs import Inputs
 from uniopt.integrations.torch.meaning import Meaning
-from uniopt.integrations.torch.slots import Key, Naming
+from uniopt.integrations.torch.slots import Naming
 from uniopt.integrations.torch.state import in_step, installed
 from uniopt.transformation import GradientTransformation, transformation
 
@@ -177,14 +177,14 @@ def _same(xs: list[Any], ys: list[Any]) -> bool:
     return len(xs) == len(ys) and all(map(operator.is_, xs, ys))
 
 
-def _keys(groups: Sequence[Mapping[str, Any]]) -> list[Key]:
+def _keys(groups: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a key for each parameter: its name if all have names, or else its number."""
     names = [name for group in groups for name in group.get("param_names", [])]
     count = sum(len(group["params"]) for group in groups)
-    return [Key(name) for name in names] if len(set(names)) == count else [Key(i) for i in range(count)]
+    return names if len(set(names)) == count else [str(i) for i in range(count)]
 
 
-def _refuse_sparse(grads: Mapping[Key, torch.Tensor | None]) -> None:
+def _refuse_sparse(grads: Mapping[str, torch.Tensor | None]) -> None:
     for key, g in grads.items():
         if g is not None and g.layout != torch.strided:
             raise LeafError(
