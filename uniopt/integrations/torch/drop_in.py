@@ -68,6 +68,14 @@ class DropIn(Optimizer):
         bound.apply_defaults()
         self._begin(params, OfConstructor(self._constructor, bound.arguments))
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state and the groups, as torch's optimizers can load them."""
+        handle = self.register_state_dict_post_hook(_with_own_counts, prepend=True)  # others see what is returned
+        try:
+            return super().state_dict()
+        finally:
+            handle.remove()
+
     def _leaf(self) -> Callable[[torch.Tensor], torch.Tensor] | None:
         if not any(p.is_complex() for group in self.param_groups for p in group["params"]):
             return None
@@ -79,6 +87,15 @@ class DropIn(Optimizer):
 def _as_real(x: torch.Tensor) -> torch.Tensor:
     """Return a complex tensor as torch's optimizers see it: real and imaginary parts as two numbers."""
     return torch.view_as_real(x) if x.is_complex() else x
+
+
+def _with_own_counts(optimizer: torch.optim.Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
+    """Return a state dict whose parameters share no step count: torch's optimizers count up in place."""
+    state = {
+        key: {**slots, STEP: slots[STEP].clone()} if STEP in slots else slots
+        for key, slots in state_dict["state"].items()
+    }
+    return {**state_dict, "state": state}
 
 
 def _documentation(constructor: Callable[..., GradientTransformation]) -> str:
