@@ -111,6 +111,7 @@ SAVED: dict[str, Callable[[], Any]] = {
         {"a": uniopt.adam(0.01), "b": uniopt.MultiSteps(uniopt.sgd(0.1, momentum=0.5), 2)},
         uniopt.path_labels({"*/kernel": "a", "*/bias": "b"}),
     ),
+    "accumulated": lambda: uniopt.MultiSteps(uniopt.adam(0.01), 2),
     "injected": lambda: uniopt.inject_hyperparams(uniopt.adam)(learning_rate=0.01, b1=0.5),
     "dialect": lambda: dialect.Nadam(0.01, weight_decay=0.1, use_ema=True),
 }

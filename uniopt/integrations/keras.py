@@ -64,7 +64,7 @@ class Optimizer(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras is u
                 f"Keras runs on {keras.backend.backend()}, expected {' or '.join(_BACKENDS)}. "
                 "Set KERAS_BACKEND before Keras is imported."
             )
-        given = read(tx) if isinstance(tx, str) else transformation_of(tx)
+        given = transformation_of(read(tx) if isinstance(tx, str) else tx)  # a plain pair, which Keras copies
         super().__init__(_rate(given), name=name)
         self._given = given
         self._tx = in_state(given)
