@@ -210,7 +210,7 @@ def _init(xp: Any, p: Array, *, factored: bool, min_dim_size_to_factor: int, las
     nothing = xp.reshape(xp.zeros_like(xp.sum(zeros)), (1,))
     axes = factored_axes(p.shape, factored, min_dim_size_to_factor, last_axes)
     if axes is None:
-        return {"v_row": nothing, "v_col": nothing, "v": zeros}
+        return {"v_row": nothing, "v_col": xp.zeros_like(nothing), "v": zeros}
     second, largest = axes
     return {"v_row": xp.sum(zeros, axis=largest), "v_col": xp.sum(zeros, axis=second), "v": nothing}
 
