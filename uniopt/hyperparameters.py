@@ -143,6 +143,16 @@ def seed(key: Any, seed: Any) -> int:
     return 0 if chosen is None else integer(name, chosen, at_least=0, below=2**64)
 
 
+def switch(name: str, value: Any) -> bool:
+    """Return True or False."""
+    if isinstance(value, bool):
+        return value
+    backend = registry.find(type(value))
+    if backend is not None and backend.name == "numpy" and value.shape == () and value.dtype.kind == "b":
+        return bool(value)
+    raise HyperparameterError(f"{name} is {value!r}, expected True or False.")
+
+
 def one_of(name: str, value: Any, names: Sequence[str]) -> str:
     """Return one of some names."""
     if not isinstance(value, str) or value not in names:

@@ -55,14 +55,14 @@ def scale_by_factored_rms(
         FactoredState,
         _init,
         _scale_by_factored_rms,
-        factored=factored,
+        factored=hyperparameters.switch("factored", factored),
         decay_rate=hyperparameters.nonnegative("decay_rate", decay_rate),
         step_offset=hyperparameters.number("step_offset", step_offset),
         min_dim_size_to_factor=hyperparameters.integer("min_dim_size_to_factor", min_dim_size_to_factor, at_least=0),
         epsilon=None if epsilon is None and clamp_estimate else hyperparameters.nonnegative("epsilon", epsilon),
         decay_rate_fn=None if decay_rate_fn is None else _DecayRate(decay_rate_fn, decay_rate, step_offset),
-        last_axes=last_axes,
-        clamp_estimate=clamp_estimate,
+        last_axes=hyperparameters.switch("last_axes", last_axes),
+        clamp_estimate=hyperparameters.switch("clamp_estimate", clamp_estimate),
     )
 
 
@@ -185,7 +185,7 @@ def adafactor(
         stages.append(clip_by_block_rms(hyperparameters.positive("clipping_threshold", clipping_threshold)))
     if learning_rate is not None:
         stages.append(scale_by_learning_rate(learning_rate, flip_sign=False))
-    if multiply_by_parameter_scale:
+    if hyperparameters.switch("multiply_by_parameter_scale", multiply_by_parameter_scale):
         stages.append(scale_by_param_block_rms())
     dtype = hyperparameters.dtype("dtype_momentum", dtype_momentum)
     if momentum is not None:
