@@ -54,6 +54,7 @@ def checks() -> Iterator[tuple[str, Check]]:
         bias_correction_is_exact,
         centered_rmsprop_keeps_the_mean,
         ftrl_stays_without_a_denominator,
+        guards_are_left_out_where_float32_holds_the_epsilon,
         lions_signs_may_be_soft,
         counters_saturate,
         norms_have_a_derivative_at_zero,
@@ -252,6 +253,13 @@ def ftrl_stays_without_a_denominator() -> None:
         updates, _ = tx.update(np.asarray([0.0, 0.5]), tx.init(params), params)
     # Of the second one: n = 1/4, sigma = 1, z = 1/2 - 2, p = -z / 1.
     np.testing.assert_allclose(updates, [0.0, -0.5], rtol=1e-15)
+
+
+def guards_are_left_out_where_float32_holds_the_epsilon() -> None:
+    zero = np.zeros(2, np.float32)
+    assert numerics.nonzero(np, zero, 2.0**-126) is zero
+    for epsilon in (0.0, 1e-50, 2.0**-127):
+        np.testing.assert_array_equal(numerics.nonzero(np, zero, epsilon), 1.0)
 
 
 def counters_saturate() -> None:

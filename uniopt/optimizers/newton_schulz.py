@@ -59,8 +59,8 @@ class MuonDimensionNumbers:
         """Return the axes that number the matrices, their rows and their columns."""
         rows = tuple(axis % ndim for axis in self.reduction_axis) if ndim > 1 else ()
         columns = tuple(axis % ndim for axis in self.output_axis) if ndim > 1 else ()
-        known = all(-ndim <= axis < ndim for axis in (*self.reduction_axis, *self.output_axis))
-        if ndim < 2 or not known or len({*rows, *columns}) != len(rows) + len(columns):
+        given = (*self.reduction_axis, *self.output_axis)
+        if ndim < 2 or any(not -ndim <= axis < ndim for axis in given) or len({*rows, *columns}) != len(given):
             raise HyperparameterError(
                 f"{self!r} does not fit a parameter of rank {ndim}; "
                 "expected rank 2 or more, and axes that it has and that differ."

@@ -55,8 +55,8 @@ def trace(
     ----------
     Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
     """
-    whole = hyperparameters.switch("undampened_first_step", undampened_first_step)
-    remembers_first = whole and not (isinstance(dampening, int | float) and dampening == 0)
+    undampened_first_step = hyperparameters.switch("undampened_first_step", undampened_first_step)
+    remembers_first = undampened_first_step and not (isinstance(dampening, int | float) and dampening == 0)
     return leafwise(
         UndampenedTraceState if remembers_first else TraceState,
         _init_undampened if remembers_first else _init,
