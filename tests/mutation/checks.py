@@ -57,6 +57,7 @@ def checks() -> Iterator[tuple[str, Check]]:
         guards_are_left_out_where_float32_holds_the_epsilon,
         lions_signs_may_be_soft,
         counters_saturate,
+        no_mask_of_lars_marks_every_leaf,
         norms_have_a_derivative_at_zero,
         polyak_takes_no_step_along_nothing,
         radam_is_rectified_at_the_threshold,
@@ -268,6 +269,12 @@ def counters_saturate() -> None:
     for count in (0, 1, 2**20, largest - 2, largest - 1, largest):
         found = numerics.increment(np, np.asarray(count, np.int32))
         assert int(found) == min(count + 1, largest)
+
+
+def no_mask_of_lars_marks_every_leaf() -> None:
+    p = np.asarray([3.0, -4.0])
+    unmasked, masked = (uniopt.lars(RATE, trust_ratio_mask=mask) for mask in (None, True))
+    np.testing.assert_array_equal(unmasked.update(p, unmasked.init(p), p)[0], masked.update(p, masked.init(p), p)[0])
 
 
 def norms_have_a_derivative_at_zero() -> None:

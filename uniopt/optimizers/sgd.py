@@ -85,7 +85,7 @@ def sgd(
         raise HyperparameterError(
             "nesterov is True without momentum; expected momentum=... with it, or nesterov=False."
         )
-    hyperparameters.switch("undampened_first_step", undampened_first_step)
+    undampened_first_step = hyperparameters.switch("undampened_first_step", undampened_first_step)
     dampening = hyperparameters.decay_rate("dampening", dampening)
     if momentum is None and isinstance(dampening, float) and dampening != 0.0:  # the value of an array is not known yet
         raise HyperparameterError(f"dampening is {dampening!r} without momentum; expected momentum=... with it, or 0.")
