@@ -50,7 +50,7 @@ def number(name: str, value: Any, *, at_least: float = -math.inf, below: float =
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     backend = None if is_number else registry.find(type(value))
     if backend is not None and backend.name != "numpy":
-        if tuple(value.shape) == ():
+        if tuple(value.shape) == () and dtype_kind(dtype_name(value.dtype)) in ("real", "integer"):
             return value
     elif is_number or (backend is not None and value.shape == () and value.dtype.kind in "fiu"):
         result = float(value)

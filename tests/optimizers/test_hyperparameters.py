@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from uniopt.conformance.cases import exported
 
 import uniopt
@@ -131,6 +132,14 @@ def test_a_value_outside_its_range_is_refused_by_name(name: str, parameter: str)
 def test_a_value_inside_its_range_is_taken(name: str, parameter: str) -> None:
     for value in (EXCEPTIONS.get((name, parameter)) or RANGES[parameter]).inside:
         assert isinstance(build(name, parameter, value), uniopt.GradientTransformation)
+
+
+@pytest.mark.parametrize("value", [1j, True, [0.5]], ids=["complex", "boolean", "vector"])
+def test_an_array_of_another_library_has_to_be_one_real_number(value: Any) -> None:
+    assert isinstance(uniopt.adam(torch.tensor(0.5), b1=torch.tensor(0)), uniopt.GradientTransformation)
+    for parameter in ("learning_rate", "b1"):
+        with pytest.raises(HyperparameterError, match=rf"{parameter} is tensor\(.*\), expected a number "):
+            uniopt.adam(**{"learning_rate": 0.5, parameter: torch.tensor(value)})
 
 
 @pytest.mark.parametrize("name", exported())
