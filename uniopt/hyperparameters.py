@@ -50,7 +50,7 @@ def number(name: str, value: Any, *, at_least: float = -math.inf, below: float =
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     backend = None if is_number else registry.find(type(value))
     if backend is not None and backend.name != "numpy":
-        if tuple(value.shape) == ():
+        if tuple(value.shape) == () and dtype_kind(dtype_name(value.dtype)) in ("real", "integer"):
             return value
     elif is_number or (backend is not None and value.shape == () and value.dtype.kind in "fiu"):
         result = float(value)
@@ -156,6 +156,16 @@ def seed(key: Any, seed: Any) -> int:
         raise HyperparameterError(f"key is {key!r} and seed is {seed!r}, expected only one of them.")
     name, chosen = ("key", key) if seed is None else ("seed", seed)
     return 0 if chosen is None else integer(name, chosen, at_least=0, below=2**64)
+
+
+def switch(name: str, value: Any) -> bool:
+    """Return True or False."""
+    if isinstance(value, bool):
+        return value
+    backend = registry.find(type(value))
+    if backend is not None and backend.name == "numpy" and value.shape == () and value.dtype.kind == "b":
+        return bool(value)
+    raise HyperparameterError(f"{name} is {value!r}, expected True or False.")
 
 
 def one_of(name: str, value: Any, names: Sequence[str]) -> str:

@@ -196,6 +196,11 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], list[str]]] = {
         errors.MissingArgumentError,
         ["'value'"],
     ),
+    "several values": (
+        lambda: step(tx=uniopt.polyak_sgd(), value=np.ones(3)),
+        errors.ShapeError,
+        ["value has shape (3,)", "one number"],
+    ),
     "unknown library": (
         lambda: uniopt.backends.get("tensorflow"),
         errors.BackendNotAvailableError,

@@ -35,7 +35,7 @@ def scale_by_optimistic_gradient(
         _scale_by_optimistic_gradient,
         alpha=hyperparameters.number("alpha", alpha),
         beta=hyperparameters.number("beta", beta),
-        zero_first_gradient=zero_first_gradient,
+        zero_first_gradient=hyperparameters.switch("zero_first_gradient", zero_first_gradient),
     )
 
 
