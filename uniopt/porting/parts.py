@@ -142,11 +142,11 @@ def _walk(stage: Stage, state: Any, here: _Here, visit: Callable[[_Rule, Any, _H
         return DecayFirstState(decay_state, _walk(stage.inner, state.inner_state, here, visit))
     if isinstance(stage, Masked):
         check_state("masked", state, MaskedState)
-        chosen = here.part(stage.chosen(here.step, here.leaves))
+        chosen = here.part(stage.chosen(here.step, here.leaves, skipped=False))
         return MaskedState(_walk(stage.inner, state.inner_state, chosen, visit))
     if isinstance(stage, Partition):
         check_state("partition", state, PartitionState)
-        parts = stage.parts(here.step, here.leaves)
+        parts = stage.parts(here.step, here.leaves, skipped=False)
         inner = state.inner_states
         return PartitionState(
             {
