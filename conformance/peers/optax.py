@@ -26,6 +26,7 @@ _DIFFERENT = {
     "add_noise": "optax draws its noise from JAX's own generator",
     "lookahead": "optax's pairs of parameters are of another class",
     "normalize/default/sparse": "optax makes NaN of a gradient of zeros",
+    "optax.optimistic_gradient_descent/from_zero": "optax did so in earlier versions",
     "mechanize/default/complex": "optax multiplies without conjugating",
     "noisy_sgd": "optax draws its noise from JAX's own generator",
     "rprop": "optax applies each step one step late",
@@ -72,8 +73,7 @@ def trajectory(case: Case) -> Trajectory:
         path, state = [params], tx.init(params)
         for step in range(case.problem.steps):
             value, gradient = case.problem.at(step, _read(params))
-            extra = {"value": value} if case.asks_for_values() else {}
-            updates, state = tx.update(jax.tree.map(jax.numpy.asarray, gradient), state, params, **extra)
+            updates, state = tx.update(jax.tree.map(jax.numpy.asarray, gradient), state, params, value=value)
             params = optax.apply_updates(params, updates)
             path.append(params)
         return [_read(p) for p in path]
@@ -92,6 +92,9 @@ class _Optax:
 
 def _constructor(name: str) -> Any:
     """Return what makes an optimizer of hyperparameters, or None where optax does not have the name."""
+    dialect, _, constructor = name.partition(".")
+    if constructor:
+        return getattr(_Optax(), constructor) if dialect == "optax" else None
     found = getattr(_Optax(), name, None)
     return partial(SUBJECTS[name].make, _Optax()) if found is not None and name in SUBJECTS else found
 

@@ -1,16 +1,18 @@
-"""torch.optim: compared with, in float64, where its formula is the same."""
+"""torch.optim: compared with, in float64, by its own dialect, and by uniopt's names where the formula is the same."""
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from uniopt.conformance.cases import Case
 from uniopt.conformance.error_unit import Trajectory
 from uniopt.conformance.peers.personality import Personality
+from uniopt.conformance.problems import Problem
 
 from uniopt import tree
 
@@ -61,6 +63,10 @@ _PEERS: dict[str, tuple[Make, set[str], dict[str, Any]]] = {
 
 def covers(case: Case) -> bool:
     """Return whether torch has the optimizer with the same formula."""
+    if case.optimizer == "torch.Adafactor" and any(x.size == 0 for x in tree.leaves(case.problem.params)):
+        return False  # torch divides by the number of elements
+    if _dialect(case) is not None:
+        return not case.problem.is_complex
     if case.optimizer not in _PEERS or case.problem.is_complex:  # torch treats the two parts as two real numbers
         return False
     hyper = case.plain_hyper()
@@ -74,23 +80,61 @@ def covers(case: Case) -> bool:
 
 def trajectory(case: Case) -> Trajectory:
     """Return the path of torch's optimizer in float64."""
-    hyper = case.plain_hyper()
-    make, _, _ = _PEERS[case.optimizer]
-    params = [_tensor(p) for p in tree.leaves(case.problem.params)]
-    optimizer = make(params, hyper)
-    rate = hyper["learning_rate"]
-    path = [[p.numpy().copy() for p in params]]
-    for n in range(case.problem.steps):
-        _, gradient = case.problem.at(n, path[-1])
-        for group in optimizer.param_groups:
-            group["lr"] = rate(n) if callable(rate) else rate
-        for p, g in zip(params, tree.leaves(gradient), strict=True):
-            p.grad = _tensor(g)
-        optimizer.step()
-        path.append([p.numpy().copy() for p in params])
-    present = [x is not None for x in tree.flatten(case.problem.params)[0]]
-    steps = [iter(leaves) for leaves in path]
-    return [[next(leaves) if here else None for here in present] for leaves in steps]
+    hyper, own = case.plain_hyper(), _dialect(case)
+    if own is None:
+        make, _, _ = _PEERS[case.optimizer]
+        return follow(lambda params: make(params, hyper), hyper["learning_rate"], case.problem)
+    rate = hyper.pop("lr", None)
+    return follow(partial(own, **hyper), rate, case.problem)
+
+
+def follow(make: Callable[..., torch.optim.Optimizer], rate: Any, problem: Problem) -> Trajectory:
+    """Return the path of an optimizer in the data type of the problem's parameters.
+
+    Parameters
+    ----------
+    make
+        Returns the optimizer of a list of parameters.
+    rate
+        The learning rate, or a function of the step; None for the optimizer's own.
+    problem
+        The parameters and gradients; a gradient that is None is none of torch's either.
+    """
+    leaves = tree.flatten(problem.params)[0]
+    params = [None if x is None else _tensor(x) for x in leaves]
+    present = [p for p in params if p is not None]
+    with scalars_like(present[0].dtype):
+        optimizer = make(present)
+        path = [[None if p is None else p.numpy().copy() for p in params]]
+        for n in range(problem.steps):
+            _, gradient = problem.at(n, path[-1])
+            if rate is not None:
+                for group in optimizer.param_groups:
+                    group["lr"] = rate(n) if callable(rate) else rate
+            for p, g in zip(params, tree.flatten(gradient)[0], strict=True):
+                if p is not None:
+                    p.grad = None if g is None else _tensor(g)
+            optimizer.step()
+            path.append([None if p is None else p.numpy().copy() for p in params])
+    return path
+
+
+@contextmanager
+def scalars_like(dtype: torch.dtype) -> Iterator[None]:
+    """Let torch keep its own scalars, such as rates and products of momentums, in that data type."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _dialect(case: Case) -> Callable[..., torch.optim.Optimizer] | None:
+    """Return the class of torch that a case of its dialect is about."""
+    dialect, _, name = case.optimizer.partition(".")
+    found: Callable[..., torch.optim.Optimizer] | None = getattr(torch.optim, name) if dialect == "torch" else None
+    return found
 
 
 def compilations() -> int:
@@ -107,13 +151,8 @@ def _tensor(x: Any) -> torch.Tensor:
 @contextmanager
 def _elsewhere() -> Iterator[None]:
     """Have new tensors made, unless it is said otherwise, as float64 and where they have no memory at all."""
-    dtype = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        with torch.device("meta"):
-            yield
-    finally:
-        torch.set_default_dtype(dtype)
+    with scalars_like(torch.float64), torch.device("meta"):
+        yield
 
 
 PERSONALITIES = {"elsewhere": Personality(_elsewhere)}
