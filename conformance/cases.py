@@ -97,9 +97,10 @@ class Case:
         """Return whether it is of one of uniopt's own optimizers, not of a transformation, a schedule or a dialect."""
         return self.optimizer not in SUBJECTS
 
-    def is_of_a_dialect(self) -> bool:
-        """Return whether it is of another framework's constructor."""
-        return self.optimizer in DIALECTS
+    @property
+    def dialect(self) -> str:
+        """Return the framework whose constructor it is of, or the empty string."""
+        return self.optimizer.partition(".")[0] if self.optimizer in DIALECTS else ""
 
     def asks_for_values(self) -> bool:
         """Return whether it is told the objective's value in each step."""

@@ -229,7 +229,7 @@ def _is_chosen(case: Case, backend: str, place: Place, dtype: str, mode: str, se
         return problem.brief and default and (dtype, mode) in _ONE_EACH and not costly
     if problem.objective is not None and not selection.quick and (dtype, mode) in _ONE_EACH:
         return not costly
-    if case.is_of_a_dialect() and (backend in _SLOW or mode == "traced"):
+    if case.dialect and (backend in _SLOW or mode == "traced"):
         return problem.brief and default  # what the settings change there is shown by the optimizers that are meant
     if backend not in _SLOW:
         return problem.brief or not (selection.quick or mode == "traced")

@@ -60,7 +60,7 @@ class Oracles:
 
     def lacking(self, cell: Cell) -> str:
         """Return why nothing compares a cell of a dialect with anything, or the empty string."""
-        return self.absent.get(cell.case.optimizer.partition(".")[0], "") if cell.case.is_of_a_dialect() else ""
+        return self.absent.get(cell.case.dialect, "")
 
     def of(self, cell: Cell) -> dict[str, Trajectory]:
         """Return the path that each oracle expects of a cell."""

@@ -17,13 +17,15 @@ import uniopt
 from uniopt import dialects
 
 RATE = 0.125
+"""The learning rate where a setting names none: MLX holds it in float32."""
+
 SETTINGS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
     "keras": keras.SETTINGS,
     "mlx": mlx.SETTINGS,
     "optax": optax.SETTINGS,
     "torch": torch.SETTINGS,
 }
-_FALL = 2  # the step of the shortest problem's four from which on a rate is a quarter
+_FALL = 2  # the shortest problem has four steps
 _PROBLEMS = {
     **dict.fromkeys(SETTINGS, ("normal", "brief", "even")),
     "torch": ("normal", "brief", "even", "skipped", "late"),  # it counts the steps of each parameter

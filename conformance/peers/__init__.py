@@ -25,6 +25,7 @@ NEEDED = {"vmap": "vmap", "scan": "scan", "sharded": "shares"}
 """What a library's module must have for a mode."""
 
 _RUNS_ON = {"keras": ("torch",)}
+"""What an oracle needs besides itself."""
 
 _SETUPS = ("numpy", "array_api_strict", "jax", "mlx", "dask", "torch")
 

@@ -24,14 +24,14 @@ from uniopt import tree
 
 def covers(case: Case) -> bool:
     """Return whether keras has the optimizer: those of its dialect."""
-    if keras.backend.backend() != "torch":
+    if case.dialect != "keras" or keras.backend.backend() != "torch":
         return False
-    return case.optimizer.startswith("keras.") and not (case.problem.skips or case.problem.is_complex)
+    return not (case.problem.skips or case.problem.is_complex)
 
 
 def trajectory(case: Case) -> Trajectory:
     """Return the path of keras's optimizer in float64."""
-    return follow(case.optimizer.partition(".")[2], case.plain_hyper(), case.problem)
+    return follow(case.optimizer.removeprefix("keras."), case.plain_hyper(), case.problem)
 
 
 def follow(name: str, hyper: Mapping[str, Any], problem: Problem) -> Trajectory:
@@ -94,6 +94,5 @@ class _Schedule(keras.optimizers.schedules.LearningRateSchedule):  # type: ignor
         self._rate = rate
 
     def __call__(self, step: Any) -> Any:
-        return keras.ops.convert_to_tensor(
-            self._rate(int(keras.ops.convert_to_numpy(step))), dtype=keras.config.floatx()
-        )
+        rate = self._rate(int(keras.ops.convert_to_numpy(step)))
+        return keras.ops.convert_to_tensor(rate, dtype=keras.config.floatx())

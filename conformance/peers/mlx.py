@@ -35,13 +35,13 @@ def covers(case: Case) -> bool:
     """Return whether MLX has the optimizer: those of its dialect."""
     if case.optimizer == "mlx.Muon" and any(x.size == 0 for x in tree.leaves(case.problem.params)):
         return False  # MLX cannot reshape an empty matrix
-    return case.optimizer.startswith("mlx.") and not (case.problem.skips or case.problem.is_complex)
+    return case.dialect == "mlx" and not (case.problem.skips or case.problem.is_complex)
 
 
 def trajectory(case: Case) -> Trajectory:
     """Return the path of MLX's optimizer in float64."""
     with session("float64"):
-        return follow(case.optimizer.partition(".")[2], case.plain_hyper(), case.problem)
+        return follow(case.optimizer.removeprefix("mlx."), case.plain_hyper(), case.problem)
 
 
 def follow(name: str, hyper: Mapping[str, Any], problem: Problem) -> Trajectory:

@@ -11,8 +11,10 @@ import numpy as np
 import optax
 import optax.contrib
 from uniopt.conformance.cases import SUBJECTS, Case
+from uniopt.conformance.dialects import DIALECTS
 from uniopt.conformance.error_unit import Trajectory
 from uniopt.conformance.problems import Values
+from uniopt.conformance.programs import takes_value
 from uniopt.conformance.settings import Written
 
 from uniopt import tree
@@ -73,7 +75,8 @@ def trajectory(case: Case) -> Trajectory:
         path, state = [params], tx.init(params)
         for step in range(case.problem.steps):
             value, gradient = case.problem.at(step, _read(params))
-            updates, state = tx.update(jax.tree.map(jax.numpy.asarray, gradient), state, params, value=value)
+            extra = {"value": value} if takes_value(tx.update) else {}
+            updates, state = tx.update(jax.tree.map(jax.numpy.asarray, gradient), state, params, **extra)
             params = optax.apply_updates(params, updates)
             path.append(params)
         return [_read(p) for p in path]
@@ -92,9 +95,8 @@ class _Optax:
 
 def _constructor(name: str) -> Any:
     """Return what makes an optimizer of hyperparameters, or None where optax does not have the name."""
-    dialect, _, constructor = name.partition(".")
-    if constructor:
-        return getattr(_Optax(), constructor) if dialect == "optax" else None
+    if name in DIALECTS:
+        return getattr(_Optax(), name.removeprefix("optax."), None)
     found = getattr(_Optax(), name, None)
     return partial(SUBJECTS[name].make, _Optax()) if found is not None and name in SUBJECTS else found
 

@@ -63,11 +63,12 @@ _PEERS: dict[str, tuple[Make, set[str], dict[str, Any]]] = {
 
 def covers(case: Case) -> bool:
     """Return whether torch has the optimizer with the same formula."""
-    if case.optimizer == "torch.Adafactor" and any(x.size == 0 for x in tree.leaves(case.problem.params)):
-        return False  # torch divides by the number of elements
-    if _dialect(case) is not None:
-        return not case.problem.is_complex
-    if case.optimizer not in _PEERS or case.problem.is_complex:  # torch treats the two parts as two real numbers
+    if case.problem.is_complex:  # torch treats the two parts as two real numbers
+        return False
+    if case.dialect == "torch":
+        # torch's Adafactor divides by the number of elements.
+        return case.optimizer != "torch.Adafactor" or all(x.size > 0 for x in tree.leaves(case.problem.params))
+    if case.optimizer not in _PEERS:
         return False
     hyper = case.plain_hyper()
     _, shared, needed = _PEERS[case.optimizer]
@@ -80,12 +81,12 @@ def covers(case: Case) -> bool:
 
 def trajectory(case: Case) -> Trajectory:
     """Return the path of torch's optimizer in float64."""
-    hyper, own = case.plain_hyper(), _dialect(case)
-    if own is None:
-        make, _, _ = _PEERS[case.optimizer]
-        return follow(lambda params: make(params, hyper), hyper["learning_rate"], case.problem)
-    rate = hyper.pop("lr", None)
-    return follow(partial(own, **hyper), rate, case.problem)
+    hyper = case.plain_hyper()
+    if case.dialect == "torch":
+        rate, own = hyper.pop("lr", None), getattr(torch.optim, case.optimizer.removeprefix("torch."))
+        return follow(partial(own, **hyper), rate, case.problem)
+    make, _, _ = _PEERS[case.optimizer]
+    return follow(lambda params: make(params, hyper), hyper["learning_rate"], case.problem)
 
 
 def follow(make: Callable[..., torch.optim.Optimizer], rate: Any, problem: Problem) -> Trajectory:
@@ -103,7 +104,7 @@ def follow(make: Callable[..., torch.optim.Optimizer], rate: Any, problem: Probl
     leaves = tree.flatten(problem.params)[0]
     params = [None if x is None else _tensor(x) for x in leaves]
     present = [p for p in params if p is not None]
-    with scalars_like(present[0].dtype):
+    with scalars_like(next(str(x.dtype) for x in leaves if x is not None)):
         optimizer = make(present)
         path = [[None if p is None else p.numpy().copy() for p in params]]
         for n in range(problem.steps):
@@ -120,21 +121,14 @@ def follow(make: Callable[..., torch.optim.Optimizer], rate: Any, problem: Probl
 
 
 @contextmanager
-def scalars_like(dtype: torch.dtype) -> Iterator[None]:
+def scalars_like(dtype: str) -> Iterator[None]:
     """Let torch keep its own scalars, such as rates and products of momentums, in that data type."""
     before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
+    torch.set_default_dtype(getattr(torch, dtype))
     try:
         yield
     finally:
         torch.set_default_dtype(before)
-
-
-def _dialect(case: Case) -> Callable[..., torch.optim.Optimizer] | None:
-    """Return the class of torch that a case of its dialect is about."""
-    dialect, _, name = case.optimizer.partition(".")
-    found: Callable[..., torch.optim.Optimizer] | None = getattr(torch.optim, name) if dialect == "torch" else None
-    return found
 
 
 def compilations() -> int:
@@ -151,7 +145,7 @@ def _tensor(x: Any) -> torch.Tensor:
 @contextmanager
 def _elsewhere() -> Iterator[None]:
     """Have new tensors made, unless it is said otherwise, as float64 and where they have no memory at all."""
-    with scalars_like(torch.float64), torch.device("meta"):
+    with scalars_like("float64"), torch.device("meta"):
         yield
 
 
