@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from types import FunctionType
 from typing import Any
@@ -87,8 +87,8 @@ def _together(tx: uniopt.GradientTransformation) -> uniopt.GradientTransformatio
         ("torch.SGD", "dampened/brief", "dialects/torch/gradient_descent.py", "undampened_first_step=False"),
         ("mlx.RMSprop", "default/brief", "dialects/mlx.py", "scale_by_rms(alpha, eps, eps_in_sqrt=True)"),
         ("mlx.Muon", "plain/brief", "dialects/mlx.py", "scale(1 + momentum)"),
-        ("keras.SGD", "accumulated/brief", "dialects/keras/base.py", "mini_steps >= 1"),
-        ("optax.rprop", "etas/brief", "dialects/optax.py", "scale(+1.0)"),
+        ("keras.SGD", "accumulated/brief", "dialects/rates.py", "count * every - (every - 1)"),
+        ("optax.rprop", "etas/brief", "dialects/optax.py", "chain(late, scale(1.0))"),
     ],
 )
 def test_one_wrong_token_is_found(name: str, cell: str, module: str, line: str) -> None:
@@ -123,15 +123,18 @@ def test_another_default_is_found(name: str, fault: dict[str, Any], monkeypatch:
 def test_without_the_framework_the_other_libraries_are_compared_with_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     known = peers.why_absent
     monkeypatch.setattr(peers, "why_absent", lambda name: "keras is not here" if name == "keras" else known(name))
-    asked: dict[str, Any] = {"backends": ["numpy", "array_api_strict"], "dtypes": ["float64"], "modes": ["eager"]}
-    record = run(Selection(optimizers=["keras.Nadam"], **asked))
-    assert {(c["backend"], c["verdict"], *c["comparisons"]) for c in record.cells} == {
-        ("numpy", "NOT RUN"),
-        ("array_api_strict", "PASS", "numpy"),
+    asked = Selection(optimizers=["keras.Nadam"], backends=["numpy", "torch"], devices=["cpu"], dtypes=["float64"])
+    record = run(asked)
+    assert {(c["backend"], c["mode"], c["verdict"], *c["comparisons"]) for c in record.cells} == {
+        ("numpy", "eager", "NOT RUN"),
+        ("numpy", "compiled", "PASS", "numpy"),
+        ("torch", "eager", "PASS", "numpy"),
+        ("torch", "compiled", "PASS", "numpy"),
+        ("torch", "vmap", "PASS", "numpy"),
     }
     assert "NOT RUN  numpy eager: keras is not here" in report.text(record)
     assert record.exit_code() == 0
-    assert run(Selection(optimizers=["keras.Nadam"], against=["keras", "numpy"], **asked)).exit_code() == 3
+    assert run(replace(asked, against=["keras", "numpy"])).exit_code() == 3
     whole = suite.planned(Selection())[0]
     assert suite.recorded([], whole, Oracles(ORACLES), Selection()).required["missing"] == []
 
