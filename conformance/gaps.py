@@ -45,10 +45,10 @@ def find(backend: Backend, device: str, dtype: str) -> Gap | None:
     return None
 
 
-def check(gap: Gap, attempt: Callable[[], Any]) -> str:
-    """Return what is wrong with a declaration: what needs the data type works, or raises another error."""
+def check(gap: Gap, steps: Callable[[], Any]) -> str:
+    """Return what is wrong with a declaration: steps that need the data type are taken, or raise another error."""
     try:
-        attempt()
+        steps()
     except gap.error:
         return ""
     except Exception as error:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 from uniopt.conformance import gaps, peers, tolerances
 from uniopt.conformance.cells import Cell
 from uniopt.conformance.error_unit import differences
-from uniopt.conformance.gaps import Gap
 from uniopt.conformance.ground import Ground
 from uniopt.conformance.oracles import Oracles
 from uniopt.conformance.peers.personality import Personality
@@ -76,23 +74,17 @@ def run_cell(cell: Cell, oracles: Oracles) -> Result:
     # Overflow is part of some problems; what comes of it is compared.
     with np.errstate(all="ignore"):
         with session(cell.dtype) if session else nullcontext(), manner.session():
-            if (gap := gaps.find(ground.backend, cell.device_name, cell.dtype)) is not None:
-                return _unsupported(cell, gap, lambda: ground.put(np.zeros(1)))
             steps = partial(walk, cell.case, ground, cell.mode, setup)
-            for dtype in cell.case.needs:
+            for dtype in (cell.dtype, *cell.case.needs):
                 if (gap := gaps.find(ground.backend, cell.device_name, dtype)) is not None:
-                    return _unsupported(cell, gap, steps)
+                    wrong = gaps.check(gap, steps)
+                    reason = gap.reason if dtype == cell.dtype else f"{cell.case.optimizer} needs {dtype}: {gap.reason}"
+                    return Result(cell, Verdict.FAIL if wrong else Verdict.UNSUPPORTED, wrong or reason)
             try:
                 walked = steps()
             except Exception:  # whatever it is, it is what the cell has to show
                 return Result(cell, Verdict.FAIL, traceback.format_exc(limit=-3))
         return _judged(cell, walked, oracles)  # the oracles are walked as they are, whatever the personality is
-
-
-def _unsupported(cell: Cell, gap: Gap, attempt: Callable[[], Any]) -> Result:
-    """Return the result of a cell that needs a data type which is declared as missing."""
-    wrong = gaps.check(gap, attempt)
-    return Result(cell, Verdict.FAIL if wrong else Verdict.UNSUPPORTED, wrong or gap.reason)
 
 
 def _judged(cell: Cell, walked: Walk, oracles: Oracles) -> Result:
