@@ -9,7 +9,7 @@ from typing import Any
 
 from uniopt.conformance.composition import of_dialect
 from uniopt.conformance.dialects import keras, mlx, optax, torch
-from uniopt.conformance.problems import MATRICES, PROBLEMS, Problem
+from uniopt.conformance.problems import MATRICES, PROBLEMS
 from uniopt.conformance.settings import Written
 from uniopt.conformance.subjects import Subject
 
@@ -26,10 +26,8 @@ SETTINGS: dict[str, dict[str, dict[str, dict[str, Any]]]] = {
     "torch": torch.SETTINGS,
 }
 _FALL = 2  # the shortest problem has four steps
-_PROBLEMS = {
-    **dict.fromkeys(SETTINGS, ("normal", "brief", "even")),
-    "torch": ("normal", "brief", "even", "skipped", "late"),  # it counts the steps of each parameter
-}
+_PROBLEMS = ("normal", "brief", "even")
+_WITHOUT_SOME = ("skipped", "late")  # for torch, which counts the steps of each parameter
 
 
 def constructors() -> dict[str, Callable[..., Any]]:
@@ -65,26 +63,15 @@ def _with_rate(name: str, setting: str, hyper: Mapping[str, Any]) -> dict[str, A
     return {**hyper, key: falling(hyper.get(key, RATE), _FALL)}
 
 
-def _problems(name: str) -> tuple[Problem, ...]:
-    if name == "torch.Muon":
-        return (MATRICES,)
-    return tuple(PROBLEMS[problem] for problem in _PROBLEMS[name.partition(".")[0]])
-
-
-def _subject(dialect: str, constructor: str, settings: Mapping[str, Mapping[str, Any]]) -> Subject:
+def _subject(dialect: str, constructor: str) -> Subject:
     name = f"{dialect}.{constructor}"
-    return Subject(
-        of_dialect(dialect, constructor),
-        None,
-        {setting: _with_rate(name, setting, hyper) for setting, hyper in settings.items()},
-        _problems(name),
-        needs=("bfloat16",) if name == "torch.Muon" else (),
-    )
+    make, settings = of_dialect(dialect, constructor), SETTINGS[dialect][constructor]
+    given = {setting: _with_rate(name, setting, hyper) for setting, hyper in settings.items()}
+    if name == "torch.Muon":  # it takes nothing but matrices, and multiplies them in bfloat16
+        return Subject(make, None, given, (MATRICES,), needs=("bfloat16",))
+    problems = (*_PROBLEMS, *(_WITHOUT_SOME if dialect == "torch" else ()))
+    return Subject(make, None, given, tuple(PROBLEMS[problem] for problem in problems))
 
 
-DIALECTS = {
-    f"{dialect}.{name}": _subject(dialect, name, settings)
-    for dialect, known in SETTINGS.items()
-    for name, settings in known.items()
-}
+DIALECTS = {f"{dialect}.{name}": _subject(dialect, name) for dialect, known in SETTINGS.items() for name in known}
 """The constructors that are tested."""

@@ -40,6 +40,8 @@ def why_absent(library: str) -> str:
     for needed in (library, *_RUNS_ON.get(library, ())):
         if find_spec(needed) is None:
             return f"{needed} is not installed"
+    if library == "keras" and (chosen := os.environ.get("KERAS_BACKEND", "torch")) != "torch":
+        return f"keras is set to run on {chosen}, and is compared with where it runs on torch"
     return ""
 
 
