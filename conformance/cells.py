@@ -79,15 +79,7 @@ class Cell:
     def terms(self) -> tuple[str, ...]:
         """Return what the table of tolerances asks for: optimizer, setting, problem, library, device, dtype, mode."""
         case = self.case
-        return (
-            case.optimizer,
-            case.setting,
-            case.problem.name,
-            self.backend,
-            self.device_name,
-            self.dtype,
-            self.mode,
-        )
+        return case.optimizer, case.setting, case.problem.name, self.backend, self.device_name, self.dtype, self.mode
 
     @property
     def name(self) -> str:
@@ -230,7 +222,7 @@ def _is_chosen(case: Case, backend: str, place: Place, dtype: str, mode: str, se
     if problem.objective is not None and not selection.quick and (dtype, mode) in _ONE_EACH:
         return not costly
     if case.dialect and (backend in _SLOW or mode == "traced"):
-        return problem.brief and default  # what the settings change there is shown by the optimizers that are meant
+        return problem.brief and default  # their rules are tested there in every setting, by uniopt's own names
     if backend not in _SLOW:
         return problem.brief or not (selection.quick or mode == "traced")
     return problem.brief and (default or dtype == "float64" or dtype in selection.dtypes)

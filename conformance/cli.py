@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from uniopt.conformance.record import Record
 
 DESCRIPTION = """\
-Compare every optimizer, transformation, schedule and dialect, library by library,
-with naive float64 loops, NumPy and the frameworks' own.
+Compare every optimizer, transformation, schedule and dialect, library by
+library, with naive float64 loops, NumPy and the frameworks' own.
 """
 EPILOG = """\
 verdicts:

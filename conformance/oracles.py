@@ -27,7 +27,7 @@ class Oracles:
     Attributes
     ----------
     absent
-        The libraries that would be oracles, but are not installed, and which are not.
+        Those that cannot be asked here, each with the reason.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
