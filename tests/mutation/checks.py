@@ -54,8 +54,10 @@ def checks() -> Iterator[tuple[str, Check]]:
         bias_correction_is_exact,
         centered_rmsprop_keeps_the_mean,
         ftrl_stays_without_a_denominator,
+        guards_are_left_out_where_float32_holds_the_epsilon,
         lions_signs_may_be_soft,
         counters_saturate,
+        no_mask_of_lars_marks_every_leaf,
         norms_have_a_derivative_at_zero,
         polyak_takes_no_step_along_nothing,
         radam_is_rectified_at_the_threshold,
@@ -254,12 +256,25 @@ def ftrl_stays_without_a_denominator() -> None:
     np.testing.assert_allclose(updates, [0.0, -0.5], rtol=1e-15)
 
 
+def guards_are_left_out_where_float32_holds_the_epsilon() -> None:
+    zero = np.zeros(2, np.float32)
+    assert numerics.nonzero(np, zero, 2.0**-126) is zero
+    for epsilon in (0.0, 1e-50, 2.0**-127):
+        np.testing.assert_array_equal(numerics.nonzero(np, zero, epsilon), 1.0)
+
+
 def counters_saturate() -> None:
     """A counter goes up to the largest int32, and no further."""
     largest = 2**31 - 1
     for count in (0, 1, 2**20, largest - 2, largest - 1, largest):
         found = numerics.increment(np, np.asarray(count, np.int32))
         assert int(found) == min(count + 1, largest)
+
+
+def no_mask_of_lars_marks_every_leaf() -> None:
+    p = np.asarray([3.0, -4.0])
+    unmasked, masked = (uniopt.lars(RATE, trust_ratio_mask=mask) for mask in (None, True))
+    np.testing.assert_array_equal(unmasked.update(p, unmasked.init(p), p)[0], masked.update(p, masked.init(p), p)[0])
 
 
 def norms_have_a_derivative_at_zero() -> None:
