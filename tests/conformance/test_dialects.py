@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import wraps
 from types import FunctionType
 from typing import Any
 
@@ -28,6 +29,14 @@ def on_numpy(*names: str, cell: str = "", **more: Any) -> Record:
     asked = {"dtypes": ["float64"], "modes": ["eager"], "backends": ["numpy"], **more}
     chosen = [f"{name}/{cell}/numpy/cpu/float64/eager" for name in names] if cell else ()
     return run(Selection(optimizers=names, cells=chosen, **asked))
+
+
+def exchange(monkeypatch: pytest.MonkeyPatch, name: str, wrong: Callable[..., Any]) -> None:
+    """Let a constructor be another function, which is given the right one and the hyperparameters."""
+    framework, _, constructor = name.partition(".")
+    module = getattr(dialects, framework)
+    right = getattr(module, constructor)
+    monkeypatch.setattr(module, constructor, wraps(right)(lambda **hyper: wrong(right, **hyper)))
 
 
 def test_every_constructor_has_a_case() -> None:
@@ -70,8 +79,7 @@ def test_each_is_held_against_its_own_framework() -> None:
 @pytest.mark.parametrize("problem", ["skipped", "late"])
 def test_torch_counts_the_steps_of_each_parameter(name: str, problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert on_numpy(name, cell=f"default/{problem}", against=["torch"]).summary()["PASS"] == 1
-    right = getattr(dialects.torch, name.removeprefix("torch."))
-    monkeypatch.setattr(dialects.torch, right.__name__, lambda **hyper: _together(right(**hyper)))
+    exchange(monkeypatch, name, lambda right, **hyper: _together(right(**hyper)))
     assert on_numpy(name, cell=f"default/{problem}", against=["torch"]).summary()["FAIL"] == 1
     assert on_numpy(name, cell="default/normal", against=["torch"]).summary()["PASS"] == 1
 
@@ -114,10 +122,8 @@ def test_one_wrong_token_is_found(name: str, cell: str, module: str, line: str) 
     ],
 )
 def test_another_default_is_found(name: str, fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    framework, _, constructor = name.partition(".")
-    module = getattr(dialects, framework)
     assert on_numpy(name, cell="default/normal").exit_code() == 0
-    monkeypatch.setattr(module, constructor, partial(getattr(module, constructor), **fault))
+    exchange(monkeypatch, name, lambda right, **hyper: right(**{**fault, **hyper}))
     assert on_numpy(name, cell="default/normal").summary()["FAIL"] == 1
 
 
