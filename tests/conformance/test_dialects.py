@@ -118,7 +118,7 @@ def test_one_wrong_token_is_found(name: str, cell: str, module: str, line: str) 
         ("torch.AdamW", {"weight_decay": 1e-3}),
         ("keras.RMSprop", {"epsilon": 1e-6}),
         ("mlx.Lion", {"betas": (0.9, 0.999)}),
-        ("optax.polyak_sgd", {"max_learning_rate": 0.5}),
+        ("optax.polyak_sgd", {"f_min": 0.25}),
     ],
 )
 def test_another_default_is_found(name: str, fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
