@@ -117,6 +117,7 @@ ADD_UP = (
     "normalize",
     "normalize_by_update_norm",
     "novograd",
+    "optax.polyak_sgd",
     "polyak_sgd",
     "scale_by_param_block_norm",
     "scale_by_param_block_rms",
