@@ -63,4 +63,4 @@ def _present(leaves: list[Any]) -> dict[str, mx.array]:
 
 
 def _schedule(rate: Callable[[int], float]) -> Callable[[mx.array], mx.array]:
-    return lambda step: mx.array(rate(int(step.item())))
+    return lambda step: mx.array(rate(int(np.array(step))))
