@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from uniopt.conformance import reference
+from uniopt.conformance import dialects, reference
+from uniopt.conformance.dialects import DIALECTS
 from uniopt.conformance.objectives import OBJECTIVES
 from uniopt.conformance.problems import COMPLEX, PROBLEMS, Problem
 from uniopt.conformance.programs import Pickled
@@ -22,8 +23,8 @@ import uniopt
 from uniopt import optimizers
 from uniopt.typing import Tree
 
-SUBJECTS: dict[str, Subject] = {**TRANSFORMATIONS, **WRAPPERS, **SCHEDULES}
-"""What is tested besides the optimizers."""
+SUBJECTS: dict[str, Subject] = {**TRANSFORMATIONS, **WRAPPERS, **SCHEDULES, **DIALECTS}
+"""What is tested besides uniopt's own optimizers."""
 
 _IN_BRIEF = ("bfloat16", "float16", "complex64")
 _MAKERS = {name: partial(subject.make, uniopt) for name, subject in SUBJECTS.items()}
@@ -36,8 +37,8 @@ class Case:
     Attributes
     ----------
     optimizer, setting
-        The name of the optimizer, or of the transformation or schedule that it has as a part, and that of its
-        hyperparameters.
+        The name of the optimizer, such as ``adamw`` or ``torch.AdamW``, or of the transformation or schedule that it
+        has as a part, and that of its hyperparameters.
     hyper
         The hyperparameters.
     problem
@@ -54,6 +55,8 @@ class Case:
         ``observe(state, params)`` returns what is compared, a tree like the parameters.
     widens
         Whether the updates of 16-bit parameters are of float32.
+    needs
+        The data types in which it computes, whatever that of the parameters is.
     program
         ``program(transformation)`` takes its eager steps.
     libraries
@@ -72,6 +75,7 @@ class Case:
     in_brief: Sequence[str] = ()
     observe: Callable[[Any, Tree], Tree] = parameters
     widens: bool = False
+    needs: Sequence[str] = ()
     program: Callable[[Any], Any] = Pickled
     libraries: Sequence[str] | None = None
     options: Sequence[str] = ()
@@ -90,8 +94,13 @@ class Case:
         return self.libraries is None or (library in self.libraries and mode == "eager")
 
     def is_optimizer(self) -> bool:
-        """Return whether it is of an optimizer by itself, not of a transformation or a schedule."""
+        """Return whether it is of one of uniopt's own optimizers, not of a transformation, a schedule or a dialect."""
         return self.optimizer not in SUBJECTS
+
+    @property
+    def dialect(self) -> str:
+        """Return the framework whose constructor it is of, or the empty string."""
+        return self.optimizer.partition(".")[0] if self.optimizer in DIALECTS else ""
 
     def asks_for_values(self) -> bool:
         """Return whether it is told the objective's value in each step."""
@@ -112,7 +121,7 @@ def exported() -> dict[str, Callable[..., Any]]:
 
 
 def registered() -> dict[str, Callable[..., Any]]:
-    """Return what makes an optimizer of hyperparameters, for each optimizer, transformation and schedule."""
+    """Return what makes an optimizer of hyperparameters, for each optimizer, transformation, schedule and dialect."""
     return exported() | _MAKERS
 
 
@@ -122,16 +131,20 @@ def all_cases() -> list[Case]:
     Raises
     ------
     LookupError
-        If an optimizer is exported without settings, or has settings without being exported.
+        If an optimizer or a dialect's constructor is exported without settings, or has settings without being
+        exported.
     """
     makers = exported()
-    if missing := sorted(makers.keys() - SETTINGS.keys()):
-        raise LookupError(
-            f"uniopt.optimizers exports {', '.join(missing)} without a conformance case. "
-            "Add a line to SETTINGS in conformance/settings.py."
-        )
-    if unknown := sorted(SETTINGS.keys() - makers.keys()):
-        raise LookupError(f"SETTINGS has {', '.join(unknown)}, which uniopt.optimizers does not export.")
+    for package, made, known, place in (
+        ("uniopt.optimizers", makers, SETTINGS, "conformance/settings.py"),
+        ("uniopt.dialects", dialects.constructors(), DIALECTS, "the dialect's file in conformance/dialects"),
+    ):
+        if missing := sorted(made.keys() - known.keys()):
+            raise LookupError(
+                f"{package} exports {', '.join(missing)} without a conformance case. Add a line to SETTINGS in {place}."
+            )
+        if unknown := sorted(known.keys() - made.keys()):
+            raise LookupError(f"SETTINGS has {', '.join(unknown)}, which {package} does not export.")
     of_optimizers = [case for name in SETTINGS for case in _cases_of_optimizer(name, makers[name])]
     return of_optimizers + [case for name, subject in SUBJECTS.items() for case in _cases_of(name, subject)]
 
@@ -144,9 +157,9 @@ def _cases_of_optimizer(name: str, make: Callable[..., Any]) -> Iterator[Case]:
 
 
 def _cases_of(name: str, subject: Subject) -> Iterator[Case]:
-    make, rest = _MAKERS[name], (subject.reference, subject.dtypes, _IN_BRIEF, subject.observe, subject.widens)
+    rest = (subject.reference, subject.dtypes, _IN_BRIEF, subject.observe, subject.widens, subject.needs)
     for setting, hyper, problem in _chosen(subject.settings, subject.problems):
-        yield Case(name, setting, problem, hyper, make, *rest)
+        yield Case(name, setting, problem, hyper, _MAKERS[name], *rest)
 
 
 def _chosen(

@@ -77,8 +77,9 @@ class Cell:
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """Return what the table of tolerances asks for: optimizer, problem, backend, device, data type and mode."""
-        return self.case.optimizer, self.case.problem.name, self.backend, self.device_name, self.dtype, self.mode
+        """Return what the table of tolerances asks for: optimizer, setting, problem, library, device, dtype, mode."""
+        case = self.case
+        return case.optimizer, case.setting, case.problem.name, self.backend, self.device_name, self.dtype, self.mode
 
     @property
     def name(self) -> str:
@@ -95,7 +96,7 @@ class Selection:
     cells
         Patterns of cell names; one that is a whole name runs that cell.
     backends, devices, dtypes, modes, optimizers
-        Names; those of optimizers may be of transformations and schedules, too.
+        Names; those of optimizers may be of transformations, schedules and dialects, such as ``torch.AdamW``, too.
     against
         The oracles to compare with.
     quick
@@ -220,6 +221,8 @@ def _is_chosen(case: Case, backend: str, place: Place, dtype: str, mode: str, se
         return problem.brief and default and (dtype, mode) in _ONE_EACH and not costly
     if problem.objective is not None and not selection.quick and (dtype, mode) in _ONE_EACH:
         return not costly
+    if case.dialect and (backend in _SLOW or mode == "traced"):
+        return problem.brief and default  # their rules are tested there in every setting, by uniopt's own names
     if backend not in _SLOW:
         return problem.brief or not (selection.quick or mode == "traced")
     return problem.brief and (default or dtype == "float64" or dtype in selection.dtypes)

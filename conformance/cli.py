@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from uniopt.conformance.record import Record
 
 DESCRIPTION = """\
-Compare every optimizer, transformation and schedule, library by library, with
-naive float64 loops, NumPy and the frameworks' own.
+Compare every optimizer, transformation, schedule and dialect, library by
+library, with naive float64 loops, NumPy and the frameworks' own.
 """
 EPILOG = """\
 verdicts:
@@ -57,9 +57,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "device": "a device, such as cpu or cuda:0 (default: the library's first)",
         "dtype": "a data type (default: float64 and float32, and the others for what is made for them)",
         "mode": "eager, traced by the library's own compiler, compiled by uniopt, vmap, scan or sharded",
-        "optimizer": "an optimizer, a transformation or a schedule, such as adamw or clip; or one of your own, as "
-        "package.module:factory, torch:package.module.Class or optax:package.module.factory",
-        "against": "an oracle: reference, numpy, optax or torch",
+        "optimizer": "an optimizer, a transformation or a schedule, such as adamw or clip; a dialect's constructor, "
+        "such as torch.AdamW; or one of your own, as package.module:factory, torch:package.module.Class or "
+        "optax:package.module.factory",
+        "against": "an oracle: reference, numpy, optax, torch, mlx or keras",
     }
     for name, text in named.items():
         parser.add_argument(f"--{name}", action="append", default=[], metavar="NAME", help=f"{text}; repeatable")

@@ -38,6 +38,15 @@ def along(name: str) -> Make:
     return partial(_along, name)
 
 
+def of_dialect(dialect: str, name: str) -> Make:
+    """Return what makes the optimizer that a dialect's constructor returns."""
+    return partial(_of_dialect, dialect, name)
+
+
+def _of_dialect(dialect: str, name: str, library: Any, /, **hyper: Any) -> Any:
+    return getattr(getattr(library.dialects, dialect), name)(**hyper)
+
+
 def _alone(name: str, library: Any, /, **hyper: Any) -> Any:
     return getattr(library, name)(**hyper)
 

@@ -12,12 +12,12 @@ from uniopt.conformance.cases import Case
 from uniopt.conformance.cells import Cell
 from uniopt.conformance.error_unit import Trajectory
 from uniopt.conformance.ground import Ground
-from uniopt.conformance.problems import Values
+from uniopt.conformance.problems import Problem, Values
 from uniopt.conformance.reference.leaf import Leaf
 from uniopt.conformance.settings import DIVIDES_BY_SQUARES
 from uniopt.conformance.walk import walk
 
-from uniopt import backends
+from uniopt import backends, tree
 from uniopt.typing import Tree
 
 
@@ -27,12 +27,13 @@ class Oracles:
     Attributes
     ----------
     absent
-        The libraries that would be oracles, but are not installed.
+        Those that cannot be asked here, each with the reason.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = names
-        self.absent = [name for name in self.names if name in peers.ORACLES and peers.oracle(name) is None]
+        reasons = {name: peers.why_absent(name) for name in self.peers()}
+        self.absent = {name: reason for name, reason in reasons.items() if reason}
         self._known: dict[tuple[str, Case, str, bool], Trajectory] = {}
 
     def peers(self) -> list[str]:
@@ -56,6 +57,10 @@ class Oracles:
     def any(self, cell: Cell) -> bool:
         """Return whether a cell is compared with anything at all."""
         return any(self.speaks(name, cell) for name in self.names)
+
+    def lacking(self, cell: Cell) -> str:
+        """Return why nothing compares a cell of a dialect with anything, or the empty string."""
+        return self.absent.get(cell.case.dialect, "")
 
     def of(self, cell: Cell) -> dict[str, Trajectory]:
         """Return the path that each oracle expects of a cell."""
@@ -83,8 +88,20 @@ def _walk(name: str, case: Case, dtype: str) -> Trajectory:
         return _reference(case, dtype)
     if name == "numpy":
         return walk(case, _host(dtype)).trajectory
-    path: Trajectory = _peer(name).trajectory(case)
+    path: Trajectory = _peer(name).trajectory(replace(case, problem=_held(case.problem, dtype)))
     return path
+
+
+def _held(problem: Problem, dtype: str) -> Problem:
+    """Return what a data type holds of a problem, in float64 again, because the peers compute in that."""
+    host = _host(dtype)
+
+    def held(x: Values) -> Values:
+        y = host.backend.to_numpy(host.put(x))
+        return np.asarray(y, np.complex128 if np.iscomplexobj(y) else np.float64, order="K")
+
+    gradients = tuple(tree.map(held, gradient) for gradient in problem.gradients)
+    return replace(problem, params=tree.map(held, problem.params), gradients=gradients)
 
 
 def _peer(name: str) -> Any:

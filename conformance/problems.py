@@ -202,6 +202,18 @@ def _even() -> Problem:
     return Problem("even", draw(), tuple(draw() for _ in range(4)), even=True)
 
 
+def _matrices() -> Problem:
+    """Return a problem of matrices alone: square, tall, transposed, and one of zeros."""
+    rng = np.random.default_rng(SEED)
+
+    def draw(*shape: int) -> Values:
+        return np.asarray(rng.standard_normal(shape))
+
+    params = {"square": draw(4, 4), "rest": [draw(6, 4), (draw(5, 3).T, np.zeros((2, 3)))]}
+    gradients = tuple(tree.map(lambda p: _in_order_of(p, draw(*p.shape)), params) for _ in range(4))
+    return Problem("matrices", params, gradients, brief=True)
+
+
 def _complex(problem: Problem) -> Problem:
     """Return the problem with imaginary parts as large as the real ones."""
     rng = np.random.default_rng(SEED + 1)
@@ -258,6 +270,9 @@ PROBLEMS = {
 
 SPOILED = _spoiled(PROBLEMS["brief"])
 """A problem for what treats gradients that are not finite in its own way; the optimizers pass them on."""
+
+MATRICES = _matrices()
+"""A problem for what takes nothing else."""
 
 COMPLEX = _complex(PROBLEMS["brief"])
 """A problem for what is defined for complex numbers."""

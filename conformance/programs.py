@@ -14,16 +14,21 @@ from uniopt import tree
 from uniopt.typing import Tree
 
 
+def takes_value(update: Callable[..., Any]) -> bool:
+    """Return whether an update can be told the objective's value; optax's plain ones cannot."""
+    accepted = inspect.signature(update).parameters
+    return "value" in accepted or any(p.kind is p.VAR_KEYWORD for p in accepted.values())
+
+
 class Eager:
     """A step, operation by operation: returns the updates, the next state and the next parameters."""
 
     def __init__(self, tx: Any) -> None:
         self.tx = tx
-        accepted = inspect.signature(tx.update).parameters
-        self._takes_value = "value" in accepted or any(p.kind is p.VAR_KEYWORD for p in accepted.values())
+        self._takes_value = takes_value(tx.update)
 
     def __call__(self, gradients: Tree, state: Tree, params: Tree, value: float) -> tuple[Tree, Tree, Tree]:
-        extra = {"value": value} if self._takes_value else {}  # optax's plain updates take none
+        extra = {"value": value} if self._takes_value else {}
         updates, state = self.tx.update(gradients, state, params, **extra)
         return updates, state, uniopt.apply_updates(params, updates)
 

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from uniopt.conformance import gaps, peers, tolerances
@@ -73,12 +74,14 @@ def run_cell(cell: Cell, oracles: Oracles) -> Result:
     # Overflow is part of some problems; what comes of it is compared.
     with np.errstate(all="ignore"):
         with session(cell.dtype) if session else nullcontext(), manner.session():
-            gap = gaps.find(ground.backend, cell.device_name, cell.dtype)
-            if gap is not None:
-                wrong = gaps.check(gap, ground)
-                return Result(cell, Verdict.FAIL if wrong else Verdict.UNSUPPORTED, wrong or gap.reason)
+            steps = partial(walk, cell.case, ground, cell.mode, setup)
+            for dtype in (cell.dtype, *cell.case.needs):
+                if (gap := gaps.find(ground.backend, cell.device_name, dtype)) is not None:
+                    wrong = gaps.check(gap, steps)
+                    reason = gap.reason if dtype == cell.dtype else f"{cell.case.optimizer} needs {dtype}: {gap.reason}"
+                    return Result(cell, Verdict.FAIL if wrong else Verdict.UNSUPPORTED, wrong or reason)
             try:
-                walked = walk(cell.case, ground, cell.mode, setup)
+                walked = steps()
             except Exception:  # whatever it is, it is what the cell has to show
                 return Result(cell, Verdict.FAIL, traceback.format_exc(limit=-3))
         return _judged(cell, walked, oracles)  # the oracles are walked as they are, whatever the personality is

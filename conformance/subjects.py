@@ -1,4 +1,4 @@
-"""What is tested besides optimizers: transformations and schedules, each as part of an optimizer."""
+"""What is tested besides uniopt's own optimizers: transformations and schedules as parts of one, and dialects."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def parameters(state: Any, params: Tree) -> Tree:
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A transformation or a schedule, with all that its cases need.
+    """A transformation, a schedule or a dialect's constructor, with all that its cases need.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Subject:
         ``make(library, **hyper)`` returns an optimizer that has it as a part, made of the functions of a library:
         uniopt, or another one with the same names.
     reference
-        The naive loops of that optimizer.
+        The naive loops of that optimizer; None for those of dialects, whose frameworks are there to compare with.
     settings
         Its hyperparameters, by a name; the first one is ``"default"``.
     problems
@@ -51,12 +51,15 @@ class Subject:
         ``observe(state, params)`` returns what is compared, a tree like the parameters.
     widens
         Whether the updates of 16-bit parameters are of float32, so that they reach the very number.
+    needs
+        The data types in which it computes, whatever that of the parameters is.
     """
 
     make: Callable[..., Any]
-    reference: Callable[..., Any]
+    reference: Callable[..., Any] | None
     settings: Mapping[str, Mapping[str, Any]]
     problems: Sequence[Problem] = STREAMS
     dtypes: Sequence[str] = ("float64", "float32")
     observe: Callable[[Any, Tree], Tree] = parameters
     widens: bool = False
+    needs: Sequence[str] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from uniopt.conformance import waivers
@@ -25,10 +26,15 @@ class ConformanceError(AssertionError):
 
 
 def planned(selection: Selection, cases: Sequence[Case] | None = None) -> tuple[list[Cell], Oracles]:
-    """Return the cells of a selection that some oracle can judge, and the oracles."""
+    """Return the cells of a selection that some oracle can judge, or could if it were installed, and the oracles."""
     oracles = Oracles(selection.oracles())
-    cells = plan(all_cases() if cases is None else cases, selection)
-    return [cell for cell in cells if oracles.any(cell)], oracles
+    cells = []
+    for cell in plan(all_cases() if cases is None else cases, selection):
+        if oracles.any(cell):
+            cells.append(cell)
+        elif reason := oracles.lacking(cell):
+            cells.append(replace(cell, unavailable=cell.unavailable or reason))
+    return cells, oracles
 
 
 def run(
@@ -131,4 +137,4 @@ def missing(selection: Selection, oracles: Oracles, cells: Sequence[Cell]) -> di
     for cell in cells:
         if cell.unavailable and cell.mode in selection.modes and cell.backend not in found:
             found[f"{cell.backend} {cell.mode}"] = cell.unavailable
-    return found | {name: f"{name} is not installed" for name in oracles.absent if name in selection.against}
+    return found | {name: reason for name, reason in oracles.absent.items() if name in selection.against}

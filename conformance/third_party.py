@@ -25,6 +25,9 @@ from uniopt import backends
 
 Names = Sequence[str]
 
+_FRAMEWORKS = ("optax", "torch")
+"""Those whose optimizers can be tested that are not written with uniopt."""
+
 _origins: dict[str, str] = {}
 """How the command line has been told of each backend that is registered here, by the backend's name."""
 
@@ -67,7 +70,7 @@ class Guests:
 
     def _cases_of(self, name: str) -> Iterator[Case]:
         prefix, _, dotted = name.partition(":")
-        library = prefix if prefix in peers.ORACLES else None
+        library = prefix if prefix in _FRAMEWORKS else None
         make = _attribute(*dotted.rsplit(".", 1), named=name) if library else _attribute(prefix, dotted, named=name)
         if not callable(make):
             raise ThirdPartyError(f"{name} is {make!r}, expected a class or a function that makes an optimizer.")
@@ -95,7 +98,7 @@ class Guests:
 
     def _reference(self, name: str) -> Callable[..., Any] | None:
         if not self.reference:
-            if name.partition(":")[0] in peers.ORACLES:
+            if name.partition(":")[0] in _FRAMEWORKS:
                 raise ThirdPartyError(
                     f"{name} runs on one library, so nothing but a reference can tell whether it is right. Name the "
                     f"optimizer that it should be, such as --reference adam. Known: {', '.join(reference.OPTIMIZERS)}."

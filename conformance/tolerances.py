@@ -39,6 +39,7 @@ class Row:
     mode: str
     bound: Bound
     problem: str = "*"
+    setting: str = "*"
 
 
 BITWISE = Bound(0, 0, "The same IEEE 754 operations in the same order, each of them correctly rounded.")
@@ -68,7 +69,40 @@ ROUNDED = Bound(
     "What is rounded is known to 16 bits more in float32 copies, and to 8 or 11 more by compensation: half an ulp.",
 )
 
+FLOAT32 = 2**29
+"""One ulp of float32, in those of float64."""
+
+IN_FLOAT32 = Bound(
+    4 * FLOAT32,
+    16 * FLOAT32,
+    "Here the framework computes in float32 whatever the parameters are: rates and coefficients, or sums of squares; "
+    "1.8 ulp of float32 was the most seen.",
+)
+_POWERS_IN_FLOAT32 = (
+    "MLX computes 1 - 0.999**t in float32, where half an ulp becomes 500; 139 ulp of float32 was the most seen."
+)
+
+POWERS = Bound(256, 4504, "As for the reference: the frameworks compute 1 - b**t too.")
+
+FRAMEWORKS = ("keras", "mlx", "optax", "torch")
+"""Those with a dialect."""
+
+PARTLY_IN_FLOAT32 = (
+    ("keras.Adafactor", "*"),
+    ("keras.Adam", "amsgrad"),  # it clips by a norm
+    ("keras.Muon", "*"),
+    ("keras.SGD", "all"),
+    ("keras.SGD", "momentum"),
+    ("keras.SGD", "nesterov"),
+    ("mlx.Adafactor", "*"),
+    ("mlx.Adam*", "corrected"),
+    ("mlx.Muon", "*"),
+)
+"""The optimizers and settings in which a framework computes something in float32, whatever the parameters are."""
+
 ADD_UP = (
+    "*.Adafactor",
+    "*.Lamb",
     "adafactor",
     "adaptive_grad_clip",
     "centralize",
@@ -83,6 +117,7 @@ ADD_UP = (
     "normalize",
     "normalize_by_update_norm",
     "novograd",
+    "optax.polyak_sgd",
     "polyak_sgd",
     "scale_by_param_block_norm",
     "scale_by_param_block_rms",
@@ -122,7 +157,7 @@ TABLE = (
         Bound(4, 64, "Bias corrections and schedules are computed in float32 there, as below."),
     ),
     Row("numpy", "*", "array_api_strict", "*", "*", "eager", BITWISE),
-    Row("numpy", "muon", "*", "*", "*", "*", NEWTON_SCHULZ),
+    *(Row("numpy", name, "*", "*", "*", "*", NEWTON_SCHULZ) for name in ("muon", "keras.Muon", "mlx.Muon")),
     *(Row("numpy", name, "dask", "*", "*", "eager", OWN_ORDER) for name in ADD_UP),
     Row("numpy", "*", "dask", "*", "*", "eager", BITWISE),
     *(Row("numpy", "*", "*", "*", "*", "*", RETURNING, problem) for problem in OBJECTIVES),
@@ -140,29 +175,51 @@ TABLE = (
             "addition; torch's own two float32 AdamW kernels are 64 apart.",
         ),
     ),
+    *(Row(oracle, "*", "*", "*", "float64", "*", POWERS) for oracle in ("optax", "torch")),
+    Row("mlx", "mlx.Adam", "*", "*", "float32", "*", Bound(256, 1024, _POWERS_IN_FLOAT32), setting="corrected_by_*"),
     Row(
-        "*",
-        "*",
+        "mlx",
+        "mlx.Adam",
         "*",
         "*",
         "float64",
         "*",
-        Bound(256, 4504, "As for the reference: torch and optax compute 1 - b**t too."),
+        Bound(256 * FLOAT32, 1024 * FLOAT32, _POWERS_IN_FLOAT32),
+        setting="corrected_by_*",
     ),
+    *(
+        Row(optimizer.partition(".")[0], optimizer, "*", "*", "float64", "*", IN_FLOAT32, setting=setting)
+        for optimizer, setting in PARTLY_IN_FLOAT32
+    ),
+    *(Row(oracle, f"{oracle}.*", "*", "*", "float64", "*", POWERS) for oracle in ("keras", "mlx")),
+    *(Row(o, f"{o}.*", "*", "*", dtype, "*", SOME_STEPS) for o in FRAMEWORKS for dtype in ("float32", "*float16")),
 )
 
 
-def bound(oracle: str, optimizer: str, problem: str, backend: str, device: str, dtype: str, mode: str) -> Bound | None:
+def bound(
+    oracle: str, optimizer: str, setting: str, problem: str, backend: str, device: str, dtype: str, mode: str
+) -> Bound | None:
     """Return what a comparison allows, or None where the table has no row for it."""
-    found = row_of(oracle, optimizer, problem, backend, device, dtype, mode)
+    found = row_of(oracle, optimizer, setting, problem, backend, device, dtype, mode)
     return None if found is None else found.bound
 
 
-def row_of(oracle: str, optimizer: str, problem: str, backend: str, device: str, dtype: str, mode: str) -> Row | None:
+def row_of(
+    oracle: str, optimizer: str, setting: str, problem: str, backend: str, device: str, dtype: str, mode: str
+) -> Row | None:
     """Return the row that holds for a comparison."""
-    asked = (oracle, optimizer, problem, backend, device, dtype, mode)
+    asked = (oracle, optimizer, setting, problem, backend, device, dtype, mode)
     for row in TABLE:
-        patterns = (row.oracle, row.optimizer, row.problem, row.backend, row.device, row.dtype, row.mode)
+        patterns = (
+            row.oracle,
+            row.optimizer,
+            row.setting,
+            row.problem,
+            row.backend,
+            row.device,
+            row.dtype,
+            row.mode,
+        )
         if all(fnmatchcase(value, pattern) for value, pattern in zip(asked, patterns, strict=True)):
             return row
     return None

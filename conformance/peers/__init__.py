@@ -18,18 +18,31 @@ from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 
-ORACLES = ("optax", "torch")
+ORACLES = ("optax", "torch", "mlx", "keras")
 """The libraries whose own optimizers serve as oracles."""
 
 NEEDED = {"vmap": "vmap", "scan": "scan", "sharded": "shares"}
 """What a library's module must have for a mode."""
+
+_RUNS_ON = {"keras": ("torch",)}
+"""What an oracle needs besides itself."""
 
 _SETUPS = ("numpy", "array_api_strict", "jax", "mlx", "dask", "torch")
 
 
 def oracle(library: str) -> ModuleType | None:
     """Return the module with a library's own optimizers, or None where the library is not installed."""
-    return import_module(f"uniopt.conformance.peers.{library}") if find_spec(library) is not None else None
+    return None if why_absent(library) else import_module(f"uniopt.conformance.peers.{library}")
+
+
+def why_absent(library: str) -> str:
+    """Return why a library cannot be an oracle, or the empty string."""
+    for needed in (library, *_RUNS_ON.get(library, ())):
+        if find_spec(needed) is None:
+            return f"{needed} is not installed"
+    if library == "keras" and (chosen := os.environ.get("KERAS_BACKEND", "torch")) != "torch":
+        return f"keras is set to run on {chosen}, and is compared with where it runs on torch"
+    return ""
 
 
 def has(library: str, mode: str) -> bool:

@@ -11,8 +11,10 @@ import numpy as np
 import optax
 import optax.contrib
 from uniopt.conformance.cases import SUBJECTS, Case
+from uniopt.conformance.dialects import DIALECTS
 from uniopt.conformance.error_unit import Trajectory
 from uniopt.conformance.problems import Values
+from uniopt.conformance.programs import takes_value
 from uniopt.conformance.settings import Written
 
 from uniopt import tree
@@ -28,6 +30,7 @@ _DIFFERENT = {
     "normalize/default/sparse": "optax makes NaN of a gradient of zeros",
     "mechanize/default/complex": "optax multiplies without conjugating",
     "noisy_sgd": "optax draws its noise from JAX's own generator",
+    "optax.optimistic_gradient_descent/from_zero": "optax did so in earlier versions",
     "rprop": "optax applies each step one step late",
     "sm3": "optax's takes no 0-d leaf, which every problem has",
     "trace/dampened": "optax dampens nothing",
@@ -72,7 +75,7 @@ def trajectory(case: Case) -> Trajectory:
         path, state = [params], tx.init(params)
         for step in range(case.problem.steps):
             value, gradient = case.problem.at(step, _read(params))
-            extra = {"value": value} if case.asks_for_values() else {}
+            extra = {"value": value} if takes_value(tx.update) else {}
             updates, state = tx.update(jax.tree.map(jax.numpy.asarray, gradient), state, params, **extra)
             params = optax.apply_updates(params, updates)
             path.append(params)
@@ -92,6 +95,8 @@ class _Optax:
 
 def _constructor(name: str) -> Any:
     """Return what makes an optimizer of hyperparameters, or None where optax does not have the name."""
+    if name in DIALECTS:
+        return getattr(_Optax(), name.removeprefix("optax."), None)
     found = getattr(_Optax(), name, None)
     return partial(SUBJECTS[name].make, _Optax()) if found is not None and name in SUBJECTS else found
 

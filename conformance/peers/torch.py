@@ -1,16 +1,18 @@
-"""torch.optim: compared with, in float64, where its formula is the same."""
+"""torch.optim: compared with, in float64, by its own dialect, and by uniopt's names where the formula is the same."""
 
 from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from uniopt.conformance.cases import Case
 from uniopt.conformance.error_unit import Trajectory
 from uniopt.conformance.peers.personality import Personality
+from uniopt.conformance.problems import Problem
 
 from uniopt import tree
 
@@ -61,7 +63,12 @@ _PEERS: dict[str, tuple[Make, set[str], dict[str, Any]]] = {
 
 def covers(case: Case) -> bool:
     """Return whether torch has the optimizer with the same formula."""
-    if case.optimizer not in _PEERS or case.problem.is_complex:  # torch treats the two parts as two real numbers
+    if case.problem.is_complex:  # torch treats the two parts as two real numbers
+        return False
+    if case.dialect == "torch":
+        # torch's Adafactor divides by the number of elements.
+        return case.optimizer != "torch.Adafactor" or all(x.size > 0 for x in tree.leaves(case.problem.params))
+    if case.optimizer not in _PEERS:
         return False
     hyper = case.plain_hyper()
     _, shared, needed = _PEERS[case.optimizer]
@@ -75,22 +82,53 @@ def covers(case: Case) -> bool:
 def trajectory(case: Case) -> Trajectory:
     """Return the path of torch's optimizer in float64."""
     hyper = case.plain_hyper()
+    if case.dialect == "torch":
+        rate, own = hyper.pop("lr", None), getattr(torch.optim, case.optimizer.removeprefix("torch."))
+        return follow(partial(own, **hyper), rate, case.problem)
     make, _, _ = _PEERS[case.optimizer]
-    params = [_tensor(p) for p in tree.leaves(case.problem.params)]
-    optimizer = make(params, hyper)
-    rate = hyper["learning_rate"]
-    path = [[p.numpy().copy() for p in params]]
-    for n in range(case.problem.steps):
-        _, gradient = case.problem.at(n, path[-1])
-        for group in optimizer.param_groups:
-            group["lr"] = rate(n) if callable(rate) else rate
-        for p, g in zip(params, tree.leaves(gradient), strict=True):
-            p.grad = _tensor(g)
-        optimizer.step()
-        path.append([p.numpy().copy() for p in params])
-    present = [x is not None for x in tree.flatten(case.problem.params)[0]]
-    steps = [iter(leaves) for leaves in path]
-    return [[next(leaves) if here else None for here in present] for leaves in steps]
+    return follow(lambda params: make(params, hyper), hyper["learning_rate"], case.problem)
+
+
+def follow(make: Callable[..., torch.optim.Optimizer], rate: Any, problem: Problem) -> Trajectory:
+    """Return the path of an optimizer in the data type of the problem's parameters.
+
+    Parameters
+    ----------
+    make
+        Returns the optimizer of a list of parameters.
+    rate
+        The learning rate, or a function of the step; None for the optimizer's own.
+    problem
+        The parameters and gradients; a gradient that is None is none of torch's either.
+    """
+    leaves = tree.flatten(problem.params)[0]
+    params = [None if x is None else _tensor(x) for x in leaves]
+    present = [p for p in params if p is not None]
+    with scalars_like(next(str(x.dtype) for x in leaves if x is not None)):
+        optimizer = make(present)
+        path = [[None if p is None else p.numpy().copy() for p in params]]
+        for n in range(problem.steps):
+            _, gradient = problem.at(n, path[-1])
+            if rate is not None:
+                for group in optimizer.param_groups:
+                    group["lr"] = rate(n) if callable(rate) else rate
+            for p, g in zip(params, tree.flatten(gradient)[0], strict=True):
+                if p is not None:
+                    p.grad = None if g is None else _tensor(g)
+            optimizer.step()
+            path.append([None if p is None else p.numpy().copy() for p in params])
+    return path
+
+
+@contextmanager
+def scalars_like(dtype: str) -> Iterator[None]:
+    """Let torch keep its own scalars, such as rates and products of momentums, in that data type."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, dtype))
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def compilations() -> int:
@@ -107,13 +145,8 @@ def _tensor(x: Any) -> torch.Tensor:
 @contextmanager
 def _elsewhere() -> Iterator[None]:
     """Have new tensors made, unless it is said otherwise, as float64 and where they have no memory at all."""
-    dtype = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        with torch.device("meta"):
-            yield
-    finally:
-        torch.set_default_dtype(dtype)
+    with scalars_like("float64"), torch.device("meta"):
+        yield
 
 
 PERSONALITIES = {"elsewhere": Personality(_elsewhere)}

@@ -24,7 +24,8 @@ def test_a_quick_run_passes_and_writes_its_record(tmp_path: Path, capsys: pytest
     printed = capsys.readouterr().out
     record = Record.load(tmp_path / "new" / "record.json")
     assert record.summary()["PASS"] + record.summary()["UNSUPPORTED"] == len(record.cells) > 100
-    assert {cell["dtype"] for cell in record.cells if cell["verdict"] == "UNSUPPORTED"} == {"bfloat16"}
+    unsupported = [cell for cell in record.cells if cell["verdict"] == "UNSUPPORTED"]
+    assert {cell["dtype"] for cell in unsupported if cell["optimizer"] != "torch.Muon"} == {"bfloat16"}
     assert {cell["optimizer"] for cell in record.cells} == registered().keys()
     assert report.text(record) in printed
     assert (tmp_path / "new" / "report.md").read_text(encoding="utf-8") == report.markdown(record)

@@ -7,10 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from uniopt.conformance.peers.keras import host, scalars_like
 
 import uniopt
 from tests.conftest import require
-from tests.dialects.keras_runs import host, scalars_like
 from tests.dialects.problems import gradients_of, start_of
 from tests.properties.error_unit import relative
 from tests.properties.problems import trajectory

@@ -28,8 +28,6 @@ from uniopt.dialects import keras as keras_dialect
 from uniopt.dialects import mlx as mlx_dialect
 from uniopt.errors import HyperparameterError
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of keras's own Nadam
-
 STEPS, CHANGE = 50, 20
 SHORT, EARLY = 12, 5
 RUNS: dict[str, Any] = {"mlx": mlx_runs, "keras": keras_runs}
@@ -44,7 +42,7 @@ Wide = dict[tuple[str, ...], float]
 # as much of it as is needed.
 IN_FLOAT64: Wide = {
     ("mlx", "Adam", "corrected"): 1e-7,  # powers of the decay rates
-    ("mlx", "Adam", "corrected, default"): 2e-5,
+    ("mlx", "Adam", "corrected_by_default"): 2e-5,
     ("mlx", "AdamW", "corrected"): 1e-7,
     ("mlx", "Adafactor"): 1e-7,  # the decay rate and the relative step
     ("mlx", "Muon"): 1e-6,  # the coefficients
@@ -58,7 +56,7 @@ IN_FLOAT64: Wide = {
 # In float32, 1 - 0.999**t is wrong by 1e-5 at the first step; from parameters of 0, all that a leaf has moved is.
 # The Newton-Schulz steps of Muon enlarge every rounding.
 IN_FLOAT32: Wide = {
-    ("mlx", "Adam", "corrected, default"): 150.0,
+    ("mlx", "Adam", "corrected_by_default"): 150.0,
     ("mlx", "Muon"): 20.0,
     ("keras", "Adam", "default"): 150.0,
     ("keras", "AdamW", "default"): 150.0,

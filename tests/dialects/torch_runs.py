@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
+from uniopt.conformance import dialects
+from uniopt.conformance.dialects import torch as own
+from uniopt.conformance.peers.torch import follow
+from uniopt.conformance.problems import Problem
 
 import uniopt
 from tests.dialects import problems
@@ -17,86 +20,7 @@ from uniopt.dialects import torch as dialect
 
 Hyper = dict[str, Any]
 
-SETTINGS: dict[str, dict[str, Hyper]] = {
-    "SGD": {
-        "default": {},
-        "dampened": {"lr": 0.1, "momentum": 0.75, "dampening": 0.5, "weight_decay": 0.1, "maximize": True},
-        "nesterov": {"lr": 0.1, "momentum": 0.9, "nesterov": True},
-        "dampened for nothing": {"lr": 0.1, "dampening": 0.5},
-    },
-    "Adam": {
-        "default": {},
-        "coupled": {"lr": 0.1, "betas": (0.5, 0.75), "eps": 1e-2, "weight_decay": 0.1, "maximize": True},
-        "amsgrad": {"lr": 0.1, "betas": (0.8, 0.9), "eps": 1e-2, "amsgrad": True},
-        "decoupled": {"lr": 0.1, "weight_decay": 0.1, "decoupled_weight_decay": True},
-    },
-    "AdamW": {
-        "default": {},
-        "decay": {"lr": 0.1, "betas": (0.5, 0.75), "eps": 1e-2, "weight_decay": 0.3, "maximize": True},
-        "amsgrad": {"lr": 0.1, "betas": (0.8, 0.9), "amsgrad": True},
-    },
-    "NAdam": {
-        "default": {},
-        "coupled": {"lr": 0.1, "betas": (0.5, 0.75), "eps": 1e-2, "weight_decay": 0.1, "momentum_decay": 0.25},
-        "decoupled": {"lr": 0.1, "momentum_decay": 1.0, "weight_decay": 0.1, "decoupled_weight_decay": True},
-        "steady": {"momentum_decay": 0.0, "maximize": True},
-    },
-    "RAdam": {
-        "default": {},
-        "coupled": {"lr": 0.1, "betas": (0.5, 0.75), "eps": 1e-2, "weight_decay": 0.1},
-        "decoupled": {"lr": 0.1, "betas": (0.8, 0.99), "weight_decay": 0.1, "decoupled_weight_decay": True},
-        "never rectified": {"betas": (0.8, 0.5), "maximize": True},
-    },
-    "Adamax": {
-        "default": {},
-        "coupled": {"lr": 0.1, "betas": (0.5, 0.75), "eps": 1e-2, "weight_decay": 0.1, "maximize": True},
-    },
-    "Adagrad": {
-        "default": {},
-        "falling": {"lr": 0.1, "lr_decay": 0.25, "weight_decay": 0.1, "eps": 1e-2, "maximize": True},
-        "begun": {"lr": 0.1, "initial_accumulator_value": 0.5, "lr_decay": 1.0},
-    },
-    "Adadelta": {
-        "default": {},
-        "coupled": {"lr": 0.5, "rho": 0.5, "eps": 1e-2, "weight_decay": 0.1, "maximize": True},
-    },
-    "RMSprop": {
-        "default": {},
-        "momentum": {"lr": 0.1, "alpha": 0.75, "eps": 1e-2, "weight_decay": 0.1, "momentum": 0.5, "maximize": True},
-        "centered": {"lr": 0.1, "alpha": 0.75, "eps": 0.1, "centered": True},
-        "both": {"lr": 0.1, "alpha": 0.5, "eps": 0.1, "centered": True, "momentum": 0.9},
-    },
-    "Adafactor": {
-        "default": {},
-        "decay": {"lr": 0.25, "beta2_decay": -0.5, "eps": (1e-2, 0.25), "d": 2.0, "weight_decay": 0.1},
-        "large": {"lr": 2.0, "eps": (1e-10, 1e-3), "maximize": True},
-    },
-    "Rprop": {
-        "default": {},
-        "etas": {"lr": 0.1, "etas": (0.25, 1.5), "step_sizes": (0.05, 0.2), "maximize": True},
-        "above the bounds": {"lr": 1.0, "step_sizes": (0.01, 0.2)},
-        "below the bounds": {"lr": 1e-3, "step_sizes": (0.01, 0.2)},
-    },
-    "ASGD": {
-        "default": {},
-        "fast": {"lr": 0.1, "lambd": 0.25, "alpha": 0.5, "t0": 3, "weight_decay": 0.1, "maximize": True},
-    },
-    "Muon": {
-        "default": {},
-        "matched": {
-            "lr": 0.1,
-            "weight_decay": 0.25,
-            "momentum": 0.5,
-            "nesterov": False,
-            "ns_coefficients": (2.0, -1.5, 0.5),
-            "ns_steps": 3,
-            "eps": 0.5,
-            "adjust_lr_fn": "match_rms_adamw",
-        },
-    },
-}
-"""The hyperparameters of each class, by a name for them."""
-
+SETTINGS = own.SETTINGS
 CASES = [(name, setting) for name, settings in SETTINGS.items() for setting in settings]
 
 
@@ -116,7 +40,7 @@ def falling(name: str, setting: str, at: int) -> Hyper:
     """Return what makes the learning rate a quarter of it at some step; Rprop has only a first one."""
     if name == "Rprop":
         return {}
-    return {"lr": uniopt.piecewise_constant_schedule(rate(name, setting), {at: 0.25})}
+    return {"lr": dialects.falling(rate(name, setting), at).for_uniopt}
 
 
 def _tree(make: Callable[..., Any]) -> Tree:
@@ -150,29 +74,8 @@ def without_some(stream: list[Tree]) -> list[Tree]:
     return [kept(n, gradient) for n, gradient in enumerate(stream)]
 
 
-@contextmanager
-def scalars_like(dtype: str) -> Iterator[None]:
-    """Let torch keep its own scalars, such as rates and products of momentums, in that dtype."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(getattr(torch, dtype))
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
-
-
 def of_torch(name: str, setting: str, start: Tree, stream: list[Tree], falls_at: int | None = None) -> list[list[Any]]:
     """Return the leaves at the start and after each step of torch's own optimizer; ``None`` is no gradient."""
-    leaves, structure = uniopt.tree.flatten(start)
-    with scalars_like(str(leaves[0].dtype)):
-        params = [torch.from_numpy(np.array(x)).requires_grad_() for x in leaves]
-        optimizer = getattr(torch.optim, name)(params, **SETTINGS[name][setting])
-        path = [[p.detach().numpy().copy() for p in params]]
-        for n, gradient in enumerate(stream):
-            if n == falls_at:
-                optimizer.param_groups[0]["lr"] = rate(name, setting) * 0.25
-            for p, g in zip(params, structure.flatten_up_to(gradient), strict=True):
-                p.grad = None if g is None else torch.from_numpy(np.array(g))
-            optimizer.step()
-            path.append([p.detach().numpy().copy() for p in params])
-    return path
+    make = partial(getattr(torch.optim, name), **SETTINGS[name][setting])
+    schedule = None if falls_at is None else dialects.falling(rate(name, setting), falls_at).plain
+    return follow(make, schedule, Problem(name, start, tuple(stream)))

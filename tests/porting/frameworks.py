@@ -10,9 +10,9 @@ import keras
 import mlx.core as mx
 import mlx.utils
 import numpy as np
+from uniopt.conformance.peers.keras import host
+from uniopt.conformance.peers.keras import scalars_like as keras_scalars_like
 
-from tests.dialects.keras_runs import host
-from tests.dialects.keras_runs import scalars_like as keras_scalars_like
 from tests.porting.runs import Named, TorchRun, error, optax_run, uniopt_run
 from uniopt import porting
 

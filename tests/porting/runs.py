@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from uniopt.conformance.peers.torch import scalars_like
 
 import uniopt
-from tests.dialects.torch_runs import scalars_like
 
 Named = dict[str, Any]
 
