@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 import uniopt
-from tests.mutation.corpus import MODULES, Corpus, faults_of
+from tests.mutation import rules
+from tests.mutation.corpus import Corpus, faults_of
 from tests.mutation.equivalent import FILE, listed
 from tests.mutation.faults import faults
 from tests.mutation.planting import planted
+from tests.mutation.rules import MODULES
 
 NOTED = [
     ("optimizers/adam.py", "nu = average(b1, s.nu, abs_squared(xp, g))"),
@@ -35,12 +37,12 @@ NOTED = [
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    return Corpus()
+    return rules.corpus()
 
 
 @pytest.fixture(scope="module")
 def quick_corpus() -> Corpus:
-    return Corpus(quick=True)
+    return rules.corpus(quick=True)
 
 
 @pytest.mark.parametrize(("module", "line"), NOTED)
