@@ -35,52 +35,16 @@ class Shim:
 
 
 SHIMS = {
-    "backends/array_api_strict.py": Shim(
-        "array_api_strict",
-        ["tests/properties/test_conditional.py", "tests/properties/test_dtypes.py", "tests/properties/test_leaves.py"],
-        "array_api_strict or strict",
-    ),
-    "backends/dask.py": Shim(
-        "dask",
-        ["tests/properties/test_conditional.py", "tests/properties/test_dtypes.py", "tests/properties/test_leaves.py"],
-        "dask",
-    ),
-    "backends/dtypes.py": Shim(
-        "numpy",
-        ["tests/properties/test_conditional.py", "tests/properties/test_dtypes.py", "tests/properties/test_leaves.py"],
-        "numpy",
-    ),
-    "backends/jax.py": Shim(
-        "jax",
-        ["tests/properties/test_conditional.py", "tests/properties/test_dtypes.py", "tests/properties/test_leaves.py"],
-        "jax",
-    ),
-    "backends/mlx.py": Shim(
-        "mlx",
-        ["tests/properties/test_conditional.py", "tests/properties/test_dtypes.py", "tests/properties/test_leaves.py"],
-        "mlx",
-    ),
-    "backends/numpy.py": Shim(
-        "numpy",
-        ["tests/properties/test_conditional.py", "tests/properties/test_dtypes.py", "tests/properties/test_leaves.py"],
-        "numpy",
-    ),
+    "backends/array_api_strict.py": Shim("array_api_strict", ["tests/backends"], "strict"),
+    "backends/dask.py": Shim("dask", ["tests/backends"], "dask"),
+    "backends/dtypes.py": Shim("", ["tests/backends/test_dtypes.py"]),
+    "backends/jax.py": Shim("jax", ["tests/backends"], "jax"),
+    "backends/mlx.py": Shim("mlx", ["tests/backends"], "mlx"),
+    "backends/numpy.py": Shim("numpy", ["tests/backends"], "numpy"),
     "backends/registry.py": Shim("", ["tests/errors/test_wrong_library.py"]),
-    "backends/standard.py": Shim(
-        "array_api_strict",
-        ["tests/properties/test_conditional.py", "tests/properties/test_dtypes.py", "tests/properties/test_leaves.py"],
-        "array_api_strict or strict",
-    ),
-    "backends/torch.py": Shim(
-        "torch",
-        [
-            "tests/properties/test_conditional.py", "tests/properties/test_dtypes.py",
-            "tests/properties/test_leaves.py", "tests/fusion/test_in_place.py", "tests/fusion/test_layouts.py",
-            "tests/fusion/test_memory.py", "tests/fusion/test_overlap.py",
-        ],
-        "torch",
-    ),
-}  # fmt: skip
+    "backends/standard.py": Shim("array_api_strict", ["tests/backends"], "strict"),
+    "backends/torch.py": Shim("torch", ["tests/backends"], "torch"),
+}
 
 
 def with_corpus(module: str, use: Callable[[Corpus], None]) -> None:
