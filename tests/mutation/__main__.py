@@ -27,7 +27,7 @@ def main(patterns: list[str]) -> None:
         corpus = rules.corpus()
         for module in chosen:
             measured(module, corpus)
-    for module in _chosen(shims.SHIMS, patterns):
+    for module in _chosen(shims.MODULES, patterns):
         shims.with_corpus(module, lambda corpus, module=module: measured(module, corpus))
     print(f"{'all':32}" + "".join(f"{total[heading]:15}" for heading in HEADINGS))
 
@@ -40,7 +40,7 @@ def measure(module: str, corpus: Corpus) -> Counter[str]:
         counts["planted"] += 1
         counts["errors" if f": {RAISES} " in found else "wrong numbers" if found else "not found"] += 1
         if not found:
-            missed.append(f"{'' if corpus.differs(fault) else '='}{fault.name}")
+            missed.append(f"{'=' if corpus.paths and not corpus.differs(fault) else ''}{fault.name}")
     print(f"{module:32}" + "".join(f"{counts[heading]:15}" for heading in HEADINGS), end="")
     print(f"{time.perf_counter() - started:9.1f} s", *missed, sep="\n", flush=True)
     return counts

@@ -28,6 +28,7 @@ class Corpus:
         self.trials = list(trials)
         self.reach: dict[tuple[str, str], list[Trial]] = {}
         functions = dict(_functions(modules))
+        self.functions = set(functions.values())
         for trial in self.trials:
             called, failure = _watched(trial, functions)
             if failure:
@@ -42,7 +43,8 @@ class Corpus:
 
     def of(self, fault: Fault) -> list[Trial]:
         """Return the trials that run the function which has the fault, those first that have caught others there."""
-        return self.reach.get((fault.module, fault.function), [])
+        known = fault.function if (fault.module, fault.function) in self.functions else ""  # or a decorator keeps it
+        return self.reach.get((fault.module, known), [])
 
     def caught(self, fault: Fault) -> str:
         """Return which trial finds a fault, and how, or the empty string."""
@@ -73,10 +75,15 @@ class Corpus:
 
 def faults_of(module: str) -> list[Fault]:
     """Return every fault of a module."""
+    return faults(module, source_of(module))
+
+
+def source_of(module: str) -> str:
+    """Return the source of a module as it is."""
     found = find_spec(name_of(module))
     assert found is not None
     assert found.origin is not None
-    return faults(module, Path(found.origin).read_text(encoding="utf-8"))
+    return Path(found.origin).read_text(encoding="utf-8")
 
 
 def _path(case: Case) -> list[Any]:

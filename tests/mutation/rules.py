@@ -21,6 +21,7 @@ from tests.mutation import (
     constructors,
     dialects,
     mlx_and_keras,
+    optimizer_checks,
     parts,
     rates_and_optax,
     scalars,
@@ -70,8 +71,8 @@ def _trials(quick: bool) -> Iterator[Trial]:
     if quick:
         return
     more = (
-        accumulation, arguments, averages, checks, constructors, dialects, mlx_and_keras, parts, rates_and_optax,
-        scalars, sixteen_bits, transformation_checks, wrappers,
+        accumulation, arguments, averages, checks, constructors, dialects, mlx_and_keras, optimizer_checks, parts,
+        rates_and_optax, scalars, sixteen_bits, transformation_checks, wrappers,
     )  # fmt: skip
     for module in more:
         yield from of_checks(module.checks())

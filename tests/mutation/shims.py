@@ -1,58 +1,69 @@
-"""The shims of the libraries, and their trials: what the suite has of tests and cells on each of them."""
+"""The shims of the libraries, and their trials: the suite's tests of backends, and its cells on each of them.
+
+CuPy's runs on a device only, and is not among them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 
 from uniopt.conformance.cases import all_cases
 from uniopt.conformance.cells import Selection
 
 from tests.mutation.collected import with_tests
-from tests.mutation.corpus import Corpus
-from tests.mutation.trials import of_cells
+from tests.mutation.corpus import Corpus, source_of
+from tests.mutation.faults import Fault
+from tests.mutation.trials import Trial, of_cells
 
-OPTIMIZERS = ("adamw", "lion", "noisy_sgd", "polyak_sgd", "sam", "apply_if_finite", "MultiSteps")
-
-
-@dataclass(frozen=True)
-class Shim:
-    """What may find a fault in a module.
-
-    Attributes
-    ----------
-    library
-        Whose cells are run; empty for none.
-    tests
-        Files of tests.
-    named
-        Which of these tests, as pytest's ``-k`` has it.
-    """
-
-    library: str
-    tests: Sequence[str]
-    named: str = ""
-
-
-SHIMS = {
-    "backends/array_api_strict.py": Shim("array_api_strict", ["tests/backends"], "strict"),
-    "backends/dask.py": Shim("dask", ["tests/backends"], "dask"),
-    "backends/dtypes.py": Shim("", ["tests/backends/test_dtypes.py"]),
-    "backends/jax.py": Shim("jax", ["tests/backends"], "jax"),
-    "backends/mlx.py": Shim("mlx", ["tests/backends"], "mlx"),
-    "backends/numpy.py": Shim("numpy", ["tests/backends"], "numpy"),
-    "backends/registry.py": Shim("", ["tests/errors/test_wrong_library.py"]),
-    "backends/standard.py": Shim("array_api_strict", ["tests/backends"], "strict"),
-    "backends/torch.py": Shim("torch", ["tests/backends"], "torch"),
+MODULES = {
+    "backends/array_api_strict.py": ("array_api_strict", "strict"),
+    "backends/dask.py": ("dask", "dask"),
+    "backends/dtypes.py": ("", "test_dtypes"),
+    "backends/jax.py": ("jax", "jax"),
+    "backends/mlx.py": ("mlx", "mlx"),
+    "backends/numpy.py": ("numpy", "numpy"),
+    "backends/registry.py": ("", "test_registry"),
+    "backends/standard.py": ("array_api_strict", "strict or dask or mlx or numpy"),
+    "backends/torch.py": ("torch", "torch"),
 }
+"""Whose cells are run, and which tests: what pytest's ``-k`` selects of them."""
+
+TESTS = ("tests/backends", "tests/properties/test_conditional.py")
+OPTIMIZERS = ("adamw", "lion", "polyak_sgd", "sam", "apply_if_finite", "MultiSteps", "add_noise")
+ALSO = tuple(f"{name}/default/*/*/{kind}" for name in ("adamw", "lion") for kind in ("*+*/float32/*", "*/complex64/*"))
+"""Cells of other personalities, and with complex numbers."""
 
 
 def with_corpus(module: str, use: Callable[[Corpus], None]) -> None:
     """Call a function with the trials of a shim."""
-    shim = SHIMS[module]
-    selection = Selection(backends=[shim.library], optimizers=OPTIMIZERS, against=["reference", "numpy"], quick=True)
-    cells = list(of_cells(selection, all_cases())) if shim.library else []
-    named = ["-k", shim.named] if shim.named else []
-    with_tests(
-        [*shim.tests, "-m", "not wide and not slow", *named], lambda tests: use(Corpus([*tests, *cells], [module]))
-    )
+    library, named = MODULES[module]
+    cells = list(_cells(library)) if library else []
+
+    def with_trials(tests: list[Trial]) -> None:
+        trials = [replace(trial, failure=partial(_anew, trial.failure)) for trial in [*tests, *cells]]
+        corpus = Corpus(trials, [module])
+        if found := corpus.caught(Fault(module, "", "as it is", 1, source_of(module))):
+            raise AssertionError(f"Planted without any fault, {module} is found by {found}")
+        use(corpus)
+
+    with_tests([*TESTS, "-m", "not wide and not slow", "-k", named], with_trials)
+
+
+def _cells(library: str) -> Iterator[Trial]:
+    against, cases = ("reference", "numpy"), all_cases()
+    for selection in (
+        Selection(backends=[library], optimizers=OPTIMIZERS, against=against, quick=True),
+        Selection(ALSO, backends=[library], modes=["eager", "compiled"], against=against),
+    ):
+        for trial in of_cells(selection, cases):
+            yield replace(trial, case=None)
+
+
+def _anew(failure: Callable[[], str]) -> str:
+    """Return what is wrong, though torch remembers what it has traced by the code of the caller, which has no fault."""
+    if dynamo := sys.modules.get("torch._dynamo"):
+        dynamo.reset()
+    return failure()
