@@ -44,7 +44,7 @@ def test_what_is_no_number_has_no_kind() -> None:
 )
 def test_grids_of_16_bits(name: str, kind: Any) -> None:
     info = ml_dtypes.finfo(kind)
-    assert dtypes.grid(name) == (1 - int(np.log2(float(info.eps))) , float(info.smallest_subnormal))
+    assert dtypes.grid(name) == (1 - int(np.log2(float(info.eps))), float(info.smallest_subnormal))
 
 
 def test_names_are_those_of_the_standard_everywhere(backend: Any) -> None:

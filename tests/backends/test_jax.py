@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -109,9 +108,11 @@ def test_arrays_stay_in_their_kind_of_memory(mesh: Any) -> None:
 def at_first_step(f: Any, *args: Any, jitted: bool = False) -> Any:
     """Return what `at_step` makes of a function in step 3."""
     backend = require("jax")
-    at = partial(backend.at_step, f)
-    count = backend.asarray(2, dtype=jnp.int32)
-    return (jax.jit(lambda count: at(count, *args)) if jitted else at)(count)
+
+    def at(count: Any) -> Any:
+        return backend.at_step(f, count, *args)
+
+    return (jax.jit(at) if jitted else at)(backend.asarray(2, dtype=jnp.int32))
 
 
 @pytest.mark.parametrize("jitted", [False, True])
@@ -149,7 +150,7 @@ def test_where_there_is_no_float64_scalars_are_computed_in_float32(monkeypatch: 
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
     assert at_first_step(is_narrow, jitted=True) == 3.0
     for platform, expected in (("tpu", False), ("cpu", True), ("gpu", True)):
-        x = SimpleNamespace(devices=lambda platform=platform: {SimpleNamespace(platform=platform)})
+        x = SimpleNamespace(devices=lambda platform=platform: [SimpleNamespace(platform=platform)])
         assert shim._has_wide_scalars(x) == expected
     monkeypatch.delattr(jax, "enable_x64")  # as before JAX 0.8
     assert not shim._has_wide_scalars(jnp.ones(()))
@@ -246,9 +247,7 @@ def registered(keys: tuple[Any, Any] | None) -> type[Pair]:
     if keys is None:
         jax.tree_util.register_pytree_node(cls, lambda x: (x.parts, x.name), make)
     else:
-        jax.tree_util.register_pytree_with_keys(
-            cls, lambda x: (tuple(zip(keys, x.parts, strict=True)), x.name), make
-        )
+        jax.tree_util.register_pytree_with_keys(cls, lambda x: (tuple(zip(keys, x.parts, strict=True)), x.name), make)
     return cls
 
 

@@ -77,12 +77,6 @@ def test_values_are_whole(make: Any) -> None:
         assert backend.cond(predicate, lambda: [1], lambda: [2]) == [expected]
 
 
-def test_a_condition_that_is_traced_is_whole_too(make: Any) -> None:
-    x = torch.ones(3)
-    chosen = torch.func.vmap(lambda y: require("torch").cond(make(WHOLE) == 0.0, lambda: [2 * y], lambda: [-y])[0])
-    np.testing.assert_array_equal(chosen(x).numpy(), [2.0, 2.0, 2.0])
-
-
 def test_a_process_sees_its_shard(make: Any) -> None:
     x, plain = make(ROWS, 4, 3), numbers(4, 3)
     shard = x.to_local()

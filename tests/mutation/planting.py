@@ -74,7 +74,7 @@ def _bare(f: Any) -> Any:
 
 
 def _constants(module: ModuleType, faulty: ModuleType) -> Iterator[tuple[Any, str, Any, Any]]:
-    """Yield who has a constant of a module, or of one of its classes: the owner, its name, the value, the faulty one."""
+    """Yield the constants of a module and of its classes: who has it, its name, the value, and the faulty one."""
     classes = [(x, vars(faulty)[name]) for name, x in vars(module).items() if _is_class_of(module, name, x)]
     for owner, other in ((module, faulty), *classes):
         for name, x in vars(owner).items():

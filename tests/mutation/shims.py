@@ -33,8 +33,6 @@ MODULES = {
 
 TESTS = ("tests/backends", "tests/properties/test_conditional.py")
 OPTIMIZERS = ("adamw", "lion", "polyak_sgd", "sam", "apply_if_finite", "MultiSteps", "add_noise")
-ALSO = tuple(f"{name}/default/*/*/{kind}" for name in ("adamw", "lion") for kind in ("*+*/float32/*", "*/complex64/*"))
-"""Cells of other personalities, and with complex numbers."""
 
 
 def with_corpus(module: str, use: Callable[[Corpus], None]) -> None:
@@ -53,13 +51,16 @@ def with_corpus(module: str, use: Callable[[Corpus], None]) -> None:
 
 
 def _cells(library: str) -> Iterator[Trial]:
-    against, cases = ("reference", "numpy"), all_cases()
+    """Yield the quick cells of some optimizers, and those of the library's personalities and of complex numbers."""
+    usual = Selection(backends=[library], optimizers=OPTIMIZERS, against=["reference", "numpy"], quick=True)
+    few, cases = replace(usual, optimizers=OPTIMIZERS[:2]), all_cases()
     for selection in (
-        Selection(backends=[library], optimizers=OPTIMIZERS, against=against, quick=True),
-        Selection(ALSO, backends=[library], modes=["eager", "compiled"], against=against),
+        usual,
+        replace(few, devices=["*+*"], dtypes=["float32"]),
+        replace(few, devices=["cpu", "CPU_DEVICE"], dtypes=["complex64"]),
     ):
         for trial in of_cells(selection, cases):
-            yield replace(trial, case=None)
+            yield replace(trial, case=None)  # which would be the path on NumPy
 
 
 def _anew(failure: Callable[[], str]) -> str:
