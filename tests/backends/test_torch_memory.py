@@ -84,6 +84,7 @@ def test_what_decides_about_a_program() -> None:
     assert MEMORY.signatures([x, x.double()]) == (*first, *MEMORY.signatures([x.double()]))
     assert MEMORY.congruent([x, None], [x.double()], {0: 0})
     assert (MEMORY.shape(x), MEMORY.whole_shape(x), MEMORY.dtype(x)) == ((2, 3), (2, 3), "float32")
+    assert not TorchMemory.pinned
     assert not TorchMemory.sharded
     assert ShardMemory.sharded
     assert MEMORY.threads() == torch.get_num_threads()
@@ -140,8 +141,9 @@ def test_torch_is_told_of_what_is_written() -> None:
 def test_a_parameter_whose_data_were_replaced_is_updated_where_they_are_now() -> None:
     parameter = torch.nn.Parameter(torch.ones(2))
     tx = uniopt.sgd(0.5)
-    step, state = uniopt.compile(tx), tx.init([parameter])
+    step, state, held = uniopt.compile(tx), tx.init([parameter]), []
     for value in (1.0, 5.0):
+        held.append(parameter.data)  # memory that is given back would be somebody else's
         parameter.data = torch.full((2,), value)
         (after,), state = step([torch.ones(2)], state, [parameter])
         assert after is parameter

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +12,8 @@ from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 from tests.mutation.faults import Fault
+
+_REGISTERS = re.compile("custom_op|register_fake")
 
 
 @contextmanager
@@ -22,7 +26,7 @@ def planted(fault: Fault) -> Iterator[None]:
     module = sys.modules[name_of(fault.module)]
     faulty = ModuleType(module.__name__)
     faulty.__package__ = module.__package__
-    exec(compile(fault.source, fault.name, "exec"), vars(faulty))
+    exec(compile(_without_registrations(fault.source), fault.name, "exec"), vars(faulty))
     functions = dict(functions_of(module))
     new = dict(functions_of(faulty))
     kept = {name: _parts(f) for name, f in functions.items()}
@@ -51,6 +55,15 @@ def planted(fault: Fault) -> Iterator[None]:
             setattr(owner, name, value)
 
 
+def _without_registrations(source: str) -> ast.Module:
+    """Return a module that makes no operators of torch, of which there can be one of a name."""
+    tree = ast.parse(source)
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            node.decorator_list = [x for x in node.decorator_list if not _REGISTERS.search(ast.unparse(x))]
+    return tree
+
+
 def name_of(file: str) -> str:
     """Return the name of the module in a file of the package."""
     return "uniopt." + file.removesuffix(".py").replace("/", ".")
@@ -58,7 +71,8 @@ def name_of(file: str) -> str:
 
 def functions_of(module: ModuleType) -> Iterator[tuple[str, FunctionType]]:
     """Yield the functions and methods that a module defines, with their names in it."""
-    for name, x in vars(module).items():
+    for name, given in vars(module).items():
+        x = getattr(given, "_init_fn", given)  # an operator of torch keeps it there
         if getattr(x, "__module__", None) != module.__name__ or getattr(x, "__name__", None) != name:
             continue  # another module's, or another name of one
         if isinstance(x, FunctionType):
