@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,9 @@ def test_values_are_whole(make: Any) -> None:
     assert backend.to_numpy(make(ROWS, 4, 2)).shape == (4, 2)
     for predicate, expected in ((make(WHOLE) == 0.0, 1), (make(WHOLE) > 0.0, 2)):
         assert backend.cond(predicate, lambda: [1], lambda: [2]) == [expected]
+    # One process alone cannot know.
+    sums = SimpleNamespace(placements=(Partial(),), full_tensor=lambda: torch.tensor(False))
+    assert backend.cond(sums, lambda: [1], lambda: [2]) == [2]
 
 
 def test_a_process_sees_its_shard(make: Any) -> None:
@@ -140,10 +144,11 @@ def test_what_can_take_the_place_of_a_shard(make: Any) -> None:
 
 
 def test_values_are_redistributed(make: Any) -> None:
-    x, value = make(ROWS, 4, 2), make(WHOLE, 4, 2) + 5.0
-    MEMORY.assign(x, value)
-    assert x.placements == (ROWS,)
-    assert torch.equal(x.to_local(), numbers(4, 2)[:2] + 5.0)
+    for rows in (4, 3, 1):  # also where they cannot be shared evenly
+        x, value = make(ROWS, rows, 2), make(WHOLE, rows, 2) + 5.0
+        MEMORY.assign(x, value)
+        assert x.placements == (ROWS,)
+        assert torch.equal(x.to_local(), numbers(rows, 2)[: (rows + 1) // 2] + 5.0)
     plain = numbers(3)
     MEMORY.assign(plain, torch.ones(3))
     assert torch.equal(plain, torch.ones(3))

@@ -26,7 +26,7 @@ MODULES = {
     "backends/mlx.py": ("mlx", "mlx"),
     "backends/numpy.py": ("numpy", "numpy"),
     "backends/registry.py": ("", "test_registry"),
-    "backends/standard.py": ("array_api_strict", "strict or dask or mlx or numpy"),
+    "backends/standard.py": ("array_api_strict", "strict or dask or mlx or numpy or test_standard"),
     "backends/torch.py": ("torch", "torch"),
 }
 """Whose cells are run, and which tests: what pytest's ``-k`` selects of them."""
