@@ -75,11 +75,11 @@ def functions_of(module: ModuleType) -> Iterator[tuple[str, FunctionType]]:
         x = getattr(given, "_init_fn", given)  # an operator of torch keeps it there
         if getattr(x, "__module__", None) != module.__name__ or getattr(x, "__name__", None) != name:
             continue  # another module's, or another name of one
-        if isinstance(x, FunctionType):
-            yield name, unwrap(x)  # a decorator's function does not run the text of this module
-        elif isinstance(x, type):
+        if isinstance(x, type):
             bare = ((key, _bare(f)) for key, f in vars(x).items())
             yield from ((f"{name}.{key}", f) for key, f in bare if isinstance(f, FunctionType))
+        elif isinstance(f := unwrap(x), FunctionType):
+            yield name, f  # a decorator's function does not run the text of this module
 
 
 def _bare(f: Any) -> Any:
