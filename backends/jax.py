@@ -130,6 +130,7 @@ class JaxBackend(StandardBackend):
         return run
 
     value_and_grad = staticmethod(jax.value_and_grad)
+    pmean = staticmethod(jax.lax.pmean)
 
 
 def _apart(kept: list[Any], donated: list[Any]) -> tuple[list[Any], list[Any]]:

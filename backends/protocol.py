@@ -146,3 +146,6 @@ class Backend(Protocol):
 
     value_and_grad: Callable[[Callable[..., Array]], Callable[..., tuple[Array, Any]]] | None
     """Turns a scalar function of a tree (first argument) into one of its value and gradient; None without autodiff."""
+
+    pmean: Callable[[Array, Any], Array] | None
+    """Returns the mean of an array over a named axis of a mapped function; None where axes have no names."""

@@ -27,6 +27,7 @@ class StandardBackend:
     """Data types that the library's documentation says are not there, by pattern, each with the reason: the conformance
     suite takes them as UNSUPPORTED once it has seen that asking for one raises UnsupportedDtypeError."""
     value_and_grad: Callable[..., Any] | None = None
+    pmean: Callable[[Array, Any], Array] | None = None
 
     @cached_property
     def xp(self) -> Any:

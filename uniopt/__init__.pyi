@@ -5,6 +5,7 @@ from uniopt import dialects as dialects
 from uniopt import errors as errors
 from uniopt import porting as porting
 from uniopt import random as random
+from uniopt import schedules as schedules
 from uniopt import tree as tree
 from uniopt.chain import chain as chain
 from uniopt.chain import named_chain as named_chain

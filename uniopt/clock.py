@@ -7,7 +7,7 @@ from typing import Any
 
 from uniopt import numerics
 from uniopt.backends import registry
-from uniopt.errors import MixedLibrariesError, ScheduleError
+from uniopt.errors import MixedLibrariesError, ScheduleError, ShapeError
 from uniopt.place import Place
 from uniopt.step import Step
 from uniopt.typing import Array, Scalar, Schedule
@@ -112,6 +112,13 @@ class Time:
                 f"Pass {name} as a Python number or as a 0-d array of {self._place.backend.name}."
             )
         return self._place.bring(x)
+
+    def observed(self, name: str, x: Any) -> Any:
+        """Return the value of an extra argument that is one number, such as the objective."""
+        value = self.value(name, x)
+        if getattr(value, "shape", ()) != ():
+            raise ShapeError(f"{name} has shape {tuple(value.shape)}, expected one number or a 0-d array.")
+        return value
 
 
 def _is_first(xp: Any, t: Array) -> Array:

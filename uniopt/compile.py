@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from uniopt import tree
 from uniopt.backends import registry
-from uniopt.backends.dtypes import dtype_name
+from uniopt.backends.dtypes import dtype_kind, dtype_name
 from uniopt.errors import MissingParamsError, NotWritableError, StateError
 from uniopt.library import library_of, numbers_as_arrays
+from uniopt.place import NUMBERS, is_number
 from uniopt.reader import reader
 from uniopt.transformation import GradientTransformation, stage_of
 from uniopt.typing import Array, Tree
@@ -19,9 +20,7 @@ from uniopt.updates import apply_updates
 if TYPE_CHECKING:
     from optree import PyTreeSpec
 
-_NUMBERS = (int, float, complex)
 _MOST_PROGRAMS = 32
-_NoneType = type(None)
 
 
 def compile(tx: GradientTransformation, *, donate: bool = True) -> CompiledStep:
@@ -100,7 +99,7 @@ class CompiledStep:
         return f"compile({self._tx!r}{'' if self._donate else ', donate=False'})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _compiled, (self._tx, self._donate)
+        return CompiledStep, (self._tx, self._donate)
 
     def _find(self, leaves: list[Any], structure: PyTreeSpec) -> tuple[_Program, list[Any]]:
         """Return the program for some leaves, and the leaves as it takes them."""
@@ -111,11 +110,7 @@ class CompiledStep:
                 return program, taken
         known.append(_Program(self._tx, leaves, structure, donate=self._donate))
         del known[:-_MOST_PROGRAMS]  # a function made anew for each call is another program each time
-        return known[-1], leaves
-
-
-def _compiled(tx: GradientTransformation, donate: bool) -> CompiledStep:
-    return CompiledStep(tx, donate)
+        return known[-1], known[-1].with_scalars(leaves)
 
 
 class _Program:
@@ -134,13 +129,15 @@ class _Program:
         self._tx = tx
         self._structure = structure
         self._read = reader(structure)
-        self._types = list(map(type, leaves))
         counts = [child.num_leaves for child in structure.children()]
         self._parts = [sum(counts[:k]) for k in range(5)]  # where gradients, extra, state and parameters begin
         grads, _, state, params = (leaves[i:j] for i, j in itertools.pairwise(self._parts))
         self._backend = (
             library_of(None, params=params, updates=grads) or library_of(None, state=state) or registry.get("numpy")
         )
+        state = self._with_scalars_set(state, params)
+        leaves = [*leaves[: self._parts[2]], *state, *params]
+        self._types = list(map(type, leaves))
         children = structure.children()
         self._results = children[2:]
         if any(x is not None for x in grads) and all(x is None for x in params):
@@ -155,11 +152,11 @@ class _Program:
         )
         paired = range(len(grads)) if follows else ()
         own = [leaves[i + self._parts[3]] if x is None and i in paired else x for i, x in enumerate(leaves)]
-        arrays = [i for i, x in enumerate(own) if _is_number(x) or registry.find(type(x)) is not None]
+        arrays = [i for i, x in enumerate(own) if is_number(x) or registry.find(type(x)) is not None]
         self._kept = [i for i in arrays if i < self._parts[2]]
         self._donated = [i for i in arrays if i >= self._parts[2]]
         self._gradients = {i for i in paired if i in self._kept}
-        self.has_numbers = any(map(_is_number, own)) or any(
+        self.has_numbers = any(map(is_number, own)) or any(
             registry.find(type(leaves[i])) is not self._backend for i in self._kept if i >= self._parts[1]
         )
         self._all_arrays = len(arrays) == len(leaves) and not self.has_numbers
@@ -199,14 +196,25 @@ class _Program:
             for i, x in enumerate(leaves)
         ]
 
+    def _with_scalars_set(self, state: list[Any], params: list[Any]) -> list[Any]:
+        """Return the leaves of a state with an array for each number that has been set before the first step."""
+        arrays = [x for x in params if hasattr(x, "dtype")]
+        is_wide = not arrays or any(dtype_name(x.dtype) in ("float64", "complex128") for x in arrays)
+        near = {"dtype": self._backend.dtype("float64" if is_wide else "float32"), "like": next(iter(arrays), None)}
+        return [self._backend.asarray(float(x), **near) if self._is_set(x) else x for x in state]
+
+    def _is_set(self, x: Any) -> bool:
+        """Return whether a leaf of a state is a real number: Python's, or NumPy's among arrays of another library."""
+        if isinstance(x, NUMBERS):
+            return isinstance(x, float) or type(x) is int
+        return self._backend.name != "numpy" and _is_host_number(x) and dtype_kind(dtype_name(x.dtype)) == "real"
+
     def _differs_in_gradients(self, leaves: list[Any]) -> bool:
         """Return whether the leaves are of other types only where gradients are missing, or are no more."""
         return all(
-            type(x) is known
-            or (
-                i in self._gradients and (x is None or (known is _NoneType and registry.find(type(x)) is self._backend))
-            )
-            for i, (x, known) in enumerate(zip(leaves, self._types, strict=True))
+            type(x) is cls
+            or (i in self._gradients and (x is None or (cls is type(None) and registry.find(type(x)) is self._backend)))
+            for i, (x, cls) in enumerate(zip(leaves, self._types, strict=True))
         )
 
     def arrays(self, leaves: list[Any]) -> tuple[list[Array], list[Array]]:
@@ -220,7 +228,7 @@ class _Program:
     def _check_library(self, state: list[Any], structure: PyTreeSpec) -> None:
         """Raise StateError if the state has arrays of another library."""
         for i, x in enumerate(state):
-            found = None if _is_number(x) else registry.find(type(x))
+            found = None if is_number(x) else registry.find(type(x))
             if found not in (None, self._backend):
                 raise StateError(
                     f"{tree.paths(structure, 'state')[i]} is an array of {found.name} ({type(x).__name__}), expected "
@@ -285,10 +293,6 @@ class _Program:
         return [found[i - self._parts[2]] for i in self._donated]
 
 
-def _is_number(x: Any) -> bool:
-    return isinstance(x, _NUMBERS) and not hasattr(x, "dtype")
-
-
 def _is_host_number(x: Any) -> bool:
     """Return whether `x` is a Python number, or a NumPy scalar or 0-d array."""
-    return _is_number(x) or (getattr(x, "shape", None) == () and registry.find(type(x)) is registry.get("numpy"))
+    return is_number(x) or (getattr(x, "shape", None) == () and registry.find(type(x)) is registry.get("numpy"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -50,7 +50,7 @@ def number(name: str, value: Any, *, at_least: float = -math.inf, below: float =
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     backend = None if is_number else registry.find(type(value))
     if backend is not None and backend.name != "numpy":
-        if tuple(value.shape) == ():
+        if tuple(value.shape) == () and dtype_kind(dtype_name(value.dtype)) in ("real", "integer"):
             return value
     elif is_number or (backend is not None and value.shape == () and value.dtype.kind in "fiu"):
         result = float(value)
@@ -72,6 +72,21 @@ def learning_rate(value: Any, name: str = "learning_rate") -> ScalarOrSchedule:
 def decay_rate(name: str, value: Any) -> Scalar:
     """Return the decay rate of a moving average: a number in [0, 1), or a 0-d array."""
     return number(name, value, at_least=0.0, below=1.0)
+
+
+def pair(name: str, value: Any) -> tuple[Any, Any]:
+    """Return the two hyperparameters that some have together."""
+    try:
+        first, second = value
+    except (TypeError, ValueError):
+        raise HyperparameterError(f"{name} is {value!r}, expected a tuple of two.") from None
+    return first, second
+
+
+def decay_rates(name: str, value: Any) -> tuple[Scalar, Scalar]:
+    """Return the decay rates of two moving averages."""
+    first, second = pair(name, value)
+    return decay_rate(f"{name}[0]", first), decay_rate(f"{name}[1]", second)
 
 
 def nonnegative(name: str, value: Any) -> Scalar:
@@ -143,11 +158,28 @@ def seed(key: Any, seed: Any) -> int:
     return 0 if chosen is None else integer(name, chosen, at_least=0, below=2**64)
 
 
+def switch(name: str, value: Any) -> bool:
+    """Return True or False."""
+    if isinstance(value, bool):
+        return value
+    backend = registry.find(type(value))
+    if backend is not None and backend.name == "numpy" and value.shape == () and value.dtype.kind == "b":
+        return bool(value)
+    raise HyperparameterError(f"{name} is {value!r}, expected True or False.")
+
+
 def one_of(name: str, value: Any, names: Sequence[str]) -> str:
     """Return one of some names."""
     if not isinstance(value, str) or value not in names:
         raise HyperparameterError(f"{name} is {value!r}, expected one of {', '.join(names)}.")
     return value
+
+
+def mapping(name: str, value: Any, content: str) -> dict[Any, Any]:
+    """Return a dict, of which `content` says what it is of."""
+    if not isinstance(value, Mapping):
+        raise HyperparameterError(f"{name} is {value!r}, expected a dict of {content}.")
+    return dict(value)
 
 
 def mask(name: str, value: Any) -> Any:

@@ -9,7 +9,7 @@ from uniopt import tree
 from uniopt.backends import registry
 from uniopt.backends.protocol import Backend
 from uniopt.errors import LeafError, MixedLibrariesError, UnknownArrayTypeError
-from uniopt.place import NUMBERS
+from uniopt.place import NUMBERS, is_number
 
 if TYPE_CHECKING:
     from optree import PyTreeSpec
@@ -28,7 +28,7 @@ def library_of(structure: PyTreeSpec | None, **columns: Sequence[Any]) -> Backen
 
     for name, leaves in columns.items():
         for i, leaf in enumerate(leaves):
-            if leaf is None or (isinstance(leaf, NUMBERS) and not hasattr(leaf, "dtype")):
+            if leaf is None or is_number(leaf):
                 continue
             found = registry.find(type(leaf))
             if found is backend and found is not None:
@@ -63,7 +63,7 @@ def numbers_as_arrays(backend: Backend, leaves: Sequence[Any], others: Sequence[
     neighbour = next((x for x in (*leaves, *others) if hasattr(x, "dtype")), None) if like is None else like
     arrays = []
     for leaf, other in zip(leaves, others, strict=True):
-        if not isinstance(leaf, NUMBERS) or hasattr(leaf, "dtype"):
+        if not is_number(leaf):
             arrays.append(leaf)
             continue
         value = leaf if isinstance(leaf, bool | complex) else float(leaf)

@@ -11,6 +11,9 @@ from uniopt.typing import Array, Scalar
 
 _INT32_MAX = 2**31 - 1
 
+# The smallest number of which float32 holds every digit. Smaller ones are 0 in it, or where a library flushes them.
+_SURELY_HELD = 2.0**-126
+
 
 def increment(xp: Any, count: Array) -> Array:
     """Return ``count + 1``, or `count` where an int32 can count no further."""
@@ -40,7 +43,7 @@ def nonzero(xp: Any, divisor: Array, *added: Scalar) -> Array:
 
     It is for a numerator that is 0 there too: 0 / 0 is to be 0.
     """
-    if any(isinstance(x, float) and x > 0.0 for x in added):  # an array may hold 0
+    if any(isinstance(x, float) and x >= _SURELY_HELD for x in added):  # an array may hold 0
         return divisor
     return xp.where(divisor == 0, xp.ones_like(divisor), divisor)
 

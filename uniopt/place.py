@@ -13,6 +13,11 @@ from uniopt.typing import Array
 NUMBERS = (int, float, complex)
 
 
+def is_number(x: Any) -> bool:
+    """Return whether `x` is a Python number; np.float64 is a float, but promotes like an array."""
+    return isinstance(x, NUMBERS) and not hasattr(x, "dtype")
+
+
 class Place:
     """The leaves of one compute dtype on one device, and the scalars that have been brought to them."""
 
@@ -31,7 +36,7 @@ class Place:
 
         A 0-d array of another dtype promotes differently in the operators and the functions of one library.
         """
-        if isinstance(value, NUMBERS) and not hasattr(value, "dtype"):  # np.float64 is a float, but promotes
+        if is_number(value):
             return value
         for known, here in self._brought:  # not by id, which torch.compile would take for a constant
             if known is value:

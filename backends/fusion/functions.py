@@ -68,6 +68,10 @@ def elementwise(op: str, *args: Any) -> Symbol:
 def reduce(op: str, x: Symbol, /, *, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Symbol:
     """Return a sum, an extremum or the like over some axes, or over all."""
     x = operand(x)
+    if op in ("any", "all") and 0 not in x.shape:
+        # As an extremum, it is computed in the pass that computes its operand.
+        numbers = record("astype", (x if x.dtype == "bool" else elementwise("not_equal", x, 0),), x.shape, "float32")
+        return elementwise("equal", reduce("max" if op == "any" else "min", numbers, axis=axis, keepdims=keepdims), 1.0)
     if axis is None:
         axes = tuple(range(x.ndim))
     else:

@@ -31,7 +31,7 @@ def adafactor(
 ) -> Iterator[list[Leaf]]:
     """Adafactor, each leaf as a whole: p <- p - (m + wd p), with m the average of u below (u itself without momentum).
 
-    1. rho = 1 - (t - offset)^-decay_rate;  s = g^2 + eps;
+    1. rho = 1 - max(1, t - offset)^-decay_rate;  s = g^2 + eps;
        factored: r <- rho r + (1 - rho) (mean of s over the columns);  c likewise over the rows;
                  v = r c / (mean of r over the rows);
        otherwise: v <- rho v + (1 - rho) s.
@@ -51,7 +51,7 @@ def adafactor(
         axes = _axes(leaf.shape, min_dim_size_to_factor) if factored else None
         moments.append(_Full(leaf) if axes is None else _Factored(leaf.shape, *axes))
     for t, gradient in enumerate(gradients, start=1):
-        rho = 1 - float(t - decay_offset) ** -decay_rate
+        rho = 1 - maximum(1.0, t - decay_offset) ** -decay_rate
         for k, g in present(params, gradient):
             if not g:
                 continue  # an empty leaf has no mean

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,13 @@ def test_public_names_are_documented(name: str) -> None:
         following = body[body.index(next(n for n in body if isinstance(n, ast.AnnAssign) and n.target.id == name)) + 1]
         assert name in targets
         assert isinstance(following, ast.Expr)
+
+
+@pytest.mark.parametrize("name", ["backends", "dialects", "errors", "porting", "random", "schedules", "tree"])
+def test_modules_are_there_before_anything_of_them_is_used(name: str) -> None:
+    code = f"import uniopt; print(uniopt.{name}.__name__)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.strip() == f"uniopt.{name}"
 
 
 def test_the_package_shows_nothing_by_accident() -> None:

@@ -14,6 +14,7 @@ from uniopt.backends.dtypes import dtype_name
 import uniopt
 from tests.checkpoints.states import TRANSFORMATIONS, bits, on, run
 from tests.conftest import EVERYWHERE, float64, require
+from uniopt import errors
 
 
 class Pair(NamedTuple):
@@ -95,6 +96,21 @@ def test_every_number_of_bfloat16_is_kept(name: str, tmp_path: Path) -> None:
     stored = uniopt.load(tmp_path / "file")["['x']"]
     assert stored.dtype.name == "bfloat16"
     assert stored.view(np.uint16)[numbers].tolist() == np.arange(2**16)[numbers].tolist()
+
+
+def test_a_number_that_was_set_before_saving(backend: Backend, tmp_path: Path) -> None:
+    """Where the state that is asked for has a 0-d array, the number becomes one."""
+    tx = uniopt.inject_hyperparams(uniopt.adam)(0.5)
+    params = on(backend)
+    state = tx.init(params)
+    uniopt.save(tmp_path / "set", uniopt.tree_set(state, learning_rate=0.25, b1=0), tx)
+    loaded = uniopt.load(tmp_path / "set", like=state)
+    for name, value in (("learning_rate", 0.25), ("b1", 0.0)):
+        found, like = loaded.hyperparams[name], state.hyperparams[name]
+        assert (type(found), found.dtype, float(found)) == (type(like), like.dtype, value)
+    uniopt.save(tmp_path / "odd", uniopt.tree_set(state, learning_rate=True), tx)
+    with pytest.raises(errors.StateError, match=r"hyperparams\['learning_rate'\] is a number in the file, float32"):
+        uniopt.load(tmp_path / "odd", like=state)
 
 
 def test_numbers_and_texts(tmp_path: Path) -> None:

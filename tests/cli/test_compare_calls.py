@@ -60,6 +60,7 @@ def test_arguments_that_are_defaults_are_left_out() -> None:
         ("torch.Adam(model.parameters())", "torch's first argument, the parameters, is left out"),
         ("mlx.Adam()", "mlx.Adam(): missing a required argument: 'learning_rate'"),
         ("torch.Adam(1, (0.9, 0.999), 1e-8, 0, False, True)", "too many positional arguments"),
+        ("torch.Adam(lr=1e-3, lr=1e-2)", "an argument is given twice"),
         ("torch.Adam(lr=-1)", "torch.Adam(lr=-1): lr is -1, expected a number not below 0"),
         ("torch.Adam(lr=__import__('os'))", "no Python literal"),
         ("torch.Adam(*[1])", "torch.Adam is given arguments with a star"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,8 @@ class Bomb:
 @pytest.mark.parametrize(
     ("content", "found"),
     [
-        (Bomb(), "Save optimizer.state_dict() alone"),
+        (Bomb(), ".mkdir beside tensors, numbers and containers of them, and is not read"),
+        ({"args": argparse.Namespace(lr=0.1)}, "in.pt holds argparse.Namespace beside tensors"),
         ({"a": torch.ones(1)}, "has no state_dict of an optimizer"),
         ([1, 2], "It has a list"),
         ({"optimizer_states": [{"state": {}, "param_groups": []}] * 2}, "has 2 state_dict"),

@@ -124,6 +124,8 @@ def test_expressions() -> None:
             [uniopt.linear_schedule(0.5, 0.0, 100), uniopt.exponential_decay(1, 5, decay_rate=0.5)], [20]
         )
     )
+    for module in ("uniopt", "optax", "uniopt.schedules", "optax.schedules"):  # as people write them
+        assert evaluate(f"{module}.{LINE}") == evaluate(LINE)
 
 
 @pytest.mark.parametrize(
@@ -133,6 +135,8 @@ def test_expressions() -> None:
         "constant_schedule(__import__('os'))",
         "constant_schedule(open('x'))",
         "constant_schedule.__globals__",
+        "uniopt.compile(constant_schedule(1))",
+        "uniopt.schedules.time.power(1, 2)",
         "(lambda: 1)()",
         "[x for x in (1, 2)]",
         "constant_schedule(*[1])",

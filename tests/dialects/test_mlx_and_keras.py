@@ -148,6 +148,14 @@ def test_learning_rates_may_be_numbers_and_arrays(library: str, name: str, setti
     assert relative(walks[2], walks[0]).value <= 1e-15
 
 
+@pytest.mark.parametrize(
+    ("name", "hyper"), [("Adam", {"betas": 0.9}), ("Lion", {"betas": [0.9]}), ("Adafactor", {"eps": 1})]
+)
+def test_mlx_asks_for_two(name: str, hyper: dict[str, Any]) -> None:
+    with pytest.raises(HyperparameterError, match=r"(betas|eps) is .*, expected a tuple of two"):
+        getattr(mlx_dialect, name)(0.1, **hyper)
+
+
 @pytest.mark.parametrize("name", [name for name in mlx_runs.SETTINGS if name != "Adafactor"])
 def test_mlx_asks_for_a_learning_rate(name: str) -> None:
     with pytest.raises(HyperparameterError, match="learning_rate is None"):

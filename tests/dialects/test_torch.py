@@ -163,6 +163,8 @@ def test_learning_rates_may_be_arrays(name: str) -> None:
     ("name", "hyper", "words"),
     [
         ("Adam", {"betas": (1.5, 0.9)}, "betas[0] is 1.5"),
+        ("Adam", {"betas": 0.9}, "betas is 0.9, expected a tuple of two"),
+        ("Adam", {"betas": (0.9, 0.99, 0.999)}, "betas is (0.9, 0.99, 0.999), expected a tuple of two"),
         ("Adam", {"lr": -1.0}, "lr is -1.0"),
         ("AdamW", {"weight_decay": -0.1}, "weight_decay is -0.1"),
         ("NAdam", {"momentum_decay": -1.0}, "momentum_decay is -1.0"),
@@ -171,6 +173,8 @@ def test_learning_rates_may_be_arrays(name: str) -> None:
         ("RMSprop", {"alpha": 1.0}, "alpha is 1.0"),
         ("Rprop", {"lr": uniopt.constant_schedule(0.1)}, "lr is "),
         ("Rprop", {"etas": (0.5, 0.5)}, "etas[1] is 0.5"),
+        ("Rprop", {"step_sizes": 50.0}, "step_sizes is 50.0, expected a tuple of two"),
+        ("Adafactor", {"eps": 1e-3}, "eps is 0.001, expected a tuple of two"),
         ("Adafactor", {"beta2_decay": 0.8}, "beta2_decay is 0.8"),
         ("Adagrad", {"lr_decay": -1.0}, "lr_decay is -1.0"),
         ("Muon", {"adjust_lr_fn": "other"}, "adjust_lr_fn is 'other'"),

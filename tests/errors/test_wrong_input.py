@@ -196,6 +196,11 @@ WRONG: dict[str, tuple[Callable[[], Any], type[Exception], list[str]]] = {
         errors.MissingArgumentError,
         ["'value'"],
     ),
+    "several values": (
+        lambda: step(tx=uniopt.polyak_sgd(), value=np.ones(3)),
+        errors.ShapeError,
+        ["value has shape (3,)", "one number"],
+    ),
     "unknown library": (
         lambda: uniopt.backends.get("tensorflow"),
         errors.BackendNotAvailableError,
@@ -261,6 +266,10 @@ def test_nothing_is_changed_by_a_refused_update() -> None:
         (lambda: uniopt.join_schedules([uniopt.constant_schedule(1.0)], [3]), ["1 schedules", "1 boundaries"]),
         (lambda: uniopt.chain(uniopt.adam), ["uniopt.adam(1e-3)"]),
         (lambda: uniopt.named_chain(("a", uniopt.adam(0.1)), ("a", uniopt.adam(0.1))), ["['a', 'a']"]),
+        (lambda: uniopt.partition([uniopt.adam(0.1)], {"w": 0}), ["transforms is [", "expected a dict"]),
+        (lambda: uniopt.path_labels([("w", "a")]), ["patterns is [('w', 'a')]", "expected a dict"]),
+        (lambda: uniopt.monitor([np.max]), ["measures is [", "expected a dict"]),
+        (lambda: uniopt.inject_hyperparams(uniopt.sgd(0.1)), ["inner_factory is chain(", "and not what it returns"]),
     ],
 )
 def test_hyperparameters_are_checked_when_the_optimizer_is_built(build: Callable[[], Any], parts: list[str]) -> None:

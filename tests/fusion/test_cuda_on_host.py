@@ -30,6 +30,7 @@ from tests.fusion.walks import (
     normal,
     numpy_dtype,
     odd_tree,
+    takes,
 )
 
 WIDE = pytest.mark.wide
@@ -52,6 +53,7 @@ def cases(names: list[tuple[str, str]], dtypes: tuple[str, ...]) -> list[Any]:
         pytest.param(name, setting, dtype, marks=() if fast else WIDE)
         for dtype in dtypes
         for (name, setting), fast in quick(names, dtype).items()
+        if takes(name, dtype)
     ]
 
 

@@ -79,6 +79,27 @@ def reduced(op: str, x: Any, axis: Any, library: str = "numpy") -> Any:
     return np.asarray(uniopt.compile(tx)(grads, tx.init(params), params)[0])
 
 
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+@pytest.mark.parametrize("axis", [None, 0, (0, 1)])
+@pytest.mark.parametrize("op", ["any", "all"])
+def test_truth(op: str, axis: Any, library: str) -> None:
+    """Of numbers, of comparisons, and of no elements at all; a number that is not finite is true."""
+
+    def rule(xp: Any, g: Any, s: Any) -> Any:
+        numbers, compared = (getattr(xp, op)(x, axis=axis, keepdims=True) for x in (g, g > 1))
+        zero = xp.zeros_like(g)
+        return xp.where(numbers, xp.ones_like(g), zero) + xp.where(compared, 2 * xp.ones_like(g), zero), s
+
+    tx = uniopt.leafwise(uniopt.EmptyState, None, rule)
+    step = uniopt.compile(tx, donate=False)
+    for x in ([[1.0, 0.0], [np.nan, 2.0]], [[1.5, 3.0], [np.inf, 2.0]], [[0.0, 0.0], [0.0, 0.0]], [[], []]):
+        grads = np.asarray(x, np.float32)
+        numbers, compared = (getattr(np, op)(v, axis=axis, keepdims=True) for v in (grads, grads > 1))
+        given = [v if library == "numpy" else in_torch(v) for v in (grads, np.zeros_like(grads))]
+        found, _ = step(given[0], tx.init(given[1]), given[1])
+        np.testing.assert_array_equal(np.asarray(found), np.zeros_like(grads) + numbers + 2.0 * compared)
+
+
 def exact(op: str, x: Any, axis: Any) -> Any:
     def over(values: Any) -> float:
         return math.fsum(values.tolist()) if op == "sum" else getattr(np, op)(values)

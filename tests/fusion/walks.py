@@ -9,7 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import torch
-from uniopt.conformance.settings import SETTINGS, Written
+from uniopt.conformance.settings import REAL_ONLY, SETTINGS, Written
 
 import uniopt
 
@@ -19,6 +19,11 @@ REDUCING = {"adafactor", "fromage", "lamb", "lars", "muon", "novograd", "polyak_
 """The optimizers in which an element depends on the other ones of its leaf or of the tree."""
 ELEMENTWISE = [(name, setting) for name in SETTINGS if name not in REDUCING for setting in SETTINGS[name]]
 WITH_SUMS = [(name, setting) for name in sorted(REDUCING) for setting in SETTINGS[name]]
+
+
+def takes(name: str, dtype: str) -> bool:
+    """Return whether an optimizer, or its rule alone, takes parameters of a dtype."""
+    return dtype != "complex64" or name.removeprefix("scale_by_") not in REAL_ONLY
 
 
 def build(name: str, setting: str | None = None) -> uniopt.GradientTransformation:

@@ -16,6 +16,7 @@ import pytest
 from flax import nnx
 from flax.training.train_state import TrainState
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from uniopt.conformance.settings import SETTINGS, Written
 
 import uniopt
 from tests.integrations.digits import images_and_labels, start
@@ -176,6 +177,16 @@ def test_scan_and_donation(expected: Any) -> None:
     given = params(), tx.init(params())
     assert_near(train(*given)[0], expected)
     assert all(x.is_deleted() for x in jax.tree.leaves(given))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_first_states_are_donated(name: str) -> None:
+    """Which JAX refuses if one array is at two places, or a parameter is in the state."""
+    hyper = next(iter(SETTINGS[name].values()))
+    tx = getattr(uniopt, name)(**{key: x.for_uniopt if isinstance(x, Written) else x for key, x in hyper.items()})
+    given = {"w": jnp.ones((3, 2)), "b": jnp.ones(3)}
+    kept = jax.jit(lambda *trees: trees, donate_argnums=(0, 1))(tx.init(given), given)
+    assert all(not x.is_deleted() for x in jax.tree.leaves(kept))
 
 
 def test_vmap_over_models(expected: Any) -> None:

@@ -94,8 +94,13 @@ def test_schedules() -> None:
     assert float(ours.optimizer.learning_rate) == pytest.approx(0.25, rel=1e-6)
     with pytest.raises(HyperparameterError, match="follows a schedule"):
         ours.optimizer.learning_rate = 0.1
-    with pytest.raises(HyperparameterError, match="expected a number"):
-        Optimizer(uniopt.sgd(0.1)).learning_rate = keras.optimizers.schedules.CosineDecay(0.5, 10)
+    for rate in (keras.optimizers.schedules.CosineDecay(0.5, 10), "0.1", -0.1, np.ones(2)):
+        with pytest.raises(HyperparameterError, match="expected a number"):
+            Optimizer(uniopt.sgd(0.1)).learning_rate = rate
+    optimizer = Optimizer(uniopt.sgd(0.1))
+    for rate in (0.5, np.float32(0.5), keras.Variable(0.5), keras.ops.convert_to_tensor(0.5)):
+        optimizer.learning_rate = rate
+        assert float(optimizer.learning_rate) == 0.5
 
 
 SAVED: dict[str, Callable[[], Any]] = {
@@ -106,6 +111,7 @@ SAVED: dict[str, Callable[[], Any]] = {
         {"a": uniopt.adam(0.01), "b": uniopt.MultiSteps(uniopt.sgd(0.1, momentum=0.5), 2)},
         uniopt.path_labels({"*/kernel": "a", "*/bias": "b"}),
     ),
+    "accumulated": lambda: uniopt.MultiSteps(uniopt.adam(0.01), 2),
     "injected": lambda: uniopt.inject_hyperparams(uniopt.adam)(learning_rate=0.01, b1=0.5),
     "dialect": lambda: dialect.Nadam(0.01, weight_decay=0.1, use_ema=True),
 }

@@ -18,7 +18,7 @@ from mlx.utils import tree_flatten, tree_map, tree_unflatten
 import uniopt
 from tests.integrations.digits import images_and_labels, start
 from uniopt.dialects import mlx as dialect
-from uniopt.errors import HyperparameterError, LeafError, MixedLibrariesError, StateError
+from uniopt.errors import HyperparameterError, LeafError, MixedLibrariesError, StateError, TreeStructureError
 from uniopt.integrations.mlx import Optimizer
 
 STEPS = 8
@@ -193,6 +193,11 @@ def test_parameters_one_by_one() -> None:
         params = whole.apply_gradients(params, params)
         alone = {name: single.apply_single(alone[name], alone[name], states[name]) for name in alone}
     assert_near([tree_map(np.array, alone)], [tree_map(np.array, params)])
+    begun: dict[str, Any] = {}
+    single.apply_single(mx.ones(2), mx.ones(2), begun)
+    assert begun.keys() == states["w"].keys()
+    with pytest.raises(StateError, match=r"state.'inner_state.0.mu'. has shape"):
+        single.apply_single(mx.ones(3), mx.ones(3), begun)
 
 
 def test_within_multi_optimizer() -> None:
@@ -241,3 +246,29 @@ def test_foreign_objects() -> None:
         optimizer.apply_gradients({"w": 1.0}, {"w": mx.ones(2)})
     with pytest.raises(HyperparameterError, match=r"uniopt.dialects.mlx.Adam\(...\)"):
         Optimizer(mlx.optimizers.Adam(1e-3))
+    linear, state = torch.nn.Linear(2, 1, bias=False), dict[str, Any]()
+    with pytest.raises(MixedLibrariesError, match=r"gradients\['weight'\] is an array of torch.*torch.Optimizer"):
+        optimizer.update(linear, {"weight": torch.ones(1, 2)})
+    with pytest.raises(TreeStructureError, match=r"gradients for weight, .* in the Linear .* mlx.nn.Module"):
+        optimizer.update(linear, {"weight": mx.ones((1, 2))})
+    for action in (
+        lambda: optimizer.init_single(torch.ones(2), state),
+        lambda: optimizer.apply_single(mx.ones(2), torch.ones(2), state),
+    ):
+        with pytest.raises(MixedLibrariesError, match=r"^parameter is an array of torch.*torch.Optimizer"):
+            action()
+
+
+def test_gradients_of_no_parameter() -> None:
+    optimizer = Optimizer(uniopt.sgd(0.1))
+    one, two = {"layers": [mx.ones(2)]}, {"layers": [mx.ones(2), {"w": mx.ones(1)}], "b": mx.ones(())}
+    with pytest.raises(TreeStructureError, match=r"gradients for layers.1.w, b, but no such parameters in the dict"):
+        optimizer.apply_gradients(two, one)
+
+
+@pytest.mark.parametrize("rate", ["0.1", -0.1, mx.ones(2), uniopt.constant_schedule(0.1)], ids=str)
+def test_learning_rates_that_are_none(rate: Any) -> None:
+    optimizer = Optimizer(uniopt.sgd(0.5))
+    with pytest.raises(HyperparameterError, match="expected a number"):
+        optimizer.learning_rate = rate
+    assert optimizer.learning_rate.item() == 0.5

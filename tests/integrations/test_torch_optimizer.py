@@ -8,6 +8,7 @@ from copy import deepcopy
 from typing import Any
 
 import jax.numpy as jnp
+import mlx.optimizers
 import numpy as np
 import pytest
 import torch
@@ -194,6 +195,18 @@ def test_the_loss_is_an_extra_argument() -> None:
     assert distance(problem.params, other.params) == 0.0
 
 
+def test_the_loss_may_be_a_number() -> None:
+    found = []
+    for convert in (torch.clone, torch.Tensor.item):
+        problem = Problem("")
+        optimizer = Optimizer(problem.params, uniopt.polyak_sgd(1.0))
+        closure = problem.closure(optimizer)
+        for _ in range(2):
+            optimizer.step(lambda closure=closure, convert=convert: convert(closure()))
+        found.append(problem.params)
+    assert distance(*found) == 0.0
+
+
 def test_a_step_with_a_closure_returns_the_loss() -> None:
     problem = Problem("")
     optimizer = Optimizer(problem.params, uniopt.sgd(0.1))
@@ -221,16 +234,42 @@ def test_foreign_objects_are_refused(make: Any, params: Any, words: str) -> None
 
 def test_other_wrong_input() -> None:
     p = torch.nn.Parameter(torch.ones(2))
-    with pytest.raises(HyperparameterError, match="expected a gradient transformation"):
-        Optimizer([p], torch.optim.SGD([p], lr=0.1))  # type: ignore[arg-type]  # refused
+    for theirs in (torch.optim.SGD([p], lr=0.1), mlx.optimizers.SGD(0.1)):
+        with pytest.raises(HyperparameterError, match=r"own optimizer SGD, .* uniopt.dialects.(torch|mlx).SGD\(...\)"):
+            Optimizer([p], theirs)  # type: ignore[arg-type]  # refused
     with pytest.raises(HyperparameterError, match=r"betas\[0\] is 2.0"):
         ours.Adam([{"params": [p], "betas": (2.0, 0.9)}])
     with pytest.raises(HyperparameterError, match="differentiable is True"):
         ours.Adam([p], differentiable=True)
-    optimizer = ours.SGD([p], lr=0.1)
+    with pytest.raises(HyperparameterError, match="differentiable is True"):
+        ours.Adam([{"params": [p], "differentiable": True}])
+    optimizer = ours.Adam([p], lr=0.1)
     p.grad = torch.sparse_coo_tensor([[0]], [1.0], (2,), check_invariants=True)
     with pytest.raises(LeafError, match=r"has layout torch\.sparse_coo, expected a dense one"):
         optimizer.step()
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"lr": "0.1"}, "lr is '0.1', expected a number not below 0"),
+        ({"lr": uniopt.constant_schedule(0.1)}, "lr is constant_schedule"),
+        ({"weight_decay": None}, "weight_decay is None, expected a number"),
+        ({"betas": (0.9, 1.5)}, "betas[1] is 1.5, expected a number in [0, 1)"),
+        ({"betas": 0.9}, "betas is 0.9, expected two numbers"),
+    ],
+    ids=str,
+)
+def test_entries_are_checked(entry: dict[str, Any], words: str) -> None:
+    """Where a group is given, and at the step after an entry is changed."""
+    p = torch.nn.Parameter(torch.ones(2))
+    p.grad = torch.ones(2)
+    changed = Optimizer([p], uniopt.adamw(0.1))
+    changed.param_groups[0].update(entry)
+    for action in (lambda: Optimizer([{"params": [p], **entry}], uniopt.adamw(0.1)), changed.step):
+        with pytest.raises(HyperparameterError) as found:
+            action()
+        assert words in str(found.value)
 
 
 @pytest.mark.parametrize("name", INFOS)

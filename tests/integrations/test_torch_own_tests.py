@@ -61,10 +61,6 @@ def test_errors(name: str) -> None:
         if given.optimizer_error_input.desc in ALLOWED:
             both(name)[1]([torch.nn.Parameter(torch.ones(1, 1))], **kwargs)
             continue
-        if given.optimizer_error_input.desc == "only support 2D parameters":
-            with pytest.raises(given.error_type):  # later than torch
-                both(name)[1](params, **kwargs).step()
-            continue
         params = [torch.nn.Parameter(torch.ones(1, 1))] if params is None else params
         expected = (given.error_type, TypeError) if "complex" in given.error_regex else given.error_type
         if given.error_type is UserWarning:
@@ -162,6 +158,26 @@ def test_complex_parameters_are_two_real_ones(name: str) -> None:
                 optimizer.step()
         assert distance([whole[0]], [whole[1]]) <= NEAR.get(name, 1e-12)
         assert distance([torch.view_as_real(whole[1])], [parts]) == 0.0
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if INFOS[name].supports_sparse])
+def test_sparse_gradients_are_taken_where_torch_takes_them(name: str) -> None:
+    """Also where indices repeat, and after dense ones."""
+    found = []
+    for make in both(name):
+        weight = torch.nn.Parameter(torch.ones(5, 2, dtype=torch.float64))
+        optimizer = make([weight], lr=0.1, **({"momentum": 0.9} if name == "SGD" else {}))
+        for rows in ([0, 1, 2, 3, 4], [0, 0, 3], [1], [3, 3]):
+            optimizer.zero_grad()
+            is_sparse = len(rows) < 5
+            chosen = torch.nn.functional.embedding(torch.tensor(rows), weight, sparse=is_sparse)
+            with torch.sparse.check_sparse_tensor_invariants():
+                chosen.pow(2).sum().backward()
+            assert weight.grad is not None
+            assert weight.grad.is_sparse == is_sparse
+            optimizer.step()
+        found.append([weight])
+    assert distance(*found) <= 1e-12
 
 
 @pytest.mark.parametrize("name", NAMES)

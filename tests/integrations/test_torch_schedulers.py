@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.optim import lr_scheduler, swa_utils
@@ -125,6 +126,17 @@ def test_a_decay_that_begins_is_compiled_and_one_that_changes_is_not(plans: list
         optimizer.param_groups[0]["weight_decay"] = decay
         optimizer.step(problem.closure(optimizer))
         assert len(plans) == count
+
+
+@pytest.mark.parametrize("number", [float, int, np.float32, np.float64, torch.tensor])
+def test_kinds_of_numbers(number: Callable[[float], Any], plans: list[Any]) -> None:
+    """A schedule may be computed by NumPy or torch."""
+    problem = Problem("AdamW")
+    optimizer = ours.AdamW(problem.params, lr=0.5)
+    for rate in (1.0, 2.0, 3.0, 4.0):
+        optimizer.param_groups[0]["lr"] = number(rate)
+        optimizer.step(problem.closure(optimizer))
+    assert len(plans) == 1
 
 
 def test_groups_of_one_step(plans: list[Any]) -> None:

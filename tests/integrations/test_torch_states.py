@@ -34,6 +34,22 @@ def test_frozen_parameters_have_no_state() -> None:
     assert int(optimizer.state[first]["count"]) == 4
 
 
+@pytest.mark.parametrize("named", [False, True])
+def test_slots_are_their_parameters_where_masks_and_labels_are_trees(named: bool) -> None:
+    """Also where the labels are the parameters' names."""
+    problem = Problem("")
+    names = ("w", "b") if named else ("0", "1")
+    labels = dict(zip(names, names, strict=True))
+    groups = uniopt.partition({names[0]: uniopt.adam(0.1), names[1]: uniopt.sgd(0.1, momentum=0.9)}, labels)
+    masked = uniopt.masked(uniopt.ema(0.9), {names[0]: False, names[1]: True})
+    pairs = list(zip(names, problem.params, strict=True))
+    optimizer = Optimizer(pairs if named else problem.params, uniopt.chain(masked, groups))
+    steps(optimizer, problem, 1)
+    weight, bias = problem.params
+    assert {name for name, x in optimizer.state[weight].items() if x.shape == weight.shape} == {"mu", "nu"}
+    assert {name for name, x in optimizer.state[bias].items() if x.shape == bias.shape} == {"ema", "trace"}
+
+
 def test_a_schedule_goes_on_where_a_parameter_pauses() -> None:
     """It counts updates, and each parameter its own steps; a state that is loaded goes on in the same way."""
     schedule = uniopt.linear_schedule(0.1, 0.9, 8)

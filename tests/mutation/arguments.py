@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -27,6 +29,9 @@ def checks() -> Iterator[tuple[str, Callable[[], None]]]:
         pairs_may_skip_leaves,
         polyak_of_optax_has_variants,
         radam_takes_an_array_as_b2,
+        sam_averages_over_an_axis_with_a_name,
+        the_state_has_gradients_of_its_own,
+        what_is_left_out_is_left_out_from_the_beginning,
         weights_may_decay_in_proportion_to_zero,
     ):
         yield check.__name__, check
@@ -140,6 +145,48 @@ def radam_takes_an_array_as_b2() -> None:
             params = uniopt.apply_updates(params, updates)
         ends.append(strict.to_numpy(params))
     assert np.allclose(ends[0], ends[1], rtol=1e-12)
+
+
+def sam_averages_over_an_axis_with_a_name() -> None:
+    """The climb is to 1 + 2, where the gradients of the two members are 3 and 9."""
+    for name, expected in (("batch", [-6.0, -6.0]), (None, [-3.0, -9.0])):
+        descent = uniopt.sgd(1.0)
+        tx = uniopt.sam(descent, descent, opaque_mode=True, batch_axis_name=name)
+        assert ("batch_axis_name='batch'" in repr(tx)) == (name is not None)
+
+        def move(slope: Any, tx: uniopt.GradientTransformation = tx) -> Any:
+            params = jax.numpy.ones(1)
+            return tx.update(2 * params, tx.init(params), params, grad_fn=lambda p, i: slope * p)[0]
+
+        found = jax.vmap(move, axis_name="batch")(jax.numpy.asarray([1.0, 3.0]))
+        assert np.allclose(found[:, 0], expected)
+
+
+def the_state_has_gradients_of_its_own() -> None:
+    """Gradients are often set to 0 in place after a step."""
+    for tx in (uniopt.adan(0.5), uniopt.optimistic_gradient_descent(0.5)):
+        ends = []
+        for zeroed in (False, True):
+            params = np.ones(2)
+            state = tx.init(params)
+            for step in range(3):
+                gradient = np.asarray([1.0, -2.0]) * (step + 1)
+                updates, state = tx.update(gradient, state, params)
+                params = uniopt.apply_updates(params, updates)
+                if zeroed:
+                    gradient[...] = 0.0
+            ends.append(params)
+        assert np.array_equal(*ends)
+
+
+def what_is_left_out_is_left_out_from_the_beginning() -> None:
+    """Even where there is no parameter."""
+    params = {"in": np.ones(2), "out": None}
+    trace = uniopt.trace(0.5)
+    masked = uniopt.masked(trace, {"in": True, "out": False}).init(params)
+    parts = uniopt.partition({"a": trace, "b": trace}, {"in": "a", "out": "b"}).init(params).inner_states
+    for state, name in ((masked, "out"), (parts["a"], "out"), (parts["b"], "in")):
+        assert isinstance(state.inner_state.trace[name], uniopt.MaskedNode)
 
 
 def weights_may_decay_in_proportion_to_zero() -> None:

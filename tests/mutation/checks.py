@@ -42,7 +42,9 @@ def checks() -> Iterator[tuple[str, Check]]:
         accumulators_begin_at_arrays,
         no_step_is_taken_from_zero,
         bias_correction_is_exact,
+        guards_are_left_out_where_float32_holds_the_epsilon,
         counters_saturate,
+        no_mask_of_lars_marks_every_leaf,
         norms_have_a_derivative_at_zero,
         scalars_take_the_leaves_dtype,
         states_count_only_what_they_need,
@@ -153,12 +155,25 @@ def bias_correction_is_exact() -> None:
                     np.testing.assert_allclose(found, exact, rtol=5e-16)
 
 
+def guards_are_left_out_where_float32_holds_the_epsilon() -> None:
+    zero = np.zeros(2, np.float32)
+    assert numerics.nonzero(np, zero, 2.0**-126) is zero
+    for epsilon in (0.0, 1e-50, 2.0**-127):
+        np.testing.assert_array_equal(numerics.nonzero(np, zero, epsilon), 1.0)
+
+
 def counters_saturate() -> None:
     """A counter goes up to the largest int32, and no further."""
     largest = 2**31 - 1
     for count in (0, 1, 2**20, largest - 2, largest - 1, largest):
         found = numerics.increment(np, np.asarray(count, np.int32))
         assert int(found) == min(count + 1, largest)
+
+
+def no_mask_of_lars_marks_every_leaf() -> None:
+    p = np.asarray([3.0, -4.0])
+    unmasked, masked = (uniopt.lars(RATE, trust_ratio_mask=mask) for mask in (None, True))
+    np.testing.assert_array_equal(unmasked.update(p, unmasked.init(p), p)[0], masked.update(p, masked.init(p), p)[0])
 
 
 def norms_have_a_derivative_at_zero() -> None:

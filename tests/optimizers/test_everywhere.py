@@ -78,10 +78,20 @@ NOTHING_ADDED = ("eps", "eps_root", "adam_eps_root", "initial_accumulator_value"
     "case", [case for case in EVERY if case.optimizer != "adadelta"], ids=str
 )  # its eps is above 0
 def test_zero_gradients_make_no_nan_without_epsilons(case: Setting, library: str) -> None:
+    check_zeros(with_epsilons(case, 0.0), require(library), "float32", starts=(1.0, 0.0))
+
+
+@pytest.mark.parametrize("epsilon", [1e-40, 1e-50])  # float32 holds few digits of the one, and the other is 0
+@pytest.mark.parametrize("case", EVERY, ids=str)
+def test_zero_gradients_make_no_nan_with_epsilons_that_float32_cannot_hold(case: Setting, epsilon: float) -> None:
+    check_zeros(with_epsilons(case, epsilon), require("numpy"), "float32", starts=(1.0, 0.0))
+
+
+def with_epsilons(case: Setting, epsilon: float) -> uniopt.GradientTransformation:
+    """Return the transformation without its masks, and with all that keeps it away from 0 as small as that."""
     known = inspect.signature(getattr(uniopt, case.optimizer)).parameters
     masks = {name: True for name in known if name.endswith("mask")}
-    tx = case.build(**masks, **{name: 0.0 for name in NOTHING_ADDED if name in known})
-    check_zeros(tx, require(library), "float32", starts=(1.0, 0.0))
+    return case.build(**masks, **{name: epsilon for name in NOTHING_ADDED if name in known})
 
 
 def check_zeros(tx: uniopt.GradientTransformation, backend: Any, dtype: str, starts: tuple[float, ...]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from uniopt.conformance.cases import exported
 
 import uniopt
@@ -40,7 +41,7 @@ INTEGER = Kind((1, np.int64(5)), (-1, 1.5, "many", None, VECTOR, True), "an inte
 SEED = Kind((0, 2**64 - 1, np.int64(5)), (-1, 2**64, 1.5, "many", VECTOR), "an integer in [0, 18446744073709551616)")
 DTYPE = Kind((None, "bfloat16", np.float32), ("int32", "float33", 3, VECTOR, [1.0]), "a floating-point dtype")
 MASK = Kind((None, True, {"w": False}, lambda params: True), (1, "w", {"w": 0.5}, VECTOR), "True or False")
-SWITCH = Kind((True, False), (), "")
+SWITCH = Kind((True, False, np.True_), (1, 0.5, "no", None, VECTOR), "True or False")
 
 RANGES: dict[str, Kind] = {
     **dict.fromkeys(("learning_rate", "adam_learning_rate", "scaling"), RATE),
@@ -133,6 +134,14 @@ def test_a_value_inside_its_range_is_taken(name: str, parameter: str) -> None:
         assert isinstance(build(name, parameter, value), uniopt.GradientTransformation)
 
 
+@pytest.mark.parametrize("value", [1j, True, [0.5]], ids=["complex", "boolean", "vector"])
+def test_an_array_of_another_library_has_to_be_one_real_number(value: Any) -> None:
+    assert isinstance(uniopt.adam(torch.tensor(0.5), b1=torch.tensor(0)), uniopt.GradientTransformation)
+    for parameter in ("learning_rate", "b1"):
+        with pytest.raises(HyperparameterError, match=rf"{parameter} is tensor\(.*\), expected a number "):
+            uniopt.adam(**{"learning_rate": 0.5, parameter: torch.tensor(value)})
+
+
 @pytest.mark.parametrize("name", exported())
 def test_none_is_no_learning_rate_but_where_it_has_a_meaning(name: str) -> None:
     parameter = "max_learning_rate" if name == "polyak_sgd" else "learning_rate"
@@ -159,3 +168,15 @@ def test_a_mask_of_another_structure_is_refused(name: str, parameter: str) -> No
     tx = exported()[name](0.5, **{decaying: 0.5, parameter: {"w": True, "c": False}})
     with pytest.raises(TreeStructureError, match=r"mask.*\['c'\]"):
         tx.update(params, tx.init(params), params)
+
+
+@pytest.mark.parametrize(("name", "parameter"), MASKED)
+def test_no_mask_marks_every_leaf(name: str, parameter: str) -> None:
+    params = {"w": np.ones((2, 2)), "b": np.ones(2)}
+    decaying = "weight_decay_rate" if name == "adafactor" else "weight_decay"
+    found = []
+    for mask in (None, True):
+        tx = exported()[name](0.5, **{decaying: 0.5, parameter: mask})
+        found.append(tx.update(params, tx.init(params), params)[0])
+    for key in params:
+        np.testing.assert_array_equal(found[0][key], found[1][key])

@@ -294,13 +294,6 @@ def test_rounding_to_a_complex_dtype() -> None:
         uniopt.scale_by_muon(ns_dtype="complex64")
 
 
-def test_a_vector_is_no_matrix() -> None:
-    grads = {"w": np.ones((2, 3)), "b": np.ones(3)}
-    tx = uniopt.scale_by_muon()
-    with pytest.raises(HyperparameterError, match=r"At updates\['b'\]: MuonDimensionNumbers.* rank 1"):
-        tx.update(grads, tx.init(grads))
-
-
 def test_unknown_preconditioning() -> None:
     with pytest.raises(HyperparameterError, match="preconditioning is 'nuclear', expected one of frobenius, spectral"):
         uniopt.scale_by_muon(preconditioning="nuclear")

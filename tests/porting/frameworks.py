@@ -13,7 +13,7 @@ import numpy as np
 
 from tests.dialects.keras_runs import host
 from tests.dialects.keras_runs import scalars_like as keras_scalars_like
-from tests.porting.runs import Named, TorchRun, optax_run
+from tests.porting.runs import Named, TorchRun, error, optax_run, uniopt_run
 from uniopt import porting
 
 Convert = Callable[[Named], Any] | None
@@ -114,6 +114,23 @@ class Keras:
 
 
 SIDES: dict[str, Any] = {"torch": Torch, "optax": Optax, "mlx": Mlx, "keras": Keras}
+
+
+def there_and_back(side: str, make: Any, start: Named, stream: Sequence[Named], convert: Any) -> float:
+    """Return by how many units uniopt differs after a third of the stream, or the framework again after another one."""
+    steps = len(stream) // 3
+    whole, begun = SIDES[side](make, start), SIDES[side](make, start)
+    whole.run(stream[: 2 * steps])
+    begun.run(stream[:steps])
+    tx, state = begun.ported(convert)
+    later = [convert(g) for g in stream[steps : 2 * steps]]
+    params, state = uniopt_run(tx, state, convert(begun.params), later, "numpy")
+    on_the_way = error(params, convert(whole.params), convert(start))
+    back = SIDES[side](make, {name: x.copy() for name, x in whole.params.items()})
+    back.load(tx, state, convert)
+    whole.run(stream[2 * steps :])
+    back.run(stream[2 * steps :])
+    return max(on_the_way, error(back.params, whole.params, start))
 
 
 def _on_mlx(named: Named) -> Any:

@@ -97,6 +97,8 @@ def error(found: Any, expected: Any, moved_from: Any) -> float:
     """Return the largest difference of a leaf, in units in the last place of its largest value or distance moved."""
     worst = 0.0
     for x, y, z in zip(*(uniopt.tree.leaves(t) for t in (found, expected, moved_from)), strict=True):
+        if y.size == 0:
+            continue
         size = max(float(np.abs(y).max()), float(np.abs(y - z).max()))
         if not np.isfinite(x).all():
             return math.inf

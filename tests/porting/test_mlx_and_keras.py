@@ -225,7 +225,14 @@ REFUSED: dict[str, tuple[Any, Any, Any, str]] = {
         uniopt.adam(0.1),
         "MultiOptimizer",
     ),
-    "features": (Keras, lambda: keras.optimizers.SGD(clipnorm=1.0), uniopt.sgd(0.1), "has clipnorm"),
+    "features": (Keras, lambda: keras.optimizers.SGD(use_ema=True), uniopt.sgd(0.1), "has use_ema"),
+    "other clipping": (
+        Keras,
+        lambda: keras.optimizers.SGD(clipnorm=1.0),
+        uniopt.chain(uniopt.clip_by_block_norm(2.0), uniopt.sgd(0.1)),
+        r"clip_by_block_norm.max_norm is 1\.0, not 2\.0",
+    ),
+    "no clipping": (Keras, lambda: keras.optimizers.SGD(clipnorm=1.0), uniopt.sgd(0.1), "by clip_by_block_norm"),
 }
 
 

@@ -12,7 +12,7 @@ from uniopt.backends.protocol import Backend
 import uniopt
 from tests.conftest import float64, require
 from tests.properties.problems import gradients, host, moved, parameters
-from uniopt import tree
+from uniopt import errors, tree
 
 F = np.float32
 
@@ -98,6 +98,14 @@ def test_extra_arguments_reach_a_measure() -> None:
     tx = uniopt.monitor({"value": uniopt.GradientTransformation(init, update)})
     _, state = tx.update(np.ones(2), tx.init(np.ones(2)), value=3.0)
     assert float(state.measurements["value"]) == 3.0
+
+
+def test_a_measure_that_returns_no_numbers_is_named() -> None:
+    with pytest.raises(errors.HyperparameterError, match=r"The measure <lambda> returned 'long', expected an array"):
+        uniopt.snapshot("length", lambda updates: "long").init(np.ones(2))
+    tx = uniopt.measure_with_ema(lambda updates: {"a": 1.0, "b": {1}}, 0.5)
+    with pytest.raises(errors.HyperparameterError, match=r"The measure <lambda> returned \{1\}"):
+        uniopt.monitor({"length": tx}).init(np.ones(2))
 
 
 def test_they_are_values() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from uniopt.backends.protocol import Backend
+from uniopt.conformance.settings import SETTINGS, Written
 
 import uniopt
 from tests.conftest import float64
@@ -75,6 +76,21 @@ def test_numpy_results_share_no_memory_with_inputs(case: Case) -> None:
     for made in uniopt.tree.leaves((state, new, updates)):
         for given in uniopt.tree.leaves((params, grads)):
             assert not np.shares_memory(made, given)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_states_share_no_memory_with_gradients_and_parameters(name: str) -> None:
+    """Of any optimizer in any setting, not in the first step and not later."""
+    for hyper in SETTINGS[name].values():
+        tx = getattr(uniopt, name)(**{key: x.for_uniopt if isinstance(x, Written) else x for key, x in hyper.items()})
+        params: Any = {"empty": np.ones((0, 3)), "kernel": np.ones((2, 3, 4)), "matrix": np.ones((3, 4))}
+        params |= {"scalar": np.ones(()), "vector": (np.ones(4), np.ones(1))}  # where the settings have masks for
+        grads = uniopt.tree.map(np.copy, params)
+        given, state = uniopt.tree.leaves((params, grads)), tx.init(params)
+        for _ in range(2):
+            _, state = tx.update(grads, state, params, value=1.0)
+            for path, made in uniopt.tree.leaves_with_paths(state, "state"):
+                assert not any(np.shares_memory(made, x) for x in given), path
 
 
 @pytest.mark.parametrize("case", rules_first(ONE_EACH), ids=str)

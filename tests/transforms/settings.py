@@ -53,6 +53,8 @@ SETTINGS: list[Setting] = [
     ("scale_by_trust_ratio", {"min_norm": 1.0, "trust_coefficient": 0.5, "eps": 0.25}),
     ("set_to_zero", {}),
     ("stateless_with_tree_map", {"f": shifted}),
+    ("trace", {"decay": 0.75, "nesterov": True}),
+    ("trace", {"decay": 1.0}),
     ("zero_nans", {}),
 ]
 """What optax has too, under the same names."""

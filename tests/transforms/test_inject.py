@@ -113,6 +113,25 @@ def test_a_compiled_step_is_compiled_once(backend: Backend, monkeypatch: pytest.
     assert len(made) == (backend.name in ("numpy", "torch", "cupy"))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_number_may_be_set_before_the_first_compiled_step(backend: Backend, dtype: str) -> None:
+    """It becomes what it is in an eager step, and what is set afterwards needs no other program."""
+    with float64(backend.name):
+        if dtype not in backend.dtypes():
+            pytest.skip(f"{backend.name} has no {dtype}")
+        tx = uniopt.inject_hyperparams(uniopt.sgd)(learning_rate=0.5, momentum=0.5)
+        params = moved(np.ones(2, F), backend, dtype)
+        state, step = tx.init(params), uniopt.compile(tx)
+        first = state.hyperparams["learning_rate"]
+        for value in (0.1, np.float64(0.2), 0.3, np.asarray(0.4, dtype), 1):
+            state.hyperparams["learning_rate"] = value
+            params, state = step(moved(np.ones(2, F), backend, dtype), state, params)
+            found = state.hyperparams["learning_rate"]
+            assert (type(found), found.dtype) == (type(first), first.dtype)
+            assert float(found) == np.asarray(value, dtype)
+    assert sum(map(len, step._programs.values())) == 1
+
+
 def test_jax_and_torch_trace_once() -> None:
     import jax
     import torch

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from uniopt.backends import registry
-from uniopt.backends.dtypes import dtype_name
+from uniopt.backends.dtypes import dtype_kind, dtype_name
 from uniopt.backends.protocol import Backend
 from uniopt.checkpoints.header import Header, StoredArray
 from uniopt.errors import StateError
@@ -79,7 +79,7 @@ def _more(names: list[str]) -> list[str]:
 def _difference(name: str, leaf: Any, array: StoredArray | None, value: Any) -> str | None:
     """Return how a leaf in the file differs from that of `like`, or None if it fits."""
     backend = registry.find(type(leaf))
-    if backend is not None and array is not None and _fits(array, leaf, backend):
+    if backend is not None and (_is_set(value, leaf) if array is None else _fits(array, leaf, backend)):
         return None
     mine = _kind(leaf) if backend is None else _outline(_dtype(leaf), leaf.shape)
     stored = _kind(value) if array is None else _outline(array.dtype, array.shape)
@@ -98,6 +98,12 @@ def _fits(array: StoredArray, leaf: Array, backend: Backend) -> bool:
         and (array.dtype == "float32" or not backend.has_float64(leaf))
     )
     return same and array.shape == tuple(leaf.shape)
+
+
+def _is_set(value: Any, leaf: Array) -> bool:
+    """Return whether a value is a number that was set in place of a scalar, such as an injected hyperparameter."""
+    kinds = {"real": (int, float), "integer": (int,)}.get(dtype_kind(_dtype(leaf)) or "", ())
+    return tuple(leaf.shape) == () and isinstance(value, kinds) and not isinstance(value, bool)
 
 
 def _dtype(leaf: Array) -> str:

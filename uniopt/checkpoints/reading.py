@@ -39,7 +39,8 @@ def load(path: str | os.PathLike[str], like: Tree = None) -> Tree:
     -----
     Values have the bits they were saved with, but for what a NaN carries in bfloat16. Dtypes are not converted; only a
     0-d array of float32 may become float64, and one of float64 float32 where there is no float64, as with JAX: injected
-    hyperparameters have the widest dtype that there is.
+    hyperparameters have the widest dtype that there is. A number that was set in place of one becomes what it is in
+    `like`.
 
     Examples
     --------
@@ -64,10 +65,10 @@ def load(path: str | os.PathLike[str], like: Tree = None) -> Tree:
         paths = keys.paths(structure)
         check(os.fspath(path), header, arrays, dict(zip(paths, leaves, strict=True)))
         names = map(keys.written, paths)
-        results = [
-            _placed(_values(file, arrays[name]), leaf) if name in arrays else header.values[name]
-            for name, leaf in zip(names, leaves, strict=True)
-        ]
+        results = []
+        for name, leaf in zip(names, leaves, strict=True):
+            value = _values(file, arrays[name]) if name in arrays else header.values[name]
+            results.append(value if registry.find(type(leaf)) is None else _placed(value, leaf))
     return tree.unflatten(structure, results)
 
 

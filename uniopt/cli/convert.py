@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -64,9 +65,10 @@ def _read(path: str) -> Any:
     try:
         return read_file(path)
     except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL (\S+)", str(error))  # torch's own message tells at length how to run it nevertheless
         raise CommandError(
-            f"{path} holds more than tensors, numbers and containers of them, or was not written by torch.save: "
-            f"{str(error).strip().splitlines()[0]} Save optimizer.state_dict() alone.",
+            f"{path} holds {found[1] if found else 'something'} beside tensors, numbers and containers of them, and is "
+            "not read, since that may run code. Save optimizer.state_dict() alone.",
             status=1,
         ) from error
     except OSError as error:

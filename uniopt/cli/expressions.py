@@ -40,9 +40,11 @@ def evaluate(text: str) -> Any:
 
 def _value(node: ast.expr) -> Any:
     match node:
-        case ast.Call(func=ast.Name(id=name) | ast.Attribute(ast.Name(id="uniopt" | "optax"), name)) if (
-            name in SCHEDULES
-        ):
+        case ast.Call(
+            func=ast.Name(id=name)
+            | ast.Attribute(ast.Name(id="uniopt" | "optax"), name)
+            | ast.Attribute(ast.Attribute(ast.Name(id="uniopt" | "optax"), "schedules"), name)
+        ) if name in SCHEDULES:
             arguments = [_value(x) for x in node.args]
             return SCHEDULES[name](*arguments, **{str(x.arg): _value(x.value) for x in node.keywords})
         case ast.List():

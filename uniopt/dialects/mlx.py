@@ -126,7 +126,7 @@ def Adam(
     >>> tx.update(np.ones(1), tx.init(np.ones(1)))[0].round(6)
     array([-0.5])
     """
-    b1, b2 = _decay_rates(betas)
+    b1, b2 = hyperparameters.decay_rates("betas", betas)
     return chain(scale_by_adam(b1, b2, eps, bias_correction=bias_correction), scale_by_learning_rate(learning_rate))
 
 
@@ -155,7 +155,7 @@ def Adamax(learning_rate: ScalarOrSchedule, betas: Betas = (0.9, 0.999), eps: Sc
     learning_rate, betas, eps
         As in ``mlx.optimizers.Adamax``.
     """
-    b1, b2 = _decay_rates(betas)
+    b1, b2 = hyperparameters.decay_rates("betas", betas)
     return chain(
         scale_by_adamax(b1, b2, eps, bias_correction=False, eps_in_maximum=False), scale_by_learning_rate(learning_rate)
     )
@@ -171,7 +171,7 @@ def Lion(
     learning_rate, betas, weight_decay
         As in ``mlx.optimizers.Lion``.
     """
-    b1, b2 = _decay_rates(betas)
+    b1, b2 = hyperparameters.decay_rates("betas", betas)
     return chain(
         scale_by_lion(b1, b2), scale_by_learning_rate(learning_rate), shrink_weights(learning_rate, weight_decay)
     )
@@ -211,7 +211,7 @@ def Adafactor(
         raise HyperparameterError("learning_rate is None with relative_step=False, expected one of them.")
     else:
         rate = hyperparameters.learning_rate(learning_rate)
-    added, least = eps
+    added, least = hyperparameters.pair("eps", eps)
     decay = hyperparameters.nonnegative("weight_decay", weight_decay)
     return chain(
         scale_by_factored_rms(
@@ -265,11 +265,6 @@ def Muon(
         partition({"matrices": matrices, "others": others}, _ranks),
         scale_by_learning_rate(learning_rate),
     )
-
-
-def _decay_rates(betas: Betas) -> Betas:
-    b1, b2 = (hyperparameters.decay_rate(f"betas[{i}]", b) for i, b in enumerate(betas))
-    return b1, b2
 
 
 def _is_zero(x: Any) -> bool:

@@ -13,7 +13,7 @@ from uniopt.backends.dtypes import dtype_name
 from uniopt.compile import compile as compiled
 from uniopt.errors import HyperparameterError
 from uniopt.integrations.given import check_array, transformation_of
-from uniopt.integrations.learning_rate import NAME, in_state, learning_rate_of, learning_rates, settable_rate_of
+from uniopt.integrations.learning_rate import NAME, in_state, learning_rate_of, learning_rates, rate_to_set
 from uniopt.integrations.written import read, write
 from uniopt.transformation import GradientTransformation
 from uniopt.typing import Schedule
@@ -64,7 +64,7 @@ class Optimizer(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras is u
                 f"Keras runs on {keras.backend.backend()}, expected {' or '.join(_BACKENDS)}. "
                 "Set KERAS_BACKEND before Keras is imported."
             )
-        given = read(tx) if isinstance(tx, str) else transformation_of(tx)
+        given = transformation_of(read(tx) if isinstance(tx, str) else tx)  # a plain pair, which Keras copies
         super().__init__(_rate(given), name=name)
         self._given = given
         self._tx = in_state(given)
@@ -77,13 +77,9 @@ class Optimizer(keras.optimizers.Optimizer):  # type: ignore[misc]  # Keras is u
 
     @learning_rate.setter
     def learning_rate(self, learning_rate: Any) -> None:
-        settable_rate_of(self._given)
-        if callable(learning_rate):
-            raise HyperparameterError(
-                f"learning_rate is set to {learning_rate!r}, expected a number. "
-                "Build the optimizer with a transformation that follows the schedule."
-            )
-        self._learning_rate.assign(learning_rate)
+        number = learning_rate.value if isinstance(learning_rate, keras.Variable) else learning_rate
+        rate = rate_to_set(self._given, number)
+        self._learning_rate.assign(rate)
 
     def build(self, variables: list[Any]) -> None:
         """Make the variables of the state, for those of a model."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from uniopt.errors import HyperparameterError
+from uniopt.hyperparameters import nonnegative
 from uniopt.schedules.stateful import WrappedSchedule
 from uniopt.transformation import Bound, GradientTransformation, Stage, stage_of, transformation
 from uniopt.transforms.inject import Injected, inject_hyperparams
@@ -41,15 +42,19 @@ def learning_rate_of(tx: GradientTransformation) -> ScalarOrSchedule:
     return rates[0]
 
 
-def settable_rate_of(tx: GradientTransformation) -> Scalar:
-    """Return the learning rate of a transformation; HyperparameterError if it cannot be set."""
-    rate = learning_rate_of(tx)
-    if callable(rate):
+def rate_to_set(tx: GradientTransformation, rate: Any) -> Scalar:
+    """Return a number that the learning rate is to be from now on; HyperparameterError if it cannot be."""
+    if callable(learning_rate_of(tx)):
         raise HyperparameterError(
             f"The learning rate of {tx!r} follows a schedule, expected a number where it is to be set. "
             "Build the optimizer with a number."
         )
-    return rate
+    if callable(rate):
+        raise HyperparameterError(
+            f"learning_rate is set to {rate!r}, expected a number. "
+            "Build the optimizer with a transformation that follows the schedule."
+        )
+    return nonnegative(NAME, rate)
 
 
 def learning_rates(tx: GradientTransformation) -> list[ScalarOrSchedule]:

@@ -11,9 +11,9 @@ from mlx.utils import tree_flatten, tree_map, tree_map_with_path
 
 from uniopt import tree
 from uniopt.compile import compile as compiled
-from uniopt.errors import StateError
+from uniopt.errors import StateError, TreeStructureError
 from uniopt.integrations.given import check_array, transformation_of
-from uniopt.integrations.learning_rate import NAME, in_state, learning_rate_of, learning_rates, settable_rate_of
+from uniopt.integrations.learning_rate import NAME, in_state, learning_rate_of, learning_rates, rate_to_set
 from uniopt.typing import Array, Scalar, Tree
 
 if TYPE_CHECKING:
@@ -99,8 +99,8 @@ class Optimizer(mlx.optimizers.Optimizer):
 
     @learning_rate.setter
     def learning_rate(self, learning_rate: Scalar) -> None:
-        settable_rate_of(self._given)
-        self._state[NAME] = mx.array(learning_rate, dtype=self._state[NAME].dtype)
+        rate = rate_to_set(self._given, learning_rate)
+        self._state[NAME] = mx.array(rate, dtype=self._state[NAME].dtype)
 
     def init(self, parameters: Tree) -> None:
         """Make the state for parameters; what there is of it already stays.
@@ -119,6 +119,7 @@ class Optimizer(mlx.optimizers.Optimizer):
 
     def init_single(self, parameter: Array, state: dict[str, Any]) -> None:
         """Put the state of one parameter, as if it were the only one, into a dict."""
+        _check(parameter, "parameter")
         found, structure = tree.flatten(self._tx.init(parameter))
         state.update(zip(_names(structure), found, strict=True))
 
@@ -135,7 +136,7 @@ class Optimizer(mlx.optimizers.Optimizer):
             Arguments that the transformation takes, such as ``value``.
         """
         _check(gradients, "gradients")
-        chosen = tree_map(lambda _, p: p, gradients, parameters)
+        chosen = _chosen(parameters, gradients)
         if self._structures is None:
             self.init(chosen)
         assert self._structures is not None
@@ -147,9 +148,12 @@ class Optimizer(mlx.optimizers.Optimizer):
 
     def apply_single(self, gradient: Array, parameter: Array, state: dict[str, Any]) -> Array:
         """Return one parameter after a step at the optimizer's learning rate, and put its next state into the dict."""
-        structure = tree.flatten(self._tx.init(parameter))[1]
+        _check(gradient, "gradient")
+        _check(parameter, "parameter")
+        made, structure = tree.flatten(self._tx.init(parameter))
         if NAME in self._state:
             state[NAME] = self._state[NAME]
+        state.update(_fitting(state, dict(zip(_names(structure), made, strict=True))))
         return self._step(gradient, parameter, state, structure, {})
 
     def update(self, model: Any, gradients: Tree, **extra: Any) -> None:
@@ -164,7 +168,8 @@ class Optimizer(mlx.optimizers.Optimizer):
         **extra
             Arguments that the transformation takes, such as ``value``.
         """
-        model.update(self.apply_gradients(gradients, model, **extra))
+        parameters = self.apply_gradients(gradients, model, **extra)
+        model.update(parameters)
 
     def _step(
         self, gradients: Tree, params: Tree, held: dict[str, Any], structure: PyTreeSpec, extra: dict[str, Any]
@@ -183,7 +188,25 @@ def _names(structure: PyTreeSpec) -> list[str]:
 
 def _check(arrays: Tree, name: str) -> None:
     for path, x in dict(tree_flatten(arrays)).items():
-        check_array(x, "mlx", partial("{}[{!r}]".format, name, path))
+        check_array(x, "mlx", partial(_place, name, path))
+
+
+def _place(name: str, path: str) -> str:
+    return f"{name}[{path!r}]" if path else name
+
+
+def _chosen(parameters: Tree, gradients: Tree) -> Tree:
+    """Return the parameters that have gradients."""
+    try:
+        return tree_map(lambda _, p: p, gradients, parameters)
+    except (KeyError, IndexError, TypeError):
+        held = dict(tree_flatten(parameters))
+        strangers = [path for path in dict(tree_flatten(gradients)) if path not in held]
+        raise TreeStructureError(
+            f"There are gradients for {', '.join(strangers)}, but no such parameters in the "
+            f"{type(parameters).__name__} that was given. Give the parameters that the gradients are of, or their "
+            "mlx.nn.Module."
+        ) from None
 
 
 def _spread(values: Tree, structure: PyTreeSpec) -> Tree:

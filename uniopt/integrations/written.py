@@ -12,7 +12,7 @@ import uniopt
 from uniopt.dialects import rates
 from uniopt.dialects.keras.gradient_descent import layer_labels
 from uniopt.errors import HyperparameterError
-from uniopt.optimizers.muon import dimension_numbers, matrix_labels
+from uniopt.optimizers.newton_schulz import dimension_numbers, matrix_labels
 from uniopt.transformation import Bound, GradientTransformation
 
 _FLOORS = ("uniopt.chain", "uniopt.optimizers.", "uniopt.schedules.", "uniopt.transforms.")

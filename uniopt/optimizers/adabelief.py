@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from uniopt import hyperparameters
 from uniopt.chain import chain
 from uniopt.clock import Time
 from uniopt.leafwise import leafwise
@@ -26,7 +27,13 @@ def scale_by_belief(
     b1: Scalar = 0.9, b2: Scalar = 0.999, eps: Scalar = 1e-16, eps_root: Scalar = 1e-16, *, nesterov: bool = False
 ) -> GradientTransformation:
     """Rescale the gradients by AdaBelief's rule, without a learning rate; see `adabelief`."""
-    return leafwise(ScaleByBeliefState, _init, _scale_by_belief, **checked(b1, b2, eps, eps_root), nesterov=nesterov)
+    return leafwise(
+        ScaleByBeliefState,
+        _init,
+        _scale_by_belief,
+        **checked(b1, b2, eps, eps_root),
+        nesterov=hyperparameters.switch("nesterov", nesterov),
+    )
 
 
 def adabelief(

@@ -8,7 +8,7 @@ from uniopt import hyperparameters
 from uniopt.chain import chain
 from uniopt.leafwise import leafwise
 from uniopt.moments import average
-from uniopt.numerics import abs_squared, real_full_like
+from uniopt.numerics import abs_squared, nonzero, real_full_like
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.decay import add_decayed_weights
 from uniopt.transforms.scale import identity, scale_by_learning_rate
@@ -108,5 +108,5 @@ def _scale_by_adadelta(
     xp: Any, g: Array, s: ScaleByAdaDeltaState, *, rho: Scalar, eps: Scalar
 ) -> tuple[Array, ScaleByAdaDeltaState]:
     e_g = average(rho, s.e_g, abs_squared(xp, g))
-    update = xp.sqrt(s.e_x + eps) / xp.sqrt(e_g + eps) * g
+    update = xp.sqrt(s.e_x + eps) / nonzero(xp, xp.sqrt(e_g + eps), eps) * g
     return update, s._replace(e_g=e_g, e_x=average(rho, s.e_x, abs_squared(xp, update)))

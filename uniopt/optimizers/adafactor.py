@@ -55,14 +55,14 @@ def scale_by_factored_rms(
         FactoredState,
         _init,
         _scale_by_factored_rms,
-        factored=factored,
+        factored=hyperparameters.switch("factored", factored),
         decay_rate=hyperparameters.nonnegative("decay_rate", decay_rate),
         step_offset=hyperparameters.number("step_offset", step_offset),
         min_dim_size_to_factor=hyperparameters.integer("min_dim_size_to_factor", min_dim_size_to_factor, at_least=0),
         epsilon=None if epsilon is None and clamp_estimate else hyperparameters.nonnegative("epsilon", epsilon),
         decay_rate_fn=None if decay_rate_fn is None else _DecayRate(decay_rate_fn, decay_rate, step_offset),
-        last_axes=last_axes,
-        clamp_estimate=clamp_estimate,
+        last_axes=hyperparameters.switch("last_axes", last_axes),
+        clamp_estimate=hyperparameters.switch("clamp_estimate", clamp_estimate),
     )
 
 
@@ -106,7 +106,7 @@ def adafactor(
 ) -> GradientTransformation:
     r"""Adaptive steps with the memory of one row and one column for each matrix.
 
-    With :math:`\beta_t = 1 - (t - t_0)^{-c}`, a matrix's second moment is
+    With :math:`\beta_t = 1 - \max(1, t - t_0)^{-c}`, a matrix's second moment is
 
     .. math::
 
@@ -126,7 +126,8 @@ def adafactor(
     decay_rate
         :math:`c`, the exponent with which the decay rate rises.
     decay_offset
-        :math:`t_0`, the number of steps taken before, for fine-tuning.
+        :math:`t_0`, the step after which the decay rate rises (again), for fine-tuning from a state that has counted
+        so far.
     multiply_by_parameter_scale
         Whether steps are relative to the size of the parameters.
     clipping_threshold
@@ -158,9 +159,10 @@ def adafactor(
 
     Notes
     -----
-    optax is the same, but computes :math:`\beta_t` in float32 even for float64. torch, mlx and keras factor the last
-    two axes of every leaf of rank 2 or more, and bound the learning rate by :math:`t^{-1/2}` (mlx unless told
-    otherwise). torch and keras multiply the weight decay by the learning rate, mlx also by the size of the parameters.
+    optax is the same, but computes :math:`\beta_t` in float32 even for float64, and it is NaN there up to step
+    :math:`t_0`. torch, mlx and keras factor the last two axes of every leaf of rank 2 or more, and bound the learning
+    rate by :math:`t^{-1/2}` (mlx unless told otherwise). torch and keras multiply the weight decay by the learning
+    rate, mlx also by the size of the parameters.
 
     References
     ----------
@@ -183,7 +185,7 @@ def adafactor(
         stages.append(clip_by_block_rms(hyperparameters.positive("clipping_threshold", clipping_threshold)))
     if learning_rate is not None:
         stages.append(scale_by_learning_rate(learning_rate, flip_sign=False))
-    if multiply_by_parameter_scale:
+    if hyperparameters.switch("multiply_by_parameter_scale", multiply_by_parameter_scale):
         stages.append(scale_by_param_block_rms())
     dtype = hyperparameters.dtype("dtype_momentum", dtype_momentum)
     if momentum is not None:
@@ -210,7 +212,7 @@ def _init(xp: Any, p: Array, *, factored: bool, min_dim_size_to_factor: int, las
     nothing = xp.reshape(xp.zeros_like(xp.sum(zeros)), (1,))
     axes = factored_axes(p.shape, factored, min_dim_size_to_factor, last_axes)
     if axes is None:
-        return {"v_row": nothing, "v_col": nothing, "v": zeros}
+        return {"v_row": nothing, "v_col": xp.zeros_like(nothing), "v": zeros}
     second, largest = axes
     return {"v_row": xp.sum(zeros, axis=largest), "v_col": xp.sum(zeros, axis=second), "v": nothing}
 
@@ -259,7 +261,7 @@ def _root_of_clamped(xp: Any, estimate: Array, epsilon: Scalar) -> Array:
 
 def _decay(xp: Any, t: Array, rate: Scalar, offset: Scalar) -> Array:
     # 1 - n**-c without the loss of digits; 0 at the first step.
-    return -xp.expm1(-rate * xp.log(t - offset))
+    return -xp.expm1(-rate * xp.log(xp.maximum(t - offset, 1.0)))
 
 
 def _scale_by_relative_step(xp: Any, g: Array, s: Any, *, t: Time, learning_rate: Scalar) -> tuple[Array, Any]:

@@ -47,7 +47,7 @@ def scale_by_rss(
         _scale_by_rss,
         initial_accumulator_value=hyperparameters.nonnegative("initial_accumulator_value", initial_accumulator_value),
         eps=hyperparameters.nonnegative("eps", eps),
-        eps_in_sqrt=eps_in_sqrt,
+        eps_in_sqrt=hyperparameters.switch("eps_in_sqrt", eps_in_sqrt),
         rate_decay=falling,
     )
 

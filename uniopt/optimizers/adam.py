@@ -56,6 +56,8 @@ def scale_by_adam(
     :math:`\hat m_t = \mu_{t+1} m_t / (1 - \pi_{t+1}) + (1 - \mu_t) g_t / (1 - \pi_t)`. The state then is
     `ScaleByNadamState`.
     """
+    nesterov = hyperparameters.switch("nesterov", nesterov)
+    bias_correction = hyperparameters.switch("bias_correction", bias_correction)
     if momentum_decay is not None and not nesterov:
         raise HyperparameterError(
             f"momentum_decay is {momentum_decay!r} without Nesterov; expected nesterov=True with it, or None."
@@ -71,7 +73,7 @@ def scale_by_adam(
         mu_dtype=hyperparameters.dtype("mu_dtype", mu_dtype),
         nesterov=nesterov,
         bias_correction=bias_correction,
-        eps_before_correction=eps_before_correction,
+        eps_before_correction=hyperparameters.switch("eps_before_correction", eps_before_correction),
         momentum_decay=rise,
     )
 

@@ -43,8 +43,8 @@ def scale_by_adamax(
         b1=hyperparameters.decay_rate("b1", b1),
         b2=hyperparameters.decay_rate("b2", b2),
         eps=hyperparameters.nonnegative("eps", eps),
-        bias_correction=bias_correction,
-        eps_in_maximum=eps_in_maximum,
+        bias_correction=hyperparameters.switch("bias_correction", bias_correction),
+        eps_in_maximum=hyperparameters.switch("eps_in_maximum", eps_in_maximum),
     )
 
 

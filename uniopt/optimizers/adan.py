@@ -138,4 +138,5 @@ def _scale_by_adan(
     momentum = m / t.bias_correction(b1) + (1 - b2) * (v / t.bias_correction(b2))
     divisor = root(xp, n / t.bias_correction(b3), eps_root) + eps
     update = momentum / nonzero(xp, divisor, eps, eps_root)
-    return update, s._replace(m=m, v=v, n=n, g=g)
+    own = 1 * g  # not the gradient's memory, which may be written to before the next step
+    return update, s._replace(m=m, v=v, n=n, g=own)

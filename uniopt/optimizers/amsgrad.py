@@ -47,10 +47,10 @@ def scale_by_amsgrad(
         _scale_by_amsgrad,
         **checked(b1, b2, eps, eps_root),
         mu_dtype=hyperparameters.dtype("mu_dtype", mu_dtype),
-        bias_correction_mu=bias_correction_mu,
-        bias_correction_nu=bias_correction_nu,
-        bias_correction_nu_max=bias_correction_nu_max,
-        eps_before_correction=eps_before_correction,
+        bias_correction_mu=hyperparameters.switch("bias_correction_mu", bias_correction_mu),
+        bias_correction_nu=hyperparameters.switch("bias_correction_nu", bias_correction_nu),
+        bias_correction_nu_max=hyperparameters.switch("bias_correction_nu_max", bias_correction_nu_max),
+        eps_before_correction=hyperparameters.switch("eps_before_correction", eps_before_correction),
     )
 
 

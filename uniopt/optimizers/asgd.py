@@ -44,6 +44,7 @@ def scale_by_asgd(
     leaves behind the rate of the next one, so that a schedule has its effect one step late, but for the first step of a
     leaf; the state then is `ScaleByAsgdWithRateState`. torch has both.
     """
+    keep_rate = hyperparameters.switch("keep_rate", keep_rate)
     return leafwise(
         ScaleByAsgdWithRateState if keep_rate else ScaleByAsgdState,
         _init_with_rate if keep_rate else _init,
@@ -52,7 +53,7 @@ def scale_by_asgd(
         lambd=hyperparameters.nonnegative("lambd", lambd),
         alpha=hyperparameters.number("alpha", alpha),
         t0=hyperparameters.nonnegative("t0", t0),
-        multiply_decay=multiply_decay,
+        multiply_decay=hyperparameters.switch("multiply_decay", multiply_decay),
         keep_rate=keep_rate,
     )
 

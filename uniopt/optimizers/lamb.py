@@ -84,10 +84,10 @@ def lamb(
 def lars(
     learning_rate: ScalarOrSchedule,
     weight_decay: ScalarOrSchedule = 0.0,
-    weight_decay_mask: Mask = True,
+    weight_decay_mask: Mask | None = True,
     trust_coefficient: Scalar = 0.001,
     eps: Scalar = 0.0,
-    trust_ratio_mask: Mask = True,
+    trust_ratio_mask: Mask | None = True,
     momentum: Scalar = 0.9,
     nesterov: bool = False,
 ) -> GradientTransformation:
@@ -153,7 +153,7 @@ def lars(
         add_decayed_weights(weight_decay, hyperparameters.mask("weight_decay_mask", weight_decay_mask)),
         masked(
             scale_by_trust_ratio(trust_coefficient=trust_coefficient, eps=eps),
-            hyperparameters.mask("trust_ratio_mask", trust_ratio_mask),
+            True if trust_ratio_mask is None else hyperparameters.mask("trust_ratio_mask", trust_ratio_mask),
         ),
         scale_by_learning_rate(learning_rate),
         trace(hyperparameters.decay_rate("momentum", momentum), nesterov),

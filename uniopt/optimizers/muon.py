@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from uniopt import hyperparameters, tree
+from uniopt import hyperparameters
 from uniopt.chain import chain
 from uniopt.clock import Time
 from uniopt.hyperparameters import PerLeaf
@@ -13,7 +13,13 @@ from uniopt.leafwise import leafwise
 from uniopt.moments import average, corrected
 from uniopt.numerics import is_complex, zeros_like
 from uniopt.optimizers.adam import adamw
-from uniopt.optimizers.newton_schulz import MuonDimensionNumbers, coefficient_table, orthogonalized
+from uniopt.optimizers.newton_schulz import (
+    MuonDimensionNumbers,
+    coefficient_table,
+    dimension_numbers,
+    matrix_labels,
+    orthogonalized,
+)
 from uniopt.transformation import Bound, GradientTransformation
 from uniopt.transforms.decay import add_decayed_weights
 from uniopt.transforms.partition import partition
@@ -84,13 +90,13 @@ def scale_by_muon(
         beta=hyperparameters.decay_rate("beta", beta),
         eps=hyperparameters.nonnegative("eps", eps),
         mu_dtype=hyperparameters.dtype("mu_dtype", mu_dtype),
-        nesterov=nesterov,
-        adaptive=adaptive,
+        nesterov=hyperparameters.switch("nesterov", nesterov),
+        adaptive=hyperparameters.switch("adaptive", adaptive),
         preconditioning=hyperparameters.one_of("preconditioning", preconditioning, _PRECONDITIONINGS),
         weight_dimension_numbers=PerLeaf(weight_dimension_numbers or MuonDimensionNumbers()),
-        bias_correction=bias_correction,
-        average_gradients=average_gradients,
-        clamp_norm=clamp_norm,
+        bias_correction=hyperparameters.switch("bias_correction", bias_correction),
+        average_gradients=hyperparameters.switch("average_gradients", average_gradients),
+        clamp_norm=hyperparameters.switch("clamp_norm", clamp_norm),
         ns_dtype=hyperparameters.real_dtype("ns_dtype", ns_dtype),
     )
 
@@ -200,8 +206,7 @@ def muon(
     -----
     optax.contrib.muon is the same. torch, mlx and keras correct no bias; torch and mlx take the factor
     :math:`\sqrt{\max(1, n / m)}`, keras :math:`0.2 \sqrt{\max(m, n)}`; torch computes in bfloat16, mlx decays inside
-    the momentum, keras sums up instead of averaging. They are chains of `scale_by_muon`, which has a switch for each,
-    and `scale_by_shape`.
+    the momentum, keras sums up instead of averaging. They are chains of `scale_by_shape` and `scale_by_muon`.
 
     References
     ----------
@@ -252,18 +257,6 @@ def muon(
         nesterov=nesterov,
     )
     return partition({"muon": matrices, "adam": others}, Bound(matrix_labels, numbers=numbers))
-
-
-def dimension_numbers(params: Tree, *, numbers: Any) -> Tree:
-    """Return the dimension numbers of each leaf, None for those that are no matrices."""
-    if numbers is None:
-        return tree.map(lambda p: MuonDimensionNumbers() if p.ndim == 2 else None, params)
-    return numbers(params) if callable(numbers) else numbers
-
-
-def matrix_labels(params: Tree, *, numbers: Any) -> Tree:
-    found = tree.broadcast(dimension_numbers(params, numbers=numbers), params, what="muon_weight_dimension_numbers")
-    return tree.unflatten(tree.flatten(params)[1], ["adam" if x is None else "muon" for x in found])
 
 
 def _init(xp: Any, p: Array, *, mu_dtype: Any) -> dict[str, Array]:

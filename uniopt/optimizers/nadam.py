@@ -21,6 +21,13 @@ def nadam(
 ) -> GradientTransformation:
     r"""Adam with Nesterov momentum; `adam` with ``nesterov=True``.
 
+    .. math::
+
+        \hat m_t = \frac{\beta_1 m_t}{1 - \beta_1^{t+1}} + \frac{(1 - \beta_1)\, g_t}{1 - \beta_1^t}, \qquad
+        u_t = -\eta_t\, \hat m_t / \left(\sqrt{\hat v_t + \bar\varepsilon} + \varepsilon\right)
+
+    with the moments of `adam`.
+
     Parameters
     ----------
     learning_rate, b1, b2, eps, eps_root, mu_dtype, nesterov
@@ -67,6 +74,13 @@ def nadamw(
     nesterov: bool = True,
 ) -> GradientTransformation:
     r"""Adam with Nesterov momentum and decoupled weight decay; `adamw` with ``nesterov=True``.
+
+    .. math::
+
+        u_t = -\eta_t \left( \hat m_t / \left(\sqrt{\hat v_t + \bar\varepsilon} + \varepsilon\right)
+        + \lambda p_{t-1} \right)
+
+    with :math:`\hat m_t` as in `nadam` and :math:`\hat v_t` as in `adam`.
 
     Parameters
     ----------

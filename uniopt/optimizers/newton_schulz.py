@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from uniopt import hyperparameters
+from uniopt import hyperparameters, tree
 from uniopt.errors import HyperparameterError
 from uniopt.numerics import abs_squared, is_complex, nonzero
-from uniopt.typing import Array, Scalar
+from uniopt.typing import Array, Scalar, Tree
 
 Coefficients = tuple[float, float, float]
 
@@ -43,8 +43,8 @@ class MuonDimensionNumbers:
     __slots__ = ("output_axis", "reduction_axis")
 
     def __init__(self, reduction_axis: int | Sequence[int] = 0, output_axis: int | Sequence[int] = 1) -> None:
-        self.reduction_axis = _as_tuple(reduction_axis)
-        self.output_axis = _as_tuple(output_axis)
+        self.reduction_axis = _axes("reduction_axis", reduction_axis)
+        self.output_axis = _axes("output_axis", output_axis)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, MuonDimensionNumbers) and hash(self) == hash(other)
@@ -59,9 +59,11 @@ class MuonDimensionNumbers:
         """Return the axes that number the matrices, their rows and their columns."""
         rows = tuple(axis % ndim for axis in self.reduction_axis) if ndim > 1 else ()
         columns = tuple(axis % ndim for axis in self.output_axis) if ndim > 1 else ()
-        if ndim < 2 or len({*rows, *columns}) != len(rows) + len(columns):
+        given = (*self.reduction_axis, *self.output_axis)
+        if ndim < 2 or any(not -ndim <= axis < ndim for axis in given) or len({*rows, *columns}) != len(given):
             raise HyperparameterError(
-                f"{self!r} does not fit a parameter of rank {ndim}; expected rank 2 or more, and axes that differ."
+                f"{self!r} does not fit a parameter of rank {ndim}; "
+                "expected rank 2 or more, and axes that it has and that differ."
             )
         return tuple(axis for axis in range(ndim) if axis not in (*rows, *columns)), rows, columns
 
@@ -69,6 +71,26 @@ class MuonDimensionNumbers:
         """Return the numbers of rows and columns."""
         _, rows, columns = self.permutation(len(shape))
         return math.prod(shape[axis] for axis in rows), math.prod(shape[axis] for axis in columns)
+
+
+def dimension_numbers(params: Tree, *, numbers: Any) -> Tree:
+    """Return the dimension numbers of each leaf, None for those that are no matrices."""
+    if numbers is None:
+        return tree.map(lambda p: MuonDimensionNumbers() if p.ndim == 2 else None, params)
+    return numbers(params) if callable(numbers) else numbers
+
+
+def matrix_labels(params: Tree, *, numbers: Any) -> Tree:
+    """Return ``"muon"`` for each leaf that has dimension numbers, and ``"adam"`` for the others."""
+    found = tree.broadcast(dimension_numbers(params, numbers=numbers), params, what="muon_weight_dimension_numbers")
+    structure = tree.flatten(params)[1]
+    for i, x in enumerate(found):
+        if not isinstance(x, MuonDimensionNumbers | None):
+            raise HyperparameterError(
+                f"The muon_weight_dimension_numbers for {tree.paths(structure, 'params')[i]} are {x!r}, expected "
+                "MuonDimensionNumbers(...), or None for a parameter of AdamW."
+            )
+    return tree.unflatten(structure, ["adam" if x is None else "muon" for x in found])
 
 
 def coefficient_table(ns_coeffs: Any, ns_steps: int) -> tuple[Coefficients, ...]:
@@ -168,5 +190,8 @@ def _adjoint(xp: Any, x: Array) -> Array:
     return xp.matrix_transpose(xp.conj(x) if is_complex(x) else x)
 
 
-def _as_tuple(axis: int | Sequence[int]) -> tuple[int, ...]:
-    return (axis,) if isinstance(axis, int) else tuple(axis)
+def _axes(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
+    axes = hyperparameters.axes(name, value)
+    if axes is None:
+        raise HyperparameterError(f"{name} is None, expected an integer or several of them.")
+    return axes

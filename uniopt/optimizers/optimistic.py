@@ -35,7 +35,7 @@ def scale_by_optimistic_gradient(
         _scale_by_optimistic_gradient,
         alpha=hyperparameters.number("alpha", alpha),
         beta=hyperparameters.number("beta", beta),
-        zero_first_gradient=zero_first_gradient,
+        zero_first_gradient=hyperparameters.switch("zero_first_gradient", zero_first_gradient),
     )
 
 
@@ -244,4 +244,5 @@ def _scale_by_optimistic_gradient(
 ) -> tuple[Array, ScaleByOptimisticGradientState]:
     previous = s.previous_gradient if zero_first_gradient else xp.where(s.is_initial_step, g, s.previous_gradient)
     update = (alpha + beta) * g - beta * previous
-    return update, s._replace(is_initial_step=xp.zeros_like(s.is_initial_step), previous_gradient=g)
+    own = 1 * g  # not the gradient's memory, which may be written to before the next step
+    return update, s._replace(is_initial_step=xp.zeros_like(s.is_initial_step), previous_gradient=own)

@@ -73,6 +73,8 @@ def polyak_sgd(
         If a number is outside its range, or the variant is unknown.
     MissingArgumentError
         At update, without ``value``.
+    ShapeError
+        At update, if ``value`` is not one number.
 
     Notes
     -----
@@ -128,7 +130,7 @@ class ScaleByPolyak(Stage):
         if where is None:
             return updates, state
         xp, time = step.xp, Time(Clock(step, None), where)
-        gap = time.value("value", extra["value"]) - time.value("f_min", self.f_min)
+        gap = time.observed("value", extra["value"]) - time.value("f_min", self.f_min)
         squared = sum_of_squares(step, updates, where)
         if self.variant == "sps+":
             gap = xp.maximum(gap + xp.zeros_like(squared), 0.0)

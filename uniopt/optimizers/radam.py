@@ -41,9 +41,9 @@ def scale_by_radam(
         _scale_by_radam,
         **checked(b1, b2, eps, eps_root),
         threshold=hyperparameters.number("threshold", threshold),
-        nesterov=nesterov,
-        eps_before_correction=eps_before_correction,
-        above_threshold=above_threshold,
+        nesterov=hyperparameters.switch("nesterov", nesterov),
+        eps_before_correction=hyperparameters.switch("eps_before_correction", eps_before_correction),
+        above_threshold=hyperparameters.switch("above_threshold", above_threshold),
     )
 
 

@@ -52,8 +52,9 @@ def scale_by_rms(
     bias_correction: bool = False,
 ) -> GradientTransformation:
     """Divide the gradients by the root of their second moment; see `rmsprop` for formula and parameters."""
-    state = ScaleByRmsWithCountState if bias_correction else ScaleByRmsState
-    return leafwise(state, _init, _scale_by_rms, **_hyper(decay, eps, initial_scale, eps_in_sqrt, bias_correction))
+    hyper = _checked(decay, eps, initial_scale, eps_in_sqrt, bias_correction)
+    state = ScaleByRmsWithCountState if hyper["bias_correction"] else ScaleByRmsState
+    return leafwise(state, _init, _scale_by_rms, **hyper)
 
 
 def scale_by_stddev(
@@ -64,10 +65,9 @@ def scale_by_stddev(
     bias_correction: bool = False,
 ) -> GradientTransformation:
     """Divide the gradients by their standard deviation; see `rmsprop`, centered, for formula and parameters."""
-    state = ScaleByRStdDevWithCountState if bias_correction else ScaleByRStdDevState
-    return leafwise(
-        state, _init_centered, _scale_by_stddev, **_hyper(decay, eps, initial_scale, eps_in_sqrt, bias_correction)
-    )
+    hyper = _checked(decay, eps, initial_scale, eps_in_sqrt, bias_correction)
+    state = ScaleByRStdDevWithCountState if hyper["bias_correction"] else ScaleByRStdDevState
+    return leafwise(state, _init_centered, _scale_by_stddev, **hyper)
 
 
 def rmsprop(
@@ -146,13 +146,13 @@ def rmsprop(
     >>> tx.update(grads, tx.init(grads))[0]
     array([-0.2,  0.2])
     """
-    if nesterov and momentum is None:
+    if hyperparameters.switch("nesterov", nesterov) and momentum is None:
         raise HyperparameterError(
             "nesterov is True without momentum; expected momentum=... with it, or nesterov=False."
         )
     if momentum is not None:
         momentum = hyperparameters.decay_rate("momentum", momentum)
-    rescale = scale_by_stddev if centered else scale_by_rms
+    rescale = scale_by_stddev if hyperparameters.switch("centered", centered) else scale_by_rms
     return chain(
         rescale(decay, eps, initial_scale, eps_in_sqrt, bias_correction),
         scale_by_learning_rate(learning_rate),
@@ -160,15 +160,15 @@ def rmsprop(
     )
 
 
-def _hyper(
+def _checked(
     decay: Scalar, eps: Scalar, initial_scale: Scalar, eps_in_sqrt: bool, bias_correction: bool
 ) -> dict[str, Any]:
     return {
         "decay": hyperparameters.decay_rate("decay", decay),
         "eps": hyperparameters.nonnegative("eps", eps),
         "initial_scale": hyperparameters.nonnegative("initial_scale", initial_scale),
-        "eps_in_sqrt": eps_in_sqrt,
-        "bias_correction": bias_correction,
+        "eps_in_sqrt": hyperparameters.switch("eps_in_sqrt", eps_in_sqrt),
+        "bias_correction": hyperparameters.switch("bias_correction", bias_correction),
     }
 
 

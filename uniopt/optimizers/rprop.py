@@ -45,8 +45,8 @@ def scale_by_rprop(
         eta_plus=hyperparameters.number("eta_plus", eta_plus, at_least=1.0),
         min_step_size=hyperparameters.nonnegative("min_step_size", min_step_size),
         max_step_size=hyperparameters.nonnegative("max_step_size", max_step_size),
-        one_step_late=one_step_late,
-        bound_every_size=bound_every_size,
+        one_step_late=hyperparameters.switch("one_step_late", one_step_late),
+        bound_every_size=hyperparameters.switch("bound_every_size", bound_every_size),
     )
 
 

@@ -81,10 +81,11 @@ def sgd(
     >>> params
     array([0.512, 1.024, 1.536])
     """
-    if nesterov and momentum is None:
+    if hyperparameters.switch("nesterov", nesterov) and momentum is None:
         raise HyperparameterError(
             "nesterov is True without momentum; expected momentum=... with it, or nesterov=False."
         )
+    undampened_first_step = hyperparameters.switch("undampened_first_step", undampened_first_step)
     dampening = hyperparameters.decay_rate("dampening", dampening)
     if momentum is None and isinstance(dampening, float) and dampening != 0.0:  # the value of an array is not known yet
         raise HyperparameterError(f"dampening is {dampening!r} without momentum; expected momentum=... with it, or 0.")

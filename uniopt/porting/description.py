@@ -56,7 +56,7 @@ class Description:
 
 
 def describe(tx: GradientTransformation, state: Any, params: Tree) -> list[Description]:
-    """Return the description of each leaf.
+    """Return the description of each leaf that is not None.
 
     Parameters
     ----------
@@ -65,12 +65,9 @@ def describe(tx: GradientTransformation, state: Any, params: Tree) -> list[Descr
     params
         The parameters, NumPy arrays.
     """
-    leaves, structure = tree.flatten(params)
     found = parts_of(stage_of(tx), state, params)
-    return [
-        _described(path, parts, np.shape(p))
-        for path, parts, p in zip(tree.paths(structure), found, leaves, strict=True)
-    ]
+    leaves = tree.leaves_with_paths(params)
+    return [_described(path, parts, np.shape(p)) for (path, p), parts in zip(leaves, found, strict=True)]
 
 
 def fill(tx: GradientTransformation, params: Tree, descriptions: Sequence[Description]) -> Any:
@@ -90,7 +87,7 @@ def fill(tx: GradientTransformation, params: Tree, descriptions: Sequence[Descri
     PortingError
         If a slot is missing, or does not fit.
     """
-    leaves, _ = tree.flatten(params)
+    leaves = tree.leaves(params)
     state = tx.init(params)
     parts = parts_of(stage_of(tx), state, params)
     for of_leaf, p, described in zip(parts, leaves, descriptions, strict=True):

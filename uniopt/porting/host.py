@@ -9,6 +9,7 @@ import numpy as np
 
 from uniopt import tree
 from uniopt.backends import registry
+from uniopt.errors import PortingError
 from uniopt.typing import Tree
 
 
@@ -30,5 +31,14 @@ def to_library(values: Tree, library: str) -> Tree:
 
 
 def named_arrays(named_parameters: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """Return parameters by name, whether they come as pairs or as a dict."""
-    return dict(named_parameters)
+    """Return parameters by name, whether they come as pairs or as a dict; PortingError if they come otherwise."""
+    try:
+        named = dict(named_parameters)
+    except (TypeError, ValueError):
+        named = {}
+    if not all(isinstance(name, str) for name in named) or not (named or isinstance(named_parameters, Mapping)):
+        raise PortingError(
+            f"named_parameters is {type(named_parameters).__name__}, expected pairs of names and arrays or a dict of "
+            "them. Pass model.named_parameters()."
+        )
+    return named

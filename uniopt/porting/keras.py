@@ -15,14 +15,19 @@ from uniopt.porting import host, named_slots
 from uniopt.porting.agreement import arguments_of, check_rate, check_schedule, count_of
 from uniopt.porting.constructors import build, constructor_for
 from uniopt.porting.description import Description, describe, fill, state_for
+from uniopt.porting.joined import joined
 from uniopt.porting.keras_optimizers import OPTIMIZERS
 from uniopt.porting.keras_variables import NamedVariables, assignments, check_variables, detached, held_in, variables_of
 from uniopt.porting.layout import Convert, Layout, laid_out
+from uniopt.porting.orientation import check_whole, oriented
 from uniopt.transformation import GradientTransformation
 from uniopt.typing import Schedule, Tree
 
-_AROUND = ("clipnorm", "clipvalue", "global_clipnorm", "use_ema", "loss_scale_factor", "gradient_accumulation_steps")
+_AROUND = ("use_ema", "loss_scale_factor", "gradient_accumulation_steps")
 """What Keras gives all of its optimizers, and other frameworks have beside theirs."""
+
+_CLIPPING = ("clip_by_block_norm", "clip", "clip_by_global_norm")
+"""The rules before its optimizers that Keras has as well."""
 
 
 def from_keras(
@@ -73,13 +78,16 @@ def from_keras(
     step = int(optimizer.iterations)
     hyper = _hyper(name, optimizer) | {"learning_rate": _rate(optimizer, step, schedule, name)}
     layout, params = laid_out({name: detached(x) for name, x in named.items()}, convert)
-    tx = getattr(dialect, name)(**hyper, weight_decay_mask=_mask(optimizer, named, layout))
+    _check_whole(optimizer, layout, name)
+    hyper["weight_decay_mask"] = _mask(optimizer, named, layout)
+    tx = oriented(getattr(dialect, name)(**hyper), layout, layout.leaves)
     begun = describe(tx, tx.init(params), params)
     _check_groups(optimizer, named, layout, begun)
     held, table, full = held_in(optimizer, named, _slots(name)), OPTIMIZERS[name], f"keras.optimizers.{name}"
-    begun = [named_slots.begun(layout, i, x, table, held, step, full) for i, x in enumerate(begun)]
-    begun = [_in_keras(x, name, writing=False) for x in begun]
-    return tx, host.to_library(fill(tx, params, begun), to)
+    reached = [named_slots.begun(layout, i, _unclipped(x), table, held, step, full) for i, x in enumerate(begun)]
+    reached = [_in_keras(x, name, writing=False) for x in reached]
+    reached = [replace(x, switches=y.switches) for x, y in zip(reached, begun, strict=True)]
+    return tx, host.to_library(fill(tx, params, reached), to)
 
 
 def to_keras(
@@ -129,14 +137,16 @@ def to_keras(
     full = f"keras.optimizers.{name}"
     named = variables_of(optimizer, named_variables)
     layout, params = laid_out({name: detached(x) for name, x in named.items()}, convert)
+    _check_whole(optimizer, layout, name)
     described = describe(tx, host.to_numpy(state), params)
     _check_groups(optimizer, named, layout, described)
-    arguments = arguments_of([x for x in described if not _is_left_out(x)] or described, OPTIMIZERS[name], full)
+    unclipped = [_unclipped(x) for x in described]
+    arguments = arguments_of([x for x in unclipped if not _is_left_out(x)] or unclipped, OPTIMIZERS[name], full)
     own = {**_hyper(name, optimizer), **arguments}
     check_variables(optimizer, own, full)
     step = count_of(described, full)
-    mask = _mask(optimizer, named, layout)
-    same = build(getattr(dialect, name), {**own, "weight_decay_mask": mask}, described[0])
+    hyper = {**own, "weight_decay_mask": _mask(optimizer, named, layout)}
+    same = oriented(build(getattr(dialect, name), hyper, described[0]), layout, layout.leaves)
     state_for(same, params, described)
     rate = own.pop("learning_rate")
     scheduler = _scheduler(optimizer)
@@ -147,9 +157,10 @@ def to_keras(
             f"The learning rate of {full} follows a schedule, and is to be {rate!r}. Make it with a number."
         )
     entries: dict[str, dict[str, Any]] = {}
-    for i, leaf in enumerate(described):
+    whole, together = joined(layout, unclipped)
+    for i, leaf in enumerate(together):
         slots = constructor_for(OPTIMIZERS[name], leaf, full).slots
-        for theirs, values in named_slots.written(layout, i, _in_keras(leaf, name, writing=True), slots).items():
+        for theirs, values in named_slots.written(whole, i, _in_keras(leaf, name, writing=True), slots).items():
             entries.setdefault(theirs, {}).update(values)
     for variable, value in assignments(optimizer, named, entries):
         variable.assign(registry.get(keras_backend()).from_numpy(value))
@@ -222,7 +233,7 @@ def _mask(optimizer: Any, named: dict[str, Any], layout: Layout) -> Tree | None:
     decays = {name: bool(optimizer._use_weight_decay(x)) for name, x in named.items()}
     if all(decays.values()):
         return None
-    return layout.to_tree([layout.one_value(i, decays, "the decay") for i in range(len(layout.sources))])
+    return layout.to_tree([layout.one_value(i, decays, "the decay") for i in layout.leaves])
 
 
 def _check_groups(optimizer: Any, named: dict[str, Any], layout: Layout, described: list[Description]) -> None:
@@ -247,6 +258,19 @@ def _is_left_out(described: Description) -> bool:
     """Return whether a leaf may be one that the mask keeps from decaying."""
     switches = described.switches
     return bool(switches["decoupled_decay"] == 0.0 and switches["coupled_decay"] == 0.0)
+
+
+def _check_whole(optimizer: Any, layout: Layout, name: str) -> None:
+    check_whole(layout, layout.leaves, name, "keras.optimizers")
+    if optimizer.clipnorm:
+        check_whole(layout, layout.leaves, "clipnorm", f"keras.optimizers.{name}")
+
+
+def _unclipped(described: Description) -> Description:
+    """Return the description of a leaf without the clipping, which comes before all else and has no slots."""
+    rules = described.switches["rules"]
+    first = next((n for n, rule in enumerate(rules) if rule not in _CLIPPING), len(rules))
+    return replace(described, switches={**described.switches, "rules": rules[first:]})
 
 
 def _in_keras(described: Description, name: str, *, writing: bool) -> Description:

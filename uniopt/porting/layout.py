@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress, islice
 from typing import Any
 
 import numpy as np
@@ -45,7 +47,9 @@ class Layout:
     shapes
         The shapes of the arrays by name.
     structure
-        The structure of the tree.
+        The structure of the tree, in which some leaves may be None.
+    present
+        For each leaf of the structure whether it is one; all others are None.
     sources
         For each leaf its `Source`.
     paths
@@ -54,6 +58,7 @@ class Layout:
 
     shapes: dict[str, tuple[int, ...]]
     structure: Any
+    present: list[bool]
     sources: list[Source]
     paths: list[str]
 
@@ -71,27 +76,43 @@ class Layout:
         named = {name: tuple(shape) for name, shape in shapes.items()}
         if convert is None:
             leaves, structure = tree.flatten({name: name for name in named})
-            return cls(named, structure, [Source((name,), None) for name in leaves], tree.paths(structure))
-        sizes = {name: int(np.prod(shape)) for name, shape in named.items()}
+            sources = [Source((name,), None) for name in leaves]
+            return cls(named, structure, [True] * len(sources), sources, tree.paths(structure))
+        sizes = {name: math.prod(shape) for name, shape in named.items()}
         offsets = dict(zip(named, np.cumsum([0, *sizes.values()]).tolist(), strict=False))
         total = sum(sizes.values())
-        found, structure = _places(convert, named, offsets, total)
-        paths = tree.paths(structure)
+        found, structure, present = _places(convert, named, offsets, total)
+        paths = list(compress(tree.paths(structure), present))
         _check(found, paths, named, offsets, sizes, total)
+        empty = iter(name for name, size in sizes.items() if size == 0)
         sources = []
-        for places in found:
+        for path, places in zip(paths, found, strict=True):
             names = tuple(n for n in named if np.any((places >= offsets[n]) & (places < offsets[n] + sizes[n])))
+            if not names:  # nothing tells one empty array from another, nor has to
+                names = tuple(islice(empty, 1))
+            if not names:
+                raise PortingError(f"convert put an empty array at {path} that is no parameter. Leave it out.")
             begins = np.cumsum([0, *(sizes[n] for n in names)])
             positions = np.zeros_like(places)
             for begin, n in zip(begins, names, strict=False):
                 within = (places >= offsets[n]) & (places < offsets[n] + sizes[n])
                 positions = np.where(within, places - offsets[n] + begin, positions)
             sources.append(Source(names, positions))
-        return cls(named, structure, sources, paths)
+        return cls(named, structure, present, sources, paths)
+
+    @property
+    def leaves(self) -> range:
+        """The numbers of all leaves."""
+        return range(len(self.sources))
 
     def to_tree(self, leaves: Sequence[Any]) -> Tree:
         """Return the tree that has some leaves."""
-        return tree.unflatten(self.structure, leaves)
+        remaining = iter(leaves)
+        return tree.unflatten(self.structure, [next(remaining) if x else None for x in self.present])
+
+    def size(self, name: str) -> int:
+        """Return how many elements an array has."""
+        return math.prod(self.shapes[name])
 
     def leaf_shape(self, i: int) -> tuple[int, ...]:
         """Return the shape of leaf `i`."""
@@ -112,7 +133,7 @@ class Layout:
             return {source.names[0]: leaf}
         flat = np.empty(leaf.size, leaf.dtype)
         flat[np.ravel(source.positions)] = np.ravel(leaf)
-        sizes = [int(np.prod(self.shapes[name])) for name in source.names]
+        sizes = [self.size(name) for name in source.names]
         parts = np.split(flat, np.cumsum(sizes)[:-1])
         return {name: np.reshape(x, self.shapes[name]) for name, x in zip(source.names, parts, strict=True)}
 
@@ -133,29 +154,30 @@ def laid_out(named: Mapping[str, Any], convert: Convert | None) -> tuple[Layout,
     """Return the layout that a function gives to arrays by name, and the tree of their values on NumPy arrays."""
     values = {name: host.array(x) for name, x in named.items()}
     layout = Layout.of({name: x.shape for name, x in values.items()}, convert)
-    return layout, layout.to_tree([layout.to_leaf(i, values) for i in range(len(layout.sources))])
+    return layout, layout.to_tree([layout.to_leaf(i, values) for i in layout.leaves])
 
 
 def _places(
     convert: Convert, shapes: Mapping[str, tuple[int, ...]], offsets: Mapping[str, int], total: int
-) -> tuple[list[Any], Any]:
-    """Return for each leaf the places its elements come from, counted through all arrays, and the tree's structure."""
+) -> tuple[list[Any], Any, list[bool]]:
+    """Return for each leaf the places its elements come from, counted through all arrays.
+
+    With them come the structure of the tree, and which of its leaves are not None.
+    """
     places: list[Any] = []
     structure = None
     factor = 1
     while structure is None or factor < total:
         digits = {
-            name: ((offsets[name] + np.arange(int(np.prod(shape)))) // factor % _DIGITS)
-            .astype(np.float32)
-            .reshape(shape)
+            name: ((offsets[name] + np.arange(math.prod(shape))) // factor % _DIGITS).astype(np.float32).reshape(shape)
             for name, shape in shapes.items()
         }
-        leaves, structure = tree.flatten(_converted(convert, digits))
-        paths = tree.paths(structure)
-        read = [_digits(x, path) for x, path in zip(leaves, paths, strict=True)]
+        converted = _converted(convert, digits)
+        leaves, structure = tree.flatten(converted)
+        read = [_digits(x, path) for path, x in tree.leaves_with_paths(converted)]
         places = [x + factor * y for x, y in zip(places, read, strict=True)] if places else read
         factor *= _DIGITS
-    return places, structure
+    return places, structure, [x is not None for x in leaves]
 
 
 def _converted(convert: Convert, arrays: dict[str, Any]) -> Tree:

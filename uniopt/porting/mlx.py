@@ -15,9 +15,10 @@ from uniopt.porting import host, named_slots
 from uniopt.porting.agreement import arguments_of, check_rate, check_schedule, count_of
 from uniopt.porting.constructors import build, constructor_for
 from uniopt.porting.description import Description, describe, fill, state_for
+from uniopt.porting.joined import joined
 from uniopt.porting.layout import Convert, laid_out
 from uniopt.porting.mlx_optimizers import OPTIMIZERS
-from uniopt.porting.orientation import oriented
+from uniopt.porting.orientation import check_whole, oriented
 from uniopt.transformation import GradientTransformation
 from uniopt.typing import Schedule, Tree
 
@@ -73,7 +74,8 @@ def from_mlx(
     if "learning_rate" in optimizer.state:
         hyper["learning_rate"] = _rate(optimizer, step, schedule, name)
     layout, params = laid_out(_named(parameters), convert)
-    tx = oriented(getattr(dialect, name)(**hyper), layout)
+    check_whole(layout, layout.leaves, name, "mlx.optimizers")
+    tx = oriented(getattr(dialect, name)(**hyper), layout, layout.leaves)
     begun = describe(tx, tx.init(params), params)
     if step > 0:
         held, table, full = _held(parameters, optimizer.state), OPTIMIZERS[name], f"mlx.optimizers.{name}"
@@ -122,19 +124,21 @@ def to_mlx(
     """
     name = _class_of(optimizer)
     layout, params = laid_out(_named(parameters), convert)
+    check_whole(layout, layout.leaves, name, "mlx.optimizers")
     described = describe(tx, host.to_numpy(state), params)
     arguments = arguments_of(described, OPTIMIZERS[name], f"mlx.optimizers.{name}")
     step = count_of(described, f"mlx.optimizers.{name}")
-    same = oriented(build(getattr(dialect, name), arguments, described[0]), layout)
+    same = oriented(build(getattr(dialect, name), arguments, described[0]), layout, layout.leaves)
     state_for(same, params, described)
     scheduler = optimizer._schedulers.get("learning_rate")
     rate = arguments.pop("learning_rate", None)
     if callable(rate):
         check_schedule(rate, scheduler and _on_numbers(scheduler), step, f"mlx.optimizers.{name}")
     entries: dict[str, dict[str, Any]] = {}
-    for i, leaf in enumerate(described):
+    whole, together = joined(layout, described)
+    for i, leaf in enumerate(together):
         slots = constructor_for(OPTIMIZERS[name], leaf, name).slots
-        for theirs, values in named_slots.written(layout, i, _in_mlx(leaf, name, writing=True), slots).items():
+        for theirs, values in named_slots.written(whole, i, _in_mlx(leaf, name, writing=True), slots).items():
             for parameter, value in values.items():
                 entries.setdefault(parameter, {})[theirs] = value
     _load(optimizer, parameters, entries, step, rate)

@@ -82,9 +82,12 @@ def slot_of(
         if axes and not fitting:
             raise PortingError(f"{start.path} has no axis over which {theirs} of {' and '.join(held)} is a mean.")
         return fitting
-    if all(np.shape(x) == layout.shapes[name] for name, x in held.items()):
+    if ours not in start.slots:
+        return {}
+    is_of_elements = np.shape(start.slots[ours]) == layout.leaf_shape(i)
+    if is_of_elements and all(np.shape(x) == layout.shapes[name] for name, x in held.items()):
         return {ours: layout.to_leaf(i, held)}
-    return {ours: layout.one_value(i, held, theirs)} if ours in start.slots else {}
+    return {ours: layout.one_value(i, held, theirs)}
 
 
 def arrays_of(layout: Layout, i: int, described: Description, theirs: str, ours: str) -> dict[str, Any]:

@@ -114,13 +114,9 @@ def _put_together(descriptions: Sequence[Description], params: Tree) -> tuple[Gr
     """Return the same transformation twice: made with uniopt's functions and with optax's."""
     import optax
 
-    structure = tree.flatten(params)[1]
     groups: list[Calls] = []
-    labels: list[str | None] = []
-    for described, p in zip(descriptions, tree.flatten(params)[0], strict=True):
-        if p is None:
-            labels.append(None)
-            continue
+    labels: list[str] = []
+    for described, p in zip(descriptions, tree.leaves(params), strict=True):
         calls = _calls(described, np.ndim(p))
         if calls not in groups:
             groups.append(calls)
@@ -130,7 +126,8 @@ def _put_together(descriptions: Sequence[Description], params: Tree) -> tuple[Gr
     if len(groups) == 1:
         return ours[0], theirs[0]
     names = [f"group {k}" for k in range(len(groups))]
-    of_leaves = tree.unflatten(structure, labels)
+    remaining = iter(labels)
+    of_leaves = tree.map(lambda _: next(remaining), params)
     return (
         uniopt.partition(dict(zip(names, ours, strict=True)), of_leaves),
         optax.partition(dict(zip(names, theirs, strict=True)), of_leaves),

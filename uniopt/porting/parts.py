@@ -55,7 +55,7 @@ class Part:
 
 
 def parts_of(stage: Stage, state: Any, params: Tree) -> list[list[Part]]:
-    """Return for each leaf the parts that treat it, in order.
+    """Return for each leaf that is not None the parts that treat it, in order.
 
     Parameters
     ----------
@@ -73,19 +73,24 @@ def parts_of(stage: Stage, state: Any, params: Tree) -> list[list[Part]]:
         return before
 
     _walk(stage, state, _Here(step, leaves, list(range(len(leaves))), None), read)
-    return found
+    return [parts for parts, leaf in zip(found, leaves, strict=True) if leaf is not None]
 
 
 def with_parts(stage: Stage, state: Any, params: Tree, parts: Sequence[Sequence[Part]]) -> Any:
     """Return a state in which each leaf has the slots and counts of its parts, which are as `parts_of` returns them."""
     step, leaves = Step.of_params(params)
-    remaining = [iter(of_leaf) for of_leaf in parts]
+    given = iter(parts)
+    of_leaves = [None if leaf is None else next(given) for leaf in leaves]
+    remaining = [iter(of_leaf or ()) for of_leaf in of_leaves]
 
     def write(rule: _Rule, before: Any, here: _Here) -> Any:
-        own = [next(remaining[i]) for i in here.positions]
+        own = [next(remaining[i], None) for i in here.positions]
         return before if isinstance(rule, ScaleByGlobalNorm) else _with_slots(rule, before, here, own)
 
-    counts = [next((part.count for part in of_leaf if part.count is not None), 0) for of_leaf in parts]
+    counts = [
+        None if of_leaf is None else next((part.count for part in of_leaf if part.count is not None), 0)
+        for of_leaf in of_leaves
+    ]
     return _walk(stage, state, _Here(step, leaves, list(range(len(leaves))), None, counts), write)
 
 
@@ -100,7 +105,7 @@ class _Here:
     leaves: list[Any]
     positions: list[int]
     counts: list[Any] | None
-    new_counts: list[int] | None = None
+    new_counts: list[int | None] | None = None
 
     def part(self, chosen: Tree) -> _Here:
         step, among = self.step.part(chosen)
@@ -127,7 +132,8 @@ def _walk(stage: Stage, state: Any, here: _Here, visit: Callable[[_Rule, Any, _H
         check_state("count_by_leaf", state, CountByLeafState)
         counts = here.step.slot(state.counts, "state.counts")
         if here.new_counts is not None:
-            counts = [np.asarray(here.new_counts[i], np.int32) for i in here.positions]
+            of_leaves = [here.new_counts[i] for i in here.positions]
+            counts = [None if n is None else np.asarray(n, np.int32) for n in of_leaves]
         inner_state = _walk(stage.inner, state.inner_state, here.counted(counts), visit)
         return CountByLeafState(here.step.rebuild(counts), inner_state)
     if isinstance(stage, DecayFirst):
@@ -136,11 +142,11 @@ def _walk(stage: Stage, state: Any, here: _Here, visit: Callable[[_Rule, Any, _H
         return DecayFirstState(decay_state, _walk(stage.inner, state.inner_state, here, visit))
     if isinstance(stage, Masked):
         check_state("masked", state, MaskedState)
-        chosen = here.part(stage.chosen(here.step, here.leaves))
+        chosen = here.part(stage.chosen(here.step, here.leaves, skipped=False))
         return MaskedState(_walk(stage.inner, state.inner_state, chosen, visit))
     if isinstance(stage, Partition):
         check_state("partition", state, PartitionState)
-        parts = stage.parts(here.step, here.leaves)
+        parts = stage.parts(here.step, here.leaves, skipped=False)
         inner = state.inner_states
         return PartitionState(
             {
@@ -162,7 +168,9 @@ def _parts(rule: _Rule, state: Any, here: _Here) -> list[Part]:
     varying = _hyper_of_leaves(rule, here)
     count = int(getattr(state, rule.counter)) if rule.counter in rule.state._fields else None
     follows = any(callable(x) for of_leaf in varying for x in of_leaf.values())
-    counts = [count] * len(here.positions) if here.counts is None else [int(n) for n in here.counts]
+    counts = [count] * len(here.positions)
+    if here.counts is not None:
+        counts = [None if n is None else int(n) for n in here.counts]
     return [
         Part(
             rule.name,
@@ -194,10 +202,10 @@ def _number(value: Any) -> Any:
     return value if backend is None or isinstance(value, float) else backend.to_numpy(value).item()
 
 
-def _with_slots(rule: Leafwise, state: Any, here: _Here, parts: Sequence[Part]) -> Any:
-    fields = {name: here.step.rebuild([part.slots[name] for part in parts]) for name in rule.slots}
+def _with_slots(rule: Leafwise, state: Any, here: _Here, parts: Sequence[Part | None]) -> Any:
+    fields = {name: here.step.rebuild([part and part.slots[name] for part in parts]) for name in rule.slots}
     if rule.counter in rule.state._fields:
-        known = [part.position for part in parts if part.position is not None]
-        counted = [part.count for part in parts if part.count is not None]
+        known = [part.position for part in parts if part and part.position is not None]
+        counted = [part.count for part in parts if part and part.count is not None]
         fields[rule.counter] = np.asarray(max(known or counted or [0]), np.int32)
     return state._replace(**fields)

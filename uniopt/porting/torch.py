@@ -6,12 +6,13 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from uniopt.dialects import torch as dialect
-from uniopt.errors import PortingError
+from uniopt.errors import HyperparameterError, PortingError
 from uniopt.porting import host
 from uniopt.porting.constructors import build, constructor_for
 from uniopt.porting.description import Description, describe, fill, state_for
+from uniopt.porting.joined import joined
 from uniopt.porting.layout import Convert, Layout, laid_out
-from uniopt.porting.orientation import oriented
+from uniopt.porting.orientation import check_whole, oriented
 from uniopt.porting.torch_groups import Group, groups_of
 from uniopt.porting.torch_optimizers import OPTIMIZERS
 from uniopt.porting.torch_schedulers import check_position, check_same, go_to, schedules_of
@@ -73,16 +74,19 @@ def from_torch(
     >>> uniopt.tree_get(state, "mu")["weight"]
     array([[0.1, 0.1]], dtype=float32)
     """
-    named = dict(named_parameters)
+    named = host.named_arrays(named_parameters)
     groups = groups_of(optimizer, named)
     layout, params = laid_out(named, convert)
     labels = _labels(layout, groups)
-    schedules = [None] * len(groups) if scheduler is None else _schedules(scheduler, groups)
+    _check_whole(layout, labels, groups)
+    schedules = _of_groups(scheduler, groups)
+    if scheduler is not None:
+        _check_reached(scheduler, schedules, groups)
     for group, schedule in zip(groups, schedules, strict=True):
         if schedule is not None and group.name != "Rprop":  # whose steps have sizes of their own
             group.hyper["lr"] = schedule
     transforms: dict[Hashable, GradientTransformation] = {
-        group.label: oriented(getattr(dialect, group.name)(**group.hyper), layout) for group in groups
+        group.label: oriented(_dialect_of(group), layout, _within(labels, group)) for group in groups
     }
     tx = _together(transforms, labels, layout)
     by_label = {group.label: group for group in groups}
@@ -142,27 +146,31 @@ def to_torch(
     >>> optimizer.state[model.weight]["step"]
     tensor(1.)
     """
-    named = dict(named_parameters)
+    if isinstance(optimizer, Mapping):
+        raise PortingError("The optimizer is a dict, into which nothing can be loaded. Pass the optimizer itself.")
+    named = host.named_arrays(named_parameters)
     groups = groups_of(optimizer, named)
     layout, params = laid_out(named, convert)
     labels = _labels(layout, groups)
+    _check_whole(layout, labels, groups)
     descriptions = describe(tx, host.to_numpy(state), params)
-    schedules = [None] * len(groups) if scheduler is None else schedules_of(scheduler)
+    schedules = _of_groups(scheduler, groups)
+    whole, together = joined(layout, descriptions)
     saved = optimizer.state_dict()
     entries: dict[int, dict[str, Any]] = {}
     transforms: dict[Hashable, GradientTransformation] = {}
     for k, (group, schedule) in enumerate(zip(groups, schedules, strict=True)):
-        leaves = [i for i, label in enumerate(labels) if label == group.label]
+        leaves = _within(labels, group)
         if not leaves:
             continue
         arguments = _arguments(group, [descriptions[i] for i in leaves])
         own = build(getattr(dialect, group.name), {**group.hyper, **arguments}, descriptions[leaves[0]])
-        transforms[group.label] = oriented(own, layout)
+        transforms[group.label] = oriented(own, layout, leaves)
         if group.name != "Rprop":
             first = descriptions[leaves[0]]
             check_same(arguments["lr"], schedule, first.path, first.position or 0)
-        for i in leaves:
-            entries |= written(layout, i, group, descriptions[i], named)
+        for i in _within(_labels(whole, groups), group):
+            entries |= written(whole, i, group, together[i], named)
         saved["param_groups"][k] |= _entries(saved["param_groups"][k], arguments)
     state_for(_together(transforms, labels, layout), params, descriptions)
     if scheduler is not None:
@@ -175,7 +183,26 @@ def to_torch(
 def _labels(layout: Layout, groups: Sequence[Group]) -> list[str]:
     """Return the label of the group that each leaf is in."""
     label = dict.fromkeys(layout.shapes, _FROZEN) | {name: group.label for group in groups for name in group.ids}
-    return [layout.one_value(i, label, "the parameter group") for i in range(len(layout.sources))]
+    return [layout.one_value(i, label, "the parameter group") for i in layout.leaves]
+
+
+def _within(labels: Sequence[str], group: Group) -> list[int]:
+    """Return the leaves that are in a group."""
+    return [i for i, label in enumerate(labels) if label == group.label]
+
+
+def _check_whole(layout: Layout, labels: Sequence[str], groups: Sequence[Group]) -> None:
+    for group in groups:
+        check_whole(layout, _within(labels, group), group.name, "torch.optim")
+
+
+def _dialect_of(group: Group) -> GradientTransformation:
+    """Return what does the same as a group of torch; PortingError if that takes more than uniopt."""
+    try:
+        tx: GradientTransformation = getattr(dialect, group.name)(**group.hyper)
+    except HyperparameterError as error:
+        raise PortingError(f"torch takes more in {group.name} of {group.label} than uniopt: {error}") from None
+    return tx
 
 
 def _together(
@@ -188,9 +215,21 @@ def _together(
     return partition({**transforms, **frozen}, layout.to_tree(labels))
 
 
-def _schedules(scheduler: Any, groups: Sequence[Group]) -> list[Any]:
-    """Return the schedule of each group, and see to it that it is where the optimizer is."""
+def _of_groups(scheduler: Any, groups: Sequence[Group]) -> list[Any]:
+    """Return the schedule of each group; None for each without a scheduler."""
+    if scheduler is None:
+        return [None] * len(groups)
     schedules = schedules_of(scheduler)
+    if len(schedules) != len(groups):
+        raise PortingError(
+            f"The scheduler is of an optimizer with {len(schedules)} groups of parameters, and this one has "
+            f"{len(groups)}. Pass the scheduler that was made for it."
+        )
+    return schedules
+
+
+def _check_reached(scheduler: Any, schedules: Sequence[Any], groups: Sequence[Group]) -> None:
+    """Raise PortingError unless the schedule of each group is where the optimizer is."""
     position = int(scheduler.last_epoch)
     for group, schedule in zip(groups, schedules, strict=True):
         check_position(schedule, position, group.hyper["lr"], group.label)
@@ -200,7 +239,6 @@ def _schedules(scheduler: Any, groups: Sequence[Group]) -> list[Any]:
             f"The scheduler has been stepped {position} times, the optimizer {max(steps)} times. A schedule here "
             "counts the optimizer's steps: step the scheduler after each of them, or port without it."
         )
-    return schedules
 
 
 def _arguments(group: Group, described: Sequence[Description]) -> dict[str, Any]:

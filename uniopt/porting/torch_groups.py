@@ -40,11 +40,17 @@ class Group:
 def groups_of(optimizer: Any, named: Mapping[str, Any]) -> list[Group]:
     """Return the groups of an optimizer, or of its ``state_dict()``, over parameters by name."""
     is_live = not isinstance(optimizer, Mapping)
+    name_of_all = _class_of(optimizer) if is_live else None
     saved = optimizer.state_dict() if is_live else optimizer
+    if not {"state", "param_groups"} <= saved.keys():
+        raise PortingError(
+            f"The optimizer is a dict with {', '.join(map(str, saved)) or 'nothing'}, expected its state_dict(), with "
+            "state and param_groups."
+        )
     names = _names_by_identity(optimizer, saved, named) if is_live else _names_by_position(saved, named)
     groups = []
     for k, entry in enumerate(saved["param_groups"]):
-        name = _class_of(optimizer) if is_live else optimizer_of(entry)
+        name = name_of_all or optimizer_of(entry)
         accepted = inspect.signature(getattr(dialect, name)).parameters
         hyper = {key: _number(x) for key, x in entry.items() if key in accepted}
         ids = {names[n]: n for n in entry["params"]}
@@ -69,7 +75,10 @@ def _class_of(optimizer: Any) -> str:
 
 def _names_by_identity(optimizer: Any, saved: Mapping[str, Any], named: Mapping[str, Any]) -> dict[Any, str]:
     """Return the name of each of a live optimizer's parameters, by torch's number of it."""
-    own = {id(p): name for name, p in named.items()}
+    own: dict[int, str] = {}
+    tied: dict[int, str] = {}
+    for name, p in named.items():
+        (tied if id(p) in own else own)[id(p)] = name
     names = {}
     for group, entry in zip(optimizer.param_groups, saved["param_groups"], strict=True):
         for n, p in zip(entry["params"], group["params"], strict=True):
@@ -77,6 +86,11 @@ def _names_by_identity(optimizer: Any, saved: Mapping[str, Any], named: Mapping[
                 raise PortingError(
                     f"The optimizer has a parameter of shape {tuple(p.shape)} that is none of named_parameters, which "
                     f"are {', '.join(named)}. Pass the names of all of its parameters, and the very tensors."
+                )
+            if id(p) in tied:
+                raise PortingError(
+                    f"{own[id(p)]} and {tied[id(p)]} are one parameter, which has one state. Pass it by one of its "
+                    "names, as model.named_parameters() does."
                 )
             names[n] = own[id(p)]
     return names

@@ -26,7 +26,7 @@ def read(layout: Layout, i: int, group: Group, start: Description, position: int
     if not layout.one_value(i, {name: name in group.states for name in names}, "whether it has taken a step"):
         return replace(start, position=position)
     states = {name: group.states[name] for name in names}
-    steps = {name: 0 if group.name in WITHOUT_STEP else int(state["step"]) for name, state in states.items()}
+    steps = {name: 0 if group.name in WITHOUT_STEP else _step(state, name) for name, state in states.items()}
     count = layout.one_value(i, steps, "the number of steps")
     constructor = constructor_for(OPTIMIZERS[group.name], start, f"torch.optim.{group.name}")
     slots: dict[str, Any] = {}
@@ -57,6 +57,12 @@ def written(
         for entry in entries.values():
             entry["mu"] = _scalar(_weight(described), "float64")  # in the parameter's dtype once it is loaded
     return {group.ids[name]: entry for name, entry in entries.items() if entry}
+
+
+def _step(state: Mapping[str, Any], name: str) -> int:
+    if "step" not in state:
+        raise PortingError(f"The optimizer's state of {name} has no step, but {', '.join(map(str, state))}.")
+    return int(state["step"])
 
 
 def _tensor(value: Any, like: Any, what: str) -> Any:

@@ -100,10 +100,8 @@ def _checked(boundaries_and_scales: Mapping[float, Scalar] | None) -> dict[float
     name = "boundaries_and_scales"
     if boundaries_and_scales is None:
         return {}
-    if not isinstance(boundaries_and_scales, Mapping):
-        raise HyperparameterError(f"{name} is {boundaries_and_scales!r}, expected a dict of step counts and factors.")
     scales = {}
-    for boundary, scale in boundaries_and_scales.items():
+    for boundary, scale in hyperparameters.mapping(name, boundaries_and_scales, "step counts and factors").items():
         n = hyperparameters.steps(f"a boundary in {name}", boundary)
         if n < 0:
             raise HyperparameterError(f"{name} has the boundary {boundary!r}, expected a step count not below 0.")

@@ -61,7 +61,7 @@ def inject_hyperparams(
     Raises
     ------
     HyperparameterError
-        If `static_args` names no parameter.
+        If `inner_factory` is no function, or `static_args` names none of its parameters.
 
     Notes
     -----
@@ -85,6 +85,11 @@ def inject_hyperparams(
     >>> updates, state.hyperparams["learning_rate"]
     (array([-0.25, -0.25]), array(0.25))
     """
+    if not callable(inner_factory):
+        raise HyperparameterError(
+            f"inner_factory is {inner_factory!r}, expected a function that returns a transformation, and not what it "
+            "returns: inject_hyperparams(uniopt.adam)(learning_rate=1e-3)."
+        )
     names = (static_args,) if isinstance(static_args, str) else tuple(static_args)
     known = inspect.signature(inner_factory).parameters
     if not known.keys() >= set(names):

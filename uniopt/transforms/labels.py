@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from uniopt import tree
+from uniopt import hyperparameters, tree
 from uniopt.errors import HyperparameterError
 from uniopt.typing import Tree
 
@@ -34,8 +34,8 @@ def path_labels(patterns: Mapping[str, Hashable], *, otherwise: Hashable = None)
     Raises
     ------
     HyperparameterError
-        At once, if a pattern is no string or a label is None; when called, if a parameter is matched by no pattern, or
-        by more than one. The message lists them.
+        At once, if `patterns` is no dict, a pattern no string, or a label None; when called, if a parameter is matched
+        by no pattern, or by more than one. The message lists them.
 
     Examples
     --------
@@ -45,12 +45,13 @@ def path_labels(patterns: Mapping[str, Hashable], *, otherwise: Hashable = None)
     >>> labels({"dense": {"bias": np.zeros(2), "weight": np.ones((2, 2))}})
     {'dense': {'bias': 'no_decay', 'weight': 'decay'}}
     """
-    for pattern, label in patterns.items():
+    given = hyperparameters.mapping("patterns", patterns, "patterns and labels")
+    for pattern, label in given.items():
         if not isinstance(pattern, str):
             raise HyperparameterError(f"The pattern {pattern!r} is no string, expected one such as '*.bias'.")
         if label is None:
             raise HyperparameterError(f"The label of {pattern!r} is None, expected a name, a number or a bool.")
-    return PathLabels(tuple(patterns.items()), otherwise)
+    return PathLabels(tuple(given.items()), otherwise)
 
 
 @dataclass(frozen=True)

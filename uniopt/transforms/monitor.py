@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-from uniopt import tree
+from uniopt import hyperparameters, tree
 from uniopt.backends.dtypes import dtype_kind, dtype_name
 from uniopt.constants import constant
+from uniopt.errors import HyperparameterError
 from uniopt.foreign import call_update
 from uniopt.library import numbers_as_arrays
+from uniopt.place import is_number
 from uniopt.step import Step
 from uniopt.transformation import Bound, GradientTransformation, Stage, check_state, stage_of, transformation
 from uniopt.transforms.ema import ema
@@ -79,7 +81,8 @@ def monitor(measures: Mapping[str, Measure | GradientTransformation]) -> Gradien
     Raises
     ------
     HyperparameterError
-        If a measure is neither a function nor a transformation.
+        If `measures` is no dict, or a measure is neither a function nor a transformation; at init or update, if it
+        returns anything but arrays and numbers.
 
     Notes
     -----
@@ -98,7 +101,8 @@ def monitor(measures: Mapping[str, Measure | GradientTransformation]) -> Gradien
     >>> state.measurements
     {'largest': array(8.), 'usual': array(6.)}
     """
-    return transformation(Monitor({name: m if callable(m) else _checked(m) for name, m in measures.items()}))
+    given = hyperparameters.mapping("measures", measures, "names and measures")
+    return transformation(Monitor({name: m if callable(m) else _checked(m) for name, m in given.items()}))
 
 
 def measure_with_ema(
@@ -181,7 +185,7 @@ class Monitor(Stage):
                 measurements[name], after = _measured(step, m, updates), before
             else:
                 found, after = call_update(m.update, given, before, values, extra)
-                measurements[name] = _arrays(step, found, updates)
+                measurements[name] = _arrays(step, m, found, updates)
             states.append(after)
         return updates, MonitorState(measurements, tuple(states))
 
@@ -207,12 +211,18 @@ def _measure_with_ema(
 
 def _measured(step: Step, measure: Measure, leaves: list[Any]) -> Tree:
     """Return what a function says of the leaves."""
-    return _arrays(step, measure(step.rebuild(leaves)), leaves)
+    return _arrays(step, measure, measure(step.rebuild(leaves)), leaves)
 
 
-def _arrays(step: Step, measurement: Tree, leaves: list[Any]) -> Tree:
+def _arrays(step: Step, measure: Any, measurement: Tree, leaves: list[Any]) -> Tree:
     """Return a measurement as a tree of arrays; numbers take the dtype of the first leaf."""
     found, structure = tree.flatten(measurement)
+    for x in found:
+        if not (x is None or is_number(x) or hasattr(x, "dtype")):
+            name = getattr(measure, "__name__", measure)
+            raise HyperparameterError(
+                f"The measure {name} returned {x!r}, expected an array, a number, or a tree of such."
+            )
     first = next((x for x in leaves if x is not None), None)
     arrays = numbers_as_arrays(step.backend, found, [first] * len(found))
     return tree.unflatten(structure, [None if x is None else step.backend.astype(x, x.dtype) for x in arrays])

@@ -8,6 +8,7 @@ from functools import partial
 from operator import eq
 from typing import Any, NamedTuple
 
+from uniopt import hyperparameters
 from uniopt.errors import HyperparameterError
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, stage_of, transformation
@@ -43,7 +44,7 @@ def partition(
     Raises
     ------
     HyperparameterError
-        At init or update, if a parameter has a label that no transformation has.
+        If `transforms` is no dict; at init or update, if a parameter has a label that no transformation has.
     TreeStructureError
         At init or update, if the labels are no prefix of the parameters.
 
@@ -56,7 +57,8 @@ def partition(
     >>> tx.update(grads, tx.init(grads))[0]
     {'w': array([-1., -1.]), 'b': array([-0.1])}
     """
-    stages = {label: stage_of(tx) for label, tx in transforms.items()}
+    given = hyperparameters.mapping("transforms", transforms, "labels and transformations")
+    stages = {label: stage_of(tx) for label, tx in given.items()}
     return transformation(Partition(stages, param_labels, mask_compatible_extra_args))
 
 

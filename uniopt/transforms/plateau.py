@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from uniopt import hyperparameters
 from uniopt.clock import Clock, Time
 from uniopt.constants import constant
-from uniopt.errors import HyperparameterError, MissingArgumentError, ShapeError
+from uniopt.errors import HyperparameterError, MissingArgumentError
 from uniopt.numerics import increment
 from uniopt.place import Place
 from uniopt.step import Step
@@ -146,9 +146,7 @@ class ReduceOnPlateau(Stage):
         backend, xp = clock.backend, clock.xp
         near = Place(backend, state.scale, state.scale.dtype)
         time = Time(clock, near)
-        value = time.value("value", value)
-        if getattr(value, "shape", ()) != ():
-            raise ShapeError(f"value has shape {tuple(value.shape)}, expected one number or a 0-d array.")
+        value = time.observed("value", value)
         factor, rtol, atol, min_scale = (
             time.value(name, getattr(self, name)) for name in ("factor", "rtol", "atol", "min_scale")
         )

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from uniopt import hyperparameters, tree
 from uniopt.conditional import cond
-from uniopt.errors import MissingArgumentError
+from uniopt.errors import HyperparameterError, MissingArgumentError
 from uniopt.library import numbers_as_arrays
 from uniopt.step import Step
 from uniopt.transformation import (
@@ -38,6 +38,7 @@ def sam(
     sync_period: int = 2,
     reset_state: bool = True,
     opaque_mode: bool = False,
+    batch_axis_name: str | None = None,
 ) -> GradientTransformation:
     r"""Minimize the worst loss nearby: climb, and step from where the climb began with the gradient at its end.
 
@@ -61,6 +62,10 @@ def sam(
         Whether one call of ``update`` does all of the :math:`k` steps. It needs the extra argument ``grad_fn``:
         ``grad_fn(params, i)`` returns the gradients for adversarial step `i`, a tree like the parameters. Otherwise
         each call does one of them, and the parameters between the calls are those of the climb.
+    batch_axis_name
+        Name of the axis of ``jax.vmap``, ``jax.pmap`` or ``jax.shard_map`` over which the batch is spread. In opaque
+        mode, what ``grad_fn`` returns is averaged over it; the gradients that ``update`` is given must be averaged
+        already.
 
     Returns
     -------
@@ -70,7 +75,8 @@ def sam(
     Raises
     ------
     HyperparameterError
-        If `sync_period` is no integer above 0.
+        If `sync_period` is no integer above 0, or `batch_axis_name` no string; at init and update in opaque mode, if
+        the library has no named axes.
     MissingArgumentError
         At update in opaque mode, without ``grad_fn``.
 
@@ -78,8 +84,6 @@ def sam(
     -----
     Only the optimizer whose turn it is computes its update. With a `sync_period` of 1 this is the outer optimizer
     itself; in optax each step is then taken from the parameters before the last one.
-
-    optax's `batch_axis_name` is left out: a ``grad_fn`` on several devices averages the gradients itself.
 
     References
     ----------
@@ -100,9 +104,11 @@ def sam(
     array([3.3, 4.4])
     array([2.67, 3.56])
     """
-    kind = OpaqueSam if opaque_mode else Sam
+    if batch_axis_name is not None and not isinstance(batch_axis_name, str):
+        raise HyperparameterError(f"batch_axis_name is {batch_axis_name!r}, expected the name of an axis or None.")
     period = hyperparameters.integer("sync_period", sync_period, at_least=1)
-    return transformation(kind(stage_of(optimizer), stage_of(adv_optimizer), period, reset_state))
+    kind = OpaqueSam if opaque_mode else Sam
+    return transformation(kind(stage_of(optimizer), stage_of(adv_optimizer), period, reset_state, batch_axis_name))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -113,6 +119,7 @@ class Sam(Stage):
     adv_optimizer: Stage
     sync_period: int
     reset_state: bool
+    batch_axis_name: str | None
 
     def __repr__(self) -> str:
         return _outline(self, opaque_mode=False)
@@ -157,11 +164,13 @@ class OpaqueSam(Stage):
     adv_optimizer: Stage
     sync_period: int
     reset_state: bool
+    batch_axis_name: str | None
 
     def __repr__(self) -> str:
         return _outline(self, opaque_mode=True)
 
     def init(self, step: Step, params: list[Any]) -> Any:
+        self._check_axis(step)
         return SAMState(step.counter(), self.optimizer.init(step, params), self.adv_optimizer.init(step, params), None)
 
     def update(
@@ -169,6 +178,7 @@ class OpaqueSam(Stage):
     ) -> tuple[list[Any], Any]:
         check_state("sam", state, SAMState)
         start = needed_params("sam", params)
+        self._check_axis(step)
         if extra.get("grad_fn") is None:
             raise MissingArgumentError(
                 "sam in opaque mode needs the extra argument 'grad_fn', but update was called without it. "
@@ -179,23 +189,34 @@ class OpaqueSam(Stage):
         for i in range(self.sync_period - 1):
             moves, adv_state = self.adv_optimizer.update(step, updates, adv_state, climbed, extra)
             climbed = step.narrow([None if u is None else p - u for p, u in zip(climbed, moves, strict=True)])
-            updates = _gradients(step, extra["grad_fn"](step.rebuild_params(climbed), i))
+            updates = self._gradients(step, extra["grad_fn"](step.rebuild_params(climbed), i))
             climbed = step.widen(climbed)
         moves, opt_state = self.optimizer.update(step, updates, state.opt_state, start, extra)
         if self.reset_state:
             adv_state = restarted(self.adv_optimizer, step, adv_state, start, moves)
         return moves, SAMState(state.steps_since_sync, opt_state, adv_state, None)
 
+    def _gradients(self, step: Step, found: Tree) -> list[Any]:
+        """Return the leaves of what `grad_fn` returned, averaged over the axis that the batch is spread over."""
+        leaves = tree.align(step.structure, found, step.rebuild(step.leaves), names=("updates", "grad_fn(params, i)"))
+        present = [None if place is None else x for x, place in zip(leaves, step.places, strict=True)]
+        grads = step.widen(numbers_as_arrays(step.backend, present, step.leaves))
+        pmean = step.backend.pmean
+        if self.batch_axis_name is None or pmean is None:
+            return grads
+        return [None if g is None else pmean(g, self.batch_axis_name) for g in grads]
 
-def _gradients(step: Step, found: Tree) -> list[Any]:
-    """Return the leaves of what `grad_fn` returned."""
-    leaves = tree.align(step.structure, found, step.rebuild(step.leaves), names=("updates", "grad_fn(params, i)"))
-    present = [None if place is None else x for x, place in zip(leaves, step.places, strict=True)]
-    return step.widen(numbers_as_arrays(step.backend, present, step.leaves))
+    def _check_axis(self, step: Step) -> None:
+        if self.batch_axis_name is not None and step.backend.pmean is None:
+            raise HyperparameterError(
+                f"batch_axis_name is {self.batch_axis_name!r}, but {step.backend.name} has no named axes. "
+                "Leave it out, and average the gradients in grad_fn."
+            )
 
 
 def _outline(stage: Sam | OpaqueSam, *, opaque_mode: bool) -> str:
+    axis = "" if stage.batch_axis_name is None else f", batch_axis_name={stage.batch_axis_name!r}"
     return (
         f"sam({stage.optimizer!r}, {stage.adv_optimizer!r}, sync_period={stage.sync_period!r}, "
-        f"reset_state={stage.reset_state!r}, opaque_mode={opaque_mode!r})"
+        f"reset_state={stage.reset_state!r}, opaque_mode={opaque_mode!r}{axis})"
     )

@@ -41,7 +41,7 @@ def trace(
     Parameters
     ----------
     decay
-        :math:`\mu`, the share of the sum that is kept, in [0, 1).
+        :math:`\mu`, the share of the sum that is kept, not below 0; with 1 nothing is forgotten.
     nesterov
         Whether to look one step ahead.
     accumulator_dtype
@@ -55,13 +55,14 @@ def trace(
     ----------
     Sutskever et al., "On the importance of initialization and momentum in deep learning", ICML 2013.
     """
+    undampened_first_step = hyperparameters.switch("undampened_first_step", undampened_first_step)
     remembers_first = undampened_first_step and not (isinstance(dampening, int | float) and dampening == 0)
     return leafwise(
         UndampenedTraceState if remembers_first else TraceState,
         _init_undampened if remembers_first else _init,
         _trace,
-        decay=hyperparameters.decay_rate("decay", decay),
-        nesterov=nesterov,
+        decay=hyperparameters.nonnegative("decay", decay),
+        nesterov=hyperparameters.switch("nesterov", nesterov),
         accumulator_dtype=hyperparameters.dtype("accumulator_dtype", accumulator_dtype),
         dampening=hyperparameters.decay_rate("dampening", dampening),
         undampened_first_step=remembers_first,

@@ -72,9 +72,10 @@ def scale_by_param_block_rms(min_scale: Scalar = 1e-3) -> GradientTransformation
 
 def trust_ratio(xp: Any, p: Array, g: Array, min_norm: Scalar, trust_coefficient: Scalar, eps: Scalar) -> Array:
     """Return the factor of `scale_by_trust_ratio`, a 0-d array."""
-    p_norm, g_norm = norm(xp, p, min_norm), norm(xp, g, min_norm)
+    p_norm, g_norm = norm(xp, p, min_norm), norm(xp, g, 0.0)
+    # An update of 0 stays 0, whatever the bound: divided by it, the ratio could be infinite.
     either_zero = (p_norm == 0) | (g_norm == 0)
-    divisor = xp.where(either_zero, xp.ones_like(g_norm), g_norm + eps)
+    divisor = xp.where(either_zero, xp.ones_like(g_norm), xp.maximum(g_norm, min_norm) + eps)
     return xp.where(either_zero, xp.ones_like(p_norm), trust_coefficient * p_norm / divisor)
 
 

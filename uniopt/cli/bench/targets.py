@@ -82,6 +82,9 @@ def _numpy_against_torch() -> Iterator[Row]:
         yield Row("numpy", "adamw", SIZES[size], "torch-fused", target)
 
 
+_UNCOMPILED = "torch.compile makes no graph of torch's Adafactor, which reads its count as a Python number in each step"
+
+
 def _torch_against_torch() -> Iterator[Row]:
     for size in _WIDE:
         for optimizer in TORCH_FUSED:
@@ -89,7 +92,8 @@ def _torch_against_torch() -> Iterator[Row]:
             yield Row("torch", optimizer, SIZES[size], "torch-optimizer", 1.05)
         for optimizer in TORCH_OTHERS:
             yield Row("torch", optimizer, SIZES[size], "torch-eager", 0.35)
-            yield Row("torch", optimizer, SIZES[size], "torch-compile", 1.25)
+            reason = _UNCOMPILED if optimizer == "adafactor" else ""
+            yield Row("torch", optimizer, SIZES[size], "torch-compile", 1.25, excepted=reason)
         for against, target in (("torch-eager", 0.35), ("torch-compile", 1.25)):
             reason = "torch's Muon multiplies in bfloat16 and corrects no bias: it has another formula"
             yield Row("torch", "muon", SIZES[size], against, target, excepted=reason)

@@ -107,6 +107,8 @@ def read(text: str) -> Call:
     call = Call(dialect, name, {}, len(node.args))
     given = [_argument(x, call) for x in node.args]
     named = {str(x.arg): _argument(x.value if x.arg else None, call) for x in node.keywords}
+    if len(named) < len(node.keywords):
+        raise CommandError(f"{text}: an argument is given twice")
     known = call.parameters()
     if unknown := [x for x in named if x not in known]:
         near = _similar(unknown[0], known)

@@ -50,7 +50,7 @@ def Adam(
     array([-0.2,  0.2])
     """
     coupled, decoupled = coupled_or_not(weight_decay, decoupled_weight_decay)
-    b1, b2 = _decay_rates(betas)
+    b1, b2 = hyperparameters.decay_rates("betas", betas)
     if amsgrad:
         rule = scale_by_amsgrad(b1, b2, eps, bias_correction_nu=False, bias_correction_nu_max=True)
     else:
@@ -111,7 +111,9 @@ def NAdam(
     up to 2e-8 of the distance moved.
     """
     coupled, decoupled = coupled_or_not(weight_decay, decoupled_weight_decay)
-    rule = scale_by_adam(*_decay_rates(betas), eps, nesterov=True, momentum_decay=momentum_decay)
+    rule = scale_by_adam(
+        *hyperparameters.decay_rates("betas", betas), eps, nesterov=True, momentum_decay=momentum_decay
+    )
     return count_by_leaf(chain(*before(maximize, coupled), rule, *after(lr, decoupled)))
 
 
@@ -137,7 +139,9 @@ def RAdam(
         Ignored.
     """
     coupled, decoupled = coupled_or_not(weight_decay, decoupled_weight_decay)
-    rule = scale_by_radam(*_decay_rates(betas), eps, eps_before_correction=True, above_threshold=True)
+    rule = scale_by_radam(
+        *hyperparameters.decay_rates("betas", betas), eps, eps_before_correction=True, above_threshold=True
+    )
     return count_by_leaf(chain(*before(maximize, coupled), rule, *after(lr, decoupled)))
 
 
@@ -161,10 +165,5 @@ def Adamax(
     foreach, differentiable, capturable
         Ignored.
     """
-    rule = scale_by_adamax(*_decay_rates(betas), eps)
+    rule = scale_by_adamax(*hyperparameters.decay_rates("betas", betas), eps)
     return count_by_leaf(chain(*before(maximize, weight_decay), rule, *after(lr)))
-
-
-def _decay_rates(betas: Betas) -> Betas:
-    b1, b2 = betas
-    return hyperparameters.decay_rate("betas[0]", b1), hyperparameters.decay_rate("betas[1]", b2)

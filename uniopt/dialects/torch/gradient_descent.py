@@ -119,9 +119,11 @@ def Rprop(
     -----
     torch multiplies successive gradients, which makes 0 of two float32 gradients below 1e-23. Here signs are compared.
     """
-    eta_minus = hyperparameters.decay_rate("etas[0]", etas[0])
-    eta_plus = hyperparameters.number("etas[1]", etas[1], at_least=1.0)
-    least, largest = (hyperparameters.nonnegative(f"step_sizes[{i}]", x) for i, x in enumerate(step_sizes))
+    minus, plus = hyperparameters.pair("etas", etas)
+    eta_minus = hyperparameters.decay_rate("etas[0]", minus)
+    eta_plus = hyperparameters.number("etas[1]", plus, at_least=1.0)
+    bounds = hyperparameters.pair("step_sizes", step_sizes)
+    least, largest = (hyperparameters.nonnegative(f"step_sizes[{i}]", x) for i, x in enumerate(bounds))
     size = hyperparameters.nonnegative("lr", lr)
     rule = scale_by_rprop(size, eta_minus, eta_plus, least, largest, bound_every_size=True)
     return chain(*before(maximize), rule, scale(-1.0))

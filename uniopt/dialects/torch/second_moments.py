@@ -134,11 +134,12 @@ def Adafactor(
     torch takes the None in ``eps`` from the first parameter's dtype for all of them.
     """
     exponent = hyperparameters.nonpositive("beta2_decay", beta2_decay)
-    least = None if eps[0] is None else hyperparameters.nonnegative("eps[0]", eps[0])
+    least_root, least_size = hyperparameters.pair("eps", eps)
+    least = None if least_root is None else hyperparameters.nonnegative("eps[0]", least_root)
     rule = chain(
         scale_by_factored_rms(True, -exponent, 0, 0, least, last_axes=True, clamp_estimate=True),
         clip_by_block_rms(hyperparameters.positive("d", d)),
-        scale_by_param_block_rms(hyperparameters.nonnegative("eps[1]", eps[1])),
+        scale_by_param_block_rms(hyperparameters.nonnegative("eps[1]", least_size)),
         scale_by_relative_step(hyperparameters.learning_rate(lr, "lr")),
     )
     return count_by_leaf(chain(*before(maximize), rule, *shrinking(lr, weight_decay)))

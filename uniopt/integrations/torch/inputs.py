@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral, Real
 from operator import itemgetter
 from typing import Any
 
@@ -93,10 +94,10 @@ class Inputs:
                 plain = _is_plain(value) and _is_plain(was)
                 if value is was or (plain and value == was):
                     continue
-                if plain and isinstance(value, float):
+                if plain and not isinstance(value, Integral):
                     self._varied.add(place)
                 if plain and place in arrays and self._is_input(name, place, value):
-                    arrays[place].fill_(value)
+                    arrays[place].fill_(float(value))
                 else:
                     only_inputs = False
         self._seen[number] = found
@@ -121,7 +122,8 @@ _ANY = object()
 
 
 def _is_plain(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Return whether an entry is a number, of Python or NumPy."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _numbers(name: str, entry: Any) -> list[tuple[str, Any]]:

@@ -12,7 +12,8 @@ import torch
 from uniopt.adjustable import adjusted, numbers
 from uniopt.chain import Chain, chain
 from uniopt.dialects.rates import times
-from uniopt.hyperparameters import PerLeaf
+from uniopt.errors import HyperparameterError
+from uniopt.hyperparameters import PerLeaf, decay_rate, nonnegative, number
 from uniopt.leafwise import Leafwise, leafwise
 from uniopt.transformation import GradientTransformation, Stage, stage_of, transformation
 from uniopt.transforms.count_by_leaf import CountByLeaf
@@ -59,6 +60,11 @@ class OfConstructor:
         return transforms[0] if len(groups) == 1 else partition(transforms, dict(group_of))
 
     def _made(self, group: Settings) -> GradientTransformation:
+        if group.get("differentiable"):
+            raise HyperparameterError(
+                "differentiable is True, but a compiled step is not differentiable. Call update of "
+                f"uniopt.dialects.torch.{self._constructor.__name__}(...), which is with torch's grad mode on."
+            )
         named = inspect.signature(self._constructor).parameters
         return self._constructor(**{name: _scalar(group[name]) for name in named})
 
@@ -82,7 +88,7 @@ class OfTransformation:
         single = {name: values[0] for name, values in found.items() if _all_same(values)}
         self._multiplies = not rates or callable(rates[0]) or not _all_same(rates)
         self._is_behind = not rates
-        self.defaults = {"lr": 1.0 if self._multiplies else rates[0]}
+        self.defaults: dict[str, Any] = {"lr": 1.0 if self._multiplies else rates[0]}
         if "b1" in single and "b2" in single:
             self.defaults["betas"] = (single.pop("b1"), single.pop("b2"))
         self.defaults |= single
@@ -90,15 +96,24 @@ class OfTransformation:
     def make(
         self, groups: Sequence[Settings], group_of: Mapping[str, int], *, together: bool = False
     ) -> GradientTransformation:
-        table = {name: _by_leaf([group[name] for group in groups], group_of) for name in self.defaults}
-        if "betas" in table:
-            for i, name in enumerate(("b1", "b2")):
-                table[name] = _by_leaf([group["betas"][i] for group in groups], group_of)
+        own = list(map(self._numbers, groups))
+        table = {name: _by_leaf([found[name] for found in own], group_of) for name in own[0]}
         stage = adjusted(self._stage, partial(self._replace, table))
         if not self._is_behind:
             return transformation(stage)
         factor = adjusted(stage_of(scale(1.0)), lambda owner, name, value: table["lr"])
         return chain(transformation(stage), transformation(factor))
+
+    def _numbers(self, group: Settings) -> dict[str, Any]:
+        """Return a group's numbers, by their names in the transformation."""
+        found = {name: _scalar(group[name]) for name in self.defaults}
+        betas = found.pop("betas", ())
+        if "betas" in self.defaults and not (isinstance(betas, tuple) and len(betas) == 2):
+            raise HyperparameterError(f"betas is {betas!r}, expected two numbers.")
+        for i, beta in enumerate(betas):
+            is_sum = self.defaults["betas"][i] == 1.0  # as SM3's second one
+            found[f"b{i + 1}"] = beta if is_sum else decay_rate(f"betas[{i}]", beta)
+        return {name: nonnegative(name, x) if name == "lr" else number(name, x) for name, x in found.items()}
 
     def _replace(self, table: Mapping[str, Any], owner: str, name: str, value: Any) -> Any:
         if name != "learning_rate":

@@ -9,6 +9,7 @@ import torch
 
 from uniopt.backends import registry
 from uniopt.errors import LeafError
+from uniopt.integrations.given import transformation_of
 from uniopt.integrations.torch.meaning import Meaning, OfTransformation
 from uniopt.integrations.torch.plan import Plan, Program
 from uniopt.integrations.torch.slots import Naming
@@ -35,7 +36,7 @@ class Optimizer(torch.optim.Optimizer):
     Raises
     ------
     HyperparameterError
-        If `tx` is no transformation.
+        If `tx` is no transformation, or another library's optimizer, or an entry of a group is not what it stands for.
     LeafError
         If a parameter is no tensor of torch.
 
@@ -81,9 +82,10 @@ class Optimizer(torch.optim.Optimizer):
     _program: Program | None = None
     _loaded = False
     _naming = Naming()
+    _takes_sparse = False
 
     def __init__(self, params: Params, tx: GradientTransformation) -> None:
-        self._begin(params, OfTransformation(tx))
+        self._begin(params, OfTransformation(transformation_of(tx)))
         self.tx = tx
 
     def _begin(self, params: Params, meaning: Meaning) -> None:
@@ -124,6 +126,8 @@ class Optimizer(torch.optim.Optimizer):
                 loss = closure()
             if isinstance(loss, torch.Tensor) and loss.numel() == 1:
                 extra.setdefault("value", loss.detach().reshape(()))
+            elif isinstance(loss, int | float):
+                extra.setdefault("value", float(loss))
         if torch.compiler.is_compiling():
             torch.compiler.disable(self._step)(extra)  # type: ignore[no-untyped-call]  # torch has no type for it
         else:
@@ -141,6 +145,7 @@ class Optimizer(torch.optim.Optimizer):
             meaning=self._meaning,
             naming=self._naming,
             leaf=self._leaf(),
+            takes_sparse=self._takes_sparse,
             varied=self._varied,
             program=self._program,
             loaded=self._loaded,

@@ -16,7 +16,7 @@ from uniopt.compile import compile as compiled
 from uniopt.errors import LeafError
 from uniopt.integrations.torch.inputs import Inputs
 from uniopt.integrations.torch.meaning import Meaning
-from uniopt.integrations.torch.slots import Key, Naming
+from uniopt.integrations.torch.slots import Naming
 from uniopt.integrations.torch.state import in_step, installed
 from uniopt.transformation import GradientTransformation, transformation
 
@@ -52,6 +52,8 @@ class Plan:
         What the slots are called.
     leaf
         Returns a parameter, or a gradient, as the transformation is to see it.
+    takes_sparse
+        Whether sparse gradients are made dense; they are refused otherwise.
     varied
         The entries that have changed before.
     program
@@ -68,6 +70,7 @@ class Plan:
         meaning: Meaning,
         naming: Naming,
         leaf: Leaf | None,
+        takes_sparse: bool,
         varied: set[str],
         program: Program | None,
         loaded: bool,
@@ -77,6 +80,7 @@ class Plan:
         self._all = _parameters(groups)
         self._keys = keys = _keys(groups)
         self._leaf = leaf
+        self._takes_sparse = takes_sparse
         self._where = self._addresses()
         self._present = [p.grad is not None for p in self._all]
         self._active = [here or bool(states.get(p)) for p, here in zip(self._all, self._present, strict=True)]
@@ -114,7 +118,9 @@ class Plan:
         if not self._inputs.read(groups) or self._where != self._addresses():
             return False
         if {_layout(g) for g in given if g is not None} != _DENSE:
-            _refuse_sparse(dict(zip(self._keys, given, strict=True)))
+            if not self._takes_sparse:
+                _refuse_sparse(dict(zip(self._keys, given, strict=True)))
+            given = [g if g is None else g.to_dense() for g in given]
         if (leaf := self._leaf) is not None:
             given = [g if g is None else leaf(g) for g in given]
         grads = dict(zip(self._keys, given, strict=True))
@@ -171,17 +177,17 @@ def _same(xs: list[Any], ys: list[Any]) -> bool:
     return len(xs) == len(ys) and all(map(operator.is_, xs, ys))
 
 
-def _keys(groups: Sequence[Mapping[str, Any]]) -> list[Key]:
+def _keys(groups: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return a key for each parameter: its name if all have names, or else its number."""
     names = [name for group in groups for name in group.get("param_names", [])]
     count = sum(len(group["params"]) for group in groups)
-    return [Key(name) for name in names] if len(set(names)) == count else [Key(i) for i in range(count)]
+    return names if len(set(names)) == count else [str(i) for i in range(count)]
 
 
-def _refuse_sparse(grads: Mapping[Key, torch.Tensor | None]) -> None:
+def _refuse_sparse(grads: Mapping[str, torch.Tensor | None]) -> None:
     for key, g in grads.items():
         if g is not None and g.layout != torch.strided:
             raise LeafError(
                 f"The gradient of parameter {key} has layout {g.layout}, expected a dense one. Make it dense (as by "
-                "torch.nn.Embedding(sparse=False)), or give this parameter to torch.optim.SparseAdam."
+                "torch.nn.Embedding(sparse=False)), or give this parameter to SGD, Adagrad or torch.optim.SparseAdam."
             )

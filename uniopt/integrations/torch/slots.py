@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Set
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from optree import PyTreeSpec
-
-
-class Key(str):
-    """The key of a parameter in the tree of all parameters; in a path, it says whose slot it leads to."""
-
-    __slots__ = ()
 
 
 class Naming(NamedTuple):
@@ -26,11 +20,13 @@ class Naming(NamedTuple):
     """Slots that it may lack; they are as at the beginning then."""
     ignored: frozenset[str] = frozenset()
     """What it may have beside them."""
+    flags: frozenset[str] = frozenset()
+    """Marks of a first step, False where it lacks them."""
     common: bool = True
     """Whether it has what belongs to no parameter."""
 
 
-def slots_of(structure: PyTreeSpec, names: Mapping[str, str]) -> list[tuple[Key | None, str]]:
+def slots_of(structure: PyTreeSpec, keys: Set[str], names: Mapping[str, str]) -> list[tuple[str | None, str]]:
     """Return, for each leaf of a state, the key of its parameter and the name of its slot.
 
     A slot is called by its field, and by those around it where several have the same: ``mu``, ``1.trace``. What belongs
@@ -39,12 +35,16 @@ def slots_of(structure: PyTreeSpec, names: Mapping[str, str]) -> list[tuple[Key 
     Parameters
     ----------
     structure
-        The structure of the state of parameters that are a dict by `Key`.
+        The structure of the state.
+    keys
+        The keys of the parameters, which are a dict. A dict with the same ones in the state, the innermost if there are
+        several, leads to the parameters' slots: also one that a mask or labels of the user's have made.
     names
         Other names for some fields.
     """
-    found = [_place(accessor) for accessor in structure.accessors()]
-    by_key: dict[Key | None, Counter[str]] = {}
+    depths = _depths_of_keys(structure, keys)
+    found = [_place(accessor, at) for accessor, at in zip(structure.accessors(), depths, strict=True)]
+    by_key: dict[str | None, Counter[str]] = {}
     for key, fields in found:
         by_key.setdefault(key, Counter()).update(_endings(fields))
     common = by_key.get(None, Counter())
@@ -56,11 +56,23 @@ def slots_of(structure: PyTreeSpec, names: Mapping[str, str]) -> list[tuple[Key 
     return slots
 
 
-def _place(accessor: Any) -> tuple[Key | None, list[str]]:
+def _depths_of_keys(
+    structure: PyTreeSpec, keys: Set[str], depth: int = 0, found: int | None = None
+) -> Iterator[int | None]:
+    """Yield for each leaf the place in its path where a parameter's key is; None if there is none."""
+    if structure.is_leaf():
+        yield found
+        return
+    if set(structure.entries()) == keys:
+        found = depth
+    for child in structure.children():
+        yield from _depths_of_keys(child, keys, depth + 1, found)
+
+
+def _place(accessor: Any, at: int | None) -> tuple[str | None, list[str]]:
     """Return the key in a path, and its other entries; those of a NamedTuple by the names of its fields."""
-    key = next((entry.entry for entry in accessor if isinstance(entry.entry, Key)), None)
-    rest = [str(getattr(entry, "field", entry.entry)) for entry in accessor if not isinstance(entry.entry, Key)]
-    return key, rest
+    key = None if at is None else accessor[at].entry
+    return key, [str(getattr(entry, "field", entry.entry)) for i, entry in enumerate(accessor) if i != at]
 
 
 def _endings(fields: list[str]) -> list[str]:

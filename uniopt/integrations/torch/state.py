@@ -10,13 +10,13 @@ import torch
 from uniopt import tree
 from uniopt.backends import registry
 from uniopt.errors import StateError
-from uniopt.integrations.torch.slots import Key, Naming, slots_of
+from uniopt.integrations.torch.slots import Naming, slots_of
 from uniopt.transformation import GradientTransformation
 
 STEP = "step"
 """A parameter's own count, as torch calls it."""
 
-Own = Mapping[Key, dict[str, Any]]
+Own = Mapping[str, dict[str, Any]]
 
 
 def in_step(own: Own) -> bool:
@@ -26,7 +26,7 @@ def in_step(own: Own) -> bool:
 
 def installed(
     tx: GradientTransformation,
-    params: Mapping[Key, torch.Tensor | None],
+    params: Mapping[str, torch.Tensor | None],
     own: Own,
     naming: Naming,
     *,
@@ -52,7 +52,7 @@ def installed(
     """
     with torch.no_grad():
         leaves, structure = tree.flatten(tx.init(params))
-    slots = slots_of(structure, naming.names)
+    slots = slots_of(structure, params.keys(), naming.names)
     if loaded:
         _check_loaded(slots, own, naming, {STEP} if together else set())
     steps = max(map(_taken, own.values()))
@@ -84,10 +84,10 @@ def _taken(slots: Mapping[str, Any]) -> int:
     return int(slots.get(STEP, 0))
 
 
-def _check_loaded(slots: Sequence[tuple[Key | None, str]], own: Own, naming: Naming, also: set[str]) -> None:
-    """Raise StateError if what was loaded are not the slots of the parameters; take out what is to be ignored."""
+def _check_loaded(slots: Sequence[tuple[str | None, str]], own: Own, naming: Naming, also: set[str]) -> None:
+    """Raise StateError if what was loaded are not the slots of the parameters; supply and take out what may differ."""
     common = {name for key, name in slots if key is None}
-    wanted: dict[Key, set[str]] = {key: set(also) for key in own}
+    wanted: dict[str, set[str]] = {key: set(also) for key in own}
     for key, name in slots:
         if key in wanted:
             wanted[key].add(name)
@@ -97,6 +97,7 @@ def _check_loaded(slots: Sequence[tuple[Key | None, str]], own: Own, naming: Nam
             continue
         for name in naming.ignored - wanted[key]:
             place.pop(name, None)
+        place.update(dict.fromkeys((naming.flags & wanted[key]) - place.keys(), False))
         lacks, unknown = wanted[key] - place.keys() - naming.optional, place.keys() - wanted[key] - common
         if naming.common:
             lacks |= common - held

@@ -1,0 +1,7 @@
+"""``python -m uniopt``: the same as ``uniopt``."""
+
+import sys
+
+from uniopt.cli import main
+
+sys.exit(main())
