@@ -50,9 +50,7 @@ class DaskBackend(StandardBackend):
         return da.from_array(array, chunks=like.chunks if same else -1)  # type: ignore[no-untyped-call]  # Dask's
 
     def from_numpy(self, x: Any, dtype: str | None = None, device: Any = None) -> Any:
-        import numpy as np
-
-        return self.asarray(np.array(x), dtype=self.dtype(dtype or dtype_name(x.dtype)))
+        return self.asarray(x, dtype=self.dtype(dtype or dtype_name(x.dtype)))  # Dask copies it
 
     def to_numpy(self, x: Any) -> Any:
         import numpy as np

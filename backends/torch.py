@@ -143,9 +143,6 @@ class ShardMemory(TorchMemory):
 
     sharded = True
 
-    def out_of_reach(self, x: Any) -> str | None:
-        return super().out_of_reach(_local(x))
-
     def replaces(self, value: Any, x: Any) -> bool:
         # Nothing is redistributed to partial sums; a slot with them gets another tensor.
         partial = _is_dtensor(x) and any(p.is_partial() for p in x.placements)
@@ -302,7 +299,7 @@ class TorchBackend(StandardBackend):
 
     def to_numpy(self, x: Any) -> Any:
         host = x.full_tensor() if _is_dtensor(x) else x
-        host = host.detach().to("cpu", copy=True).resolve_conj().resolve_neg()
+        host = host.detach().to("cpu", copy=True)  # which also conjugates or negates what such a view shows
         return (host.float() if host.dtype == torch.bfloat16 else host).numpy()
 
     def is_traced(self, x: Any) -> bool:
@@ -343,7 +340,7 @@ class TorchBackend(StandardBackend):
 
         def run(kept: list[Any], donated: list[Any]) -> list[Any]:
             first = donated[0] if donated else None
-            device = _local(first).device if isinstance(first, torch.Tensor) else None
+            device = first.device if isinstance(first, torch.Tensor) else None
             types = device, *map(type, kept), *map(type, donated)
             if types not in known:
                 key = any(map(_is_dtensor, (*kept, *donated))), device

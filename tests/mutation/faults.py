@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from tests.mutation.names import Names, mistakable, span
+from tests.mutation.slips import slips
 
 OPERATORS: dict[type[ast.AST], tuple[str, str]] = {
     ast.Add: ("+", "-"),
@@ -101,7 +102,8 @@ class Fault:
 def faults(module: str, source: str) -> list[Fault]:
     """Return every fault of a module; `module` is its file, relative to the package.
 
-    What refuses bad input, and what prints, computes no number and is left alone.
+    What refuses bad input, and what prints, computes no number and is left alone. A backend's refusals are part of what
+    it promises, and it has data types and copies in the place of formulas.
     """
     seen: Counter[str] = Counter()
     found = []
@@ -116,6 +118,7 @@ class _Finder:
 
     def __init__(self, module: str, source: str) -> None:
         self.module = module
+        self.of_a_backend = module.startswith("backends/")
         self.text = source.encode()  # the tree counts bytes
         self.starts = [0]
         for row in self.text.splitlines(keepends=True):
@@ -124,7 +127,7 @@ class _Finder:
 
     def found(self) -> Iterator[Fault]:
         """Yield the faults."""
-        for function, node, names in _nodes(self.tree):
+        for function, node, names in _nodes(self.tree, refusals=self.of_a_backend):
             for first, last, new in self.replacements(node, names):
                 text = self.text[:first] + new.encode() + self.text[last:]
                 line = text[text.rfind(b"\n", 0, first) + 1 : text.find(b"\n", first + len(new.encode()))]
@@ -133,6 +136,8 @@ class _Finder:
 
     def replacements(self, node: ast.AST, names: Names) -> Iterator[tuple[int, int, str]]:
         """Yield first and last byte and the new text of each fault at a node."""
+        if self.of_a_backend:
+            yield from ((self.first(node), self.last(node), new) for new in slips(node))
         match node:
             case ast.BinOp():
                 old, new = OPERATORS[type(node.op)]
@@ -204,13 +209,20 @@ class _Finder:
 
 
 def _nodes(
-    node: ast.AST, function: str = "", names: Names = MappingProxyType({}), within: bool = False
+    node: ast.AST,
+    function: str = "",
+    names: Names = MappingProxyType({}),
+    within: bool = False,
+    *,
+    refusals: bool = False,
 ) -> Iterator[tuple[str, ast.AST, Names]]:
     """Yield the nodes that compute, each with its function and the names that could be mistaken there."""
     match node:
         case ast.Import() | ast.ImportFrom() | ast.Raise() | ast.JoinedStr():
             return
-        case ast.If(body=[*_, ast.Raise()], orelse=[]) | ast.FunctionDef(name="__repr__" | "__eq__" | "__hash__"):
+        case ast.If(body=[*_, ast.Raise()], orelse=[]) if not refusals:
+            return
+        case ast.FunctionDef(name="__repr__" | "__eq__" | "__hash__"):
             return
         case ast.Expr(value=ast.Constant()):  # a docstring
             return
@@ -226,7 +238,7 @@ def _nodes(
             continue
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.AST):
-                yield from _nodes(child, function, names, within)
+                yield from _nodes(child, function, names, within, refusals=refusals)
 
 
 def _other_values(value: object) -> list[str]:

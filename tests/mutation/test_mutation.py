@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 import uniopt
-from tests.mutation.corpus import MODULES, Corpus, faults_of
+from tests.mutation import rules, shims
+from tests.mutation.corpus import Corpus, faults_of
 from tests.mutation.equivalent import FILE, listed
 from tests.mutation.faults import faults
 from tests.mutation.planting import planted
+from tests.mutation.rules import MODULES
 
 NOTED = [
     ("optimizers/adam.py", "nu = average(b1, s.nu, abs_squared(xp, g))"),
@@ -35,12 +37,12 @@ NOTED = [
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    return Corpus()
+    return rules.corpus()
 
 
 @pytest.fixture(scope="module")
 def quick_corpus() -> Corpus:
-    return Corpus(quick=True)
+    return rules.corpus(quick=True)
 
 
 @pytest.mark.parametrize(("module", "line"), NOTED)
@@ -69,15 +71,15 @@ def test_every_fault_is_found(corpus: Corpus, module: str, record_property: pyte
 
 
 def test_every_listed_fault_exists() -> None:
-    known = {fault.name for module in MODULES for fault in faults_of(module)}
+    known = {fault.name for module in (*MODULES, *shims.MODULES) for fault in faults_of(module)}
     assert not listed().keys() - known, f"{FILE.name} lists faults that there are no more"
 
 
 def test_faults_have_names_of_their_own() -> None:
-    for module in MODULES:
+    for module in (*MODULES, *shims.MODULES):
         names = [fault.name for fault in faults_of(module)]
         assert len(set(names)) == len(names)
-        assert "optimizers" not in module or names, f"no faults in {module}"
+        assert module.partition("/")[0] not in ("optimizers", "backends") or names, f"no faults in {module}"
 
 
 SOURCE = '''
