@@ -11,7 +11,7 @@ from typing import Any
 from uniopt.conformance import dialects, reference
 from uniopt.conformance.dialects import DIALECTS
 from uniopt.conformance.objectives import OBJECTIVES
-from uniopt.conformance.problems import COMPLEX, PROBLEMS, Problem
+from uniopt.conformance.problems import COMPLEX, PROBLEMS, SPOILED, Problem
 from uniopt.conformance.programs import Pickled
 from uniopt.conformance.schedules import SCHEDULES
 from uniopt.conformance.settings import REAL_ONLY, SETTINGS, Written
@@ -152,7 +152,8 @@ def all_cases() -> list[Case]:
 def _cases_of_optimizer(name: str, make: Callable[..., Any]) -> Iterator[Case]:
     loops = reference.OPTIMIZERS.get(name)
     problems = (*PROBLEMS.values(), *OBJECTIVES.values(), *(() if name in REAL_ONLY else (COMPLEX,)))
-    for setting, hyper, problem in _chosen(SETTINGS[name], problems):
+    spoiled = ("default", SETTINGS[name]["default"], SPOILED)
+    for setting, hyper, problem in (*_chosen(SETTINGS[name], problems), spoiled):
         yield Case(name, setting, problem, hyper, make, loops, in_brief=_IN_BRIEF)
 
 

@@ -213,6 +213,8 @@ def _is_chosen(case: Case, backend: str, place: Place, dtype: str, mode: str, se
         once = dtype == _ONCE.get(mode, "float32") or dtype in selection.dtypes
         asked = not selection.quick or (mode in selection.modes and not special)
         return once and asked and default and (problem.brief or problem.even)
+    if selection.quick and problem.name != "brief" and case.is_optimizer():
+        return False
     costly = (backend, mode) == ("mlx", "traced")  # a C++ compiler is run
     if dtype not in (*case.dtypes, *selection.dtypes):
         return problem.brief and default and not selection.quick and not costly

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from uniopt.backends import Backend
-from uniopt.backends.dtypes import dtype_name
+from uniopt.backends.dtypes import dtype_name, real_dtype
 from uniopt.conformance.problems import Values
 
 from uniopt import tree
@@ -35,11 +35,12 @@ class Ground:
         return tree.map(self._put, values)
 
     def number(self, value: float) -> Array:
-        """Return a number as a 0-d array on this ground."""
-        return self._put(np.asarray(value))
+        """Return a real number as a 0-d array on this ground."""
+        return self._put(np.asarray(value), real_dtype(self.dtype))
 
-    def _put(self, x: Values) -> Array:
-        return self.treat(self.backend.from_numpy(x, self.dtype, self.shares(x.shape) if self.shares else self.device))
+    def _put(self, x: Values, dtype: str = "") -> Array:
+        where = self.shares(x.shape) if self.shares else self.device
+        return self.treat(self.backend.from_numpy(x, dtype or self.dtype, where))
 
     def restore(self, values: Tree, dtypes: Tree) -> Tree:
         """Return a tree of NumPy arrays on this ground, each in the dtype that is named."""

@@ -269,7 +269,7 @@ PROBLEMS = {
 }
 
 SPOILED = _spoiled(PROBLEMS["brief"])
-"""A problem for what treats gradients that are not finite in its own way; the optimizers pass them on."""
+"""Gradients that are not finite: some treat them in their own way, and the optimizers pass them on."""
 
 MATRICES = _matrices()
 """A problem for what takes nothing else."""

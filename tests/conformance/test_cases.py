@@ -43,7 +43,7 @@ def test_names_are_unique_and_every_optimizer_is_tested_on_every_problem() -> No
     assert {(case.optimizer, case.problem.name) for case in found if case.optimizer in cases.exported()} == {
         (name, problem)
         for name in cases.exported()
-        for problem in (*PROBLEMS, *OBJECTIVES, *(() if name in REAL_ONLY else ("complex",)))
+        for problem in (*PROBLEMS, *OBJECTIVES, "spoiled", *(() if name in REAL_ONLY else ("complex",)))
     }
     without = {case.optimizer for case in found if case.reference is None and not case.dialect}
     assert without <= cases.exported().keys() - OPTIMIZERS.keys()
