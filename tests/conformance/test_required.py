@@ -50,6 +50,17 @@ def test_a_whole_run_is_compared_and_a_part_is_not(planned: list[Cell]) -> None:
     assert "a part of the required list" in report.summary(part)
 
 
+def test_a_run_from_the_command_line_is_compared(tmp_path: Path) -> None:
+    """A part by its number is a part of the list; one by names is not."""
+    out = ["--out", str(tmp_path)]
+    assert main(["conformance", "--shard", "1/400", *out]) == 0
+    record = Record.load(tmp_path / "record.json")
+    assert record.cells
+    assert record.required == {"version": Required.load().version, "missing": []}
+    assert main(["conformance", "--shard", "1/400", "--backend", "numpy", *out]) == 0
+    assert Record.load(tmp_path / "record.json").required["missing"] is None
+
+
 def test_a_shard_is_compared_with_its_part(planned: list[Cell]) -> None:
     oracles = suite.planned(Selection(cells=["none"]))[1]
     shard = Selection(shards=[(1, 7)])
