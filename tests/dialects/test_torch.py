@@ -191,21 +191,3 @@ def test_muon_takes_matrices_alone() -> None:
     tx = dialect.Muon()
     with pytest.raises(ShapeError, match=r"params\['b'\] has shape \(2,\)"):
         tx.update(params, tx.init(params), params)
-
-
-@pytest.mark.parametrize(("make", "peer"), [(dialect.SGD, torch.optim.SGD), (dialect.RMSprop, torch.optim.RMSprop)])
-def test_a_momentum_that_forgets_nothing(make: Any, peer: Any) -> None:
-    """torch takes a momentum of 1, which is the sum of all gradients."""
-    rng = np.random.default_rng(0)
-    params, own = rng.standard_normal(5), torch.nn.Parameter(torch.zeros(5, dtype=torch.float64))
-    own.data += torch.from_numpy(params)
-    tx, optimizer = make(lr=0.125, momentum=1.0), peer([own], lr=0.125, momentum=1.0)
-    state = tx.init(params)
-    for gradient in rng.standard_normal((10, 5)):
-        updates, state = tx.update(gradient, state, params)
-        params = uniopt.apply_updates(params, updates)
-        own.grad = torch.from_numpy(gradient.copy())
-        optimizer.step()
-    np.testing.assert_allclose(params, own.detach().numpy(), rtol=1e-12, atol=1e-12)
-    with pytest.raises(HyperparameterError, match=r"momentum is -0\.5"):
-        make(lr=0.125, momentum=-0.5)

@@ -33,8 +33,9 @@ def SGD(
     """
     if isinstance(momentum, int | float) and momentum == 0:
         return scale_by_learning_rate(learning_rate)
-    decay = hyperparameters.nonnegative("momentum", momentum)
-    return chain(scale_by_learning_rate(learning_rate), trace(decay, nesterov))
+    return chain(
+        scale_by_learning_rate(learning_rate), trace(hyperparameters.decay_rate("momentum", momentum), nesterov)
+    )
 
 
 @optimizer
