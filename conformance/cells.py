@@ -210,18 +210,19 @@ def _is_chosen(case: Case, backend: str, place: Place, dtype: str, mode: str, se
     if special and mode not in _SPECIALLY:
         return False
     problem, default = case.problem, case.setting == "default"
+    plain = problem.name == "brief" or (problem.brief and not case.is_optimizer())
     if special or mode in _ONCE:
         once = dtype == _ONCE.get(mode, "float32") or dtype in selection.dtypes
         asked = not selection.quick or (mode in selection.modes and not special)
-        return once and asked and default and (problem.brief or problem.even)
-    if selection.quick and problem.name != "brief" and case.is_optimizer():
+        return once and asked and default and (plain or problem.even)
+    if selection.quick and not plain:
         return False
     costly = (backend, mode) == ("mlx", "traced")  # a C++ compiler is run
     if dtype not in (*case.dtypes, *selection.dtypes):
         return problem.brief and default and not selection.quick and not costly
     scarce = backend in _SLOW or not case.is_optimizer()
     if selection.quick and scarce and not (selection.dtypes or selection.modes):
-        return problem.brief and default and (dtype, mode) in _ONE_EACH and not costly
+        return default and (dtype, mode) in _ONE_EACH and not costly
     if problem.objective is not None and not selection.quick and (dtype, mode) in _ONE_EACH:
         return not costly
     if case.dialect and (backend in _SLOW or mode == "traced"):

@@ -49,12 +49,6 @@ def test_help_fits_a_terminal_of_80_columns(
         assert max(map(len, printed_help(capsys, *words).splitlines())) <= 80
 
 
-def test_the_package_is_the_command() -> None:
-    command = [sys.executable, "-m", "uniopt", "--version"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout == f"uniopt {uniopt.__version__}\n"
-
-
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["--version"])

@@ -87,7 +87,7 @@ def test_listing_runs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
         (["--backend", "numpi"], "no backend is called 'numpi'. Known: numpy, cupy"),
         (["--optimizer", "adamm"], "no optimizer is called 'adamm'"),
         (["--dtype", "float8"], "no dtype is called 'float8'"),
-        (["--against", "keras"], "no oracle is called 'keras'"),
+        (["--against", "lasagne"], "no oracle is called 'lasagne'"),
     ],
 )
 def test_wrong_usage_ends_with_2(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
