@@ -18,13 +18,12 @@ from uniopt.backends.fusion import cache as disk
 from uniopt.backends.fusion.cuda import OPTIONS, THREADS
 from uniopt.backends.fusion.device import DeviceProgram
 from uniopt.backends.fusion.memory import extent, fits, repeats
-from uniopt.backends.standard import StandardBackend
+from uniopt.backends.numpy_dtypes import NumpyDtypes
 
 
 class CupyMemory:
     """Arrays in the memory of one device, as compiled steps see them."""
 
-    pinned = True
     sharded = False
 
     def __init__(self, device: Any) -> None:
@@ -63,6 +62,9 @@ class CupyMemory:
 
     def addresses(self, arrays: list[Any]) -> list[int]:
         return [x.data.ptr for x in arrays]
+
+    def places(self, arrays: list[Any]) -> None:
+        return None
 
     def extent(self, x: Any) -> tuple[int, int]:
         return extent(x.data.ptr, x.shape, x.strides, x.itemsize)
@@ -196,7 +198,7 @@ def view_of(x: Any, dtype: str | None = None) -> Any:
     return found if dtype is None else found.view(dtype)
 
 
-class CupyBackend(StandardBackend):
+class CupyBackend(NumpyDtypes):
     """CuPy arrays, on one or several CUDA devices."""
 
     name = "cupy"
@@ -212,9 +214,6 @@ class CupyBackend(StandardBackend):
 
     def devices(self) -> list[Any]:
         return [cupy.cuda.Device(i) for i in range(cupy.cuda.runtime.getDeviceCount())]
-
-    def dtypes(self, device: Any = None) -> dict[str, Any]:
-        return {"float16": cupy.dtype("float16"), **super().dtypes(device)}
 
     def place(self, x: Any, like: Any) -> Any:
         if x.device == like.device:

@@ -23,6 +23,7 @@ ORACLES = ("reference", "numpy", *peers.ORACLES)
 # the update, traced.
 _BY_DEFAULT = {
     "numpy": ["eager", "compiled"],
+    "cupy": ["eager", "compiled"],
     "torch": ["eager", "compiled", "vmap"],
     "jax": ["eager", "traced", "vmap", "scan", "sharded"],
     "mlx": ["eager", "traced"],

@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     named = {
         "backend": "a library, such as torch, or package.module:Backend",
-        "device": "a device, such as cpu or cuda:0 (default: the library's first)",
+        "device": "a device, such as cpu or cuda:1 (default: the library's first)",
         "dtype": "a data type (default: float64 and float32, and the others for what is made for them)",
         "mode": "eager, traced by the library's own compiler, compiled by uniopt, vmap, scan or sharded",
         "optimizer": "an optimizer, a transformation or a schedule, such as adamw or clip; a dialect's constructor, "

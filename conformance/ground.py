@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -53,15 +52,6 @@ class Ground:
     def outline(self, x: Array) -> tuple[Any, ...]:
         """Return what must stay as it is from step to step: type, data type, shape and device."""
         return type(x), dtype_name(x.dtype), tuple(x.shape), str(self.backend.device(x))
-
-
-def device_name(device: Any) -> str:
-    """Return a device by a short name such as ``cpu`` or ``cuda:0``, which each library writes in its own way."""
-    text = str(device)
-    if numbered := re.fullmatch(r"<(\w+) Device (\d+)>", text):  # CuPy
-        return f"{numbered[1].lower()}:{numbered[2]}"
-    inner = re.search(r"\('?(\w+)", text)  # MLX, array-api-strict
-    return (inner[1] if inner else text).removesuffix(":0")
 
 
 def same_bits(a: list[Values | None], b: list[Values | None]) -> bool:

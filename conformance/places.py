@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from uniopt.backends import Backend
-from uniopt.conformance.ground import device_name
+from uniopt.backends.device_names import device_name
 
 PERSONALITIES = {
     "numpy": ("readonly",),
@@ -46,7 +46,10 @@ class Place:
 
 
 def places(library: str, backend: Backend | None, named: Sequence[str]) -> list[Place]:
-    """Return the places whose names match, or without names the first device and the special ones."""
+    """Return the places whose names match, or without names the first device and the special ones.
+
+    ``cuda:0`` is the same as ``cuda``.
+    """
     personalities, also = PERSONALITIES.get(library, ()), _ALSO.get(library, ())
     if backend is None:
         return [Place(None, "-"), *(Place(None, f"-+{name}", special=name) for name in (*personalities, *also))]
@@ -56,5 +59,6 @@ def places(library: str, backend: Backend | None, named: Sequence[str]) -> list[
         found.append(Place(device, called, special=called if called in also or i else ""))
         found += [Place(device, f"{called}+{name}", name, name) for name in personalities if not i]
     if named:
-        return [place for place in found if any(fnmatchcase(place.name, pattern) for pattern in named)]
+        patterns = [pattern.removesuffix(":0") for pattern in named]
+        return [place for place in found if any(fnmatchcase(place.name, pattern) for pattern in patterns)]
     return [place for place in found if place.special in ("", *personalities, *also)]

@@ -28,11 +28,25 @@ def provenance(libraries: Iterable[str], peers: Iterable[str]) -> dict[str, Any]
         "numpy": _version("numpy"),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "flags": {"jax_enable_x64": "on in float64 cells, off in the others", "dask scheduler": "synchronous"},
+        "gpus": gpus(),
+        "flags": {
+            "jax_enable_x64": "on in float64 cells, off in the others",
+            "jax_default_matmul_precision": "highest",
+            "dask scheduler": "synchronous",
+        },
         "seed": SEED,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(["uniopt", "conformance", *_arguments()]),
     }
+
+
+def gpus() -> list[str]:
+    """Return name and driver of each of NVIDIA's graphics processors; nothing where its driver is not installed."""
+    command = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return []
 
 
 def source() -> dict[str, Any]:

@@ -12,10 +12,10 @@ from uniopt.typing import Array
 def constant(step: Step, value: Any, dtype: str | None = None) -> Array:
     """Return a number or a list of numbers as an array where all leaves meet, by default in the dtype of scalars there.
 
-    A tree without leaves has no place of its own; it is float32 then.
+    For a part of a tree that has no leaves it is float32, where the others are.
     """
     where, backend = meeting(step.places), step.backend
     if where is None:
-        return backend.asarray(value, dtype=backend.dtype(dtype or "float32"))
+        return backend.asarray(value, dtype=backend.dtype(dtype or "float32"), like=step.first())
     own = where.scalar_dtype if dtype is None else backend.dtype(dtype)
     return backend.asarray(value, dtype=own, like=where.like)

@@ -211,8 +211,12 @@ class Step:
 
     def counter(self) -> Array:
         """Return a new counter: a 0-d int32 array of 0 where the first leaf lives."""
-        first = next((x for x in self.leaves if x is not None), None)
-        return self.backend.asarray(0, dtype=self.backend.xp.int32, like=first)
+        return self.backend.asarray(0, dtype=self.backend.xp.int32, like=self.first())
+
+    def first(self) -> Array | None:
+        """Return the first leaf, of the whole tree if this part of it has none; None for a tree without leaves."""
+        found = next((x for x in self.leaves if x is not None), None)
+        return self._whole[0].first() if found is None and self._whole is not None else found
 
     def part(self, marked: Tree) -> tuple[Step, list[int]]:
         """Return the step of some of the leaves, and their positions in this one.

@@ -80,6 +80,7 @@ class Binding:
         self._separate_targets()
         self.watched = memory.watched(self.targets)
         self._addresses = memory.addresses(self.targets)
+        self._places = memory.places(self.targets)
         self._has_scalars = any(isinstance(x, np.generic) for x in kept)
         self._read: list[int] = []  # where the arrays of the latest run lay that are read
         self._latest: list[int] = []  # and where all lay
@@ -101,9 +102,7 @@ class Binding:
             kept = kept + self._captured
         if len(given) != len(self.given) or not all(map(operator.is_, given, self.given)):
             return False
-        if not memory.pinned and (
-            memory.addresses(self.targets) != self._addresses or memory.signatures(self.targets) != self.signature[1]
-        ):
+        if memory.places(self.targets) != self._places:
             return False
         missing = _missing(kept)
         if missing != self.missing and not self.program.separable:

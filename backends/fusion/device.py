@@ -17,6 +17,7 @@ from uniopt.backends.fusion.library import Calls, check, evaluate, memory_dtype,
 from uniopt.backends.fusion.memory import Memory
 from uniopt.backends.fusion.recording import Symbol
 from uniopt.backends.fusion.schedule import Schedule
+from uniopt.backends.fusion.scratch import Scratch
 from uniopt.backends.fusion.segment import FIRST_SLOT, Device, Loop, Segment, Wave
 from uniopt.backends.fusion.separate import Parts
 from uniopt.backends.fusion.turns import cut, is_constant, keep_numbers
@@ -64,6 +65,7 @@ class DeviceProgram:
             self._scratch[symbol] = size
             size += -(-symbol.size * itemsize(symbol.dtype) // _ALIGNMENT) * _ALIGNMENT
         self._size = size
+        self._memory_between = Scratch(device)
         self._offsets = np.array(list(self._scratch.values()), dtype=np.int64)
         first = FIRST_SLOT + len(inputs) + len(self._scratch)
         self._slots |= {symbol: first + i for i, symbol in enumerate(calls)}
@@ -76,7 +78,7 @@ class DeviceProgram:
         if not self._known:
             self._known = True
             self._strides |= {symbol: self._memory.strides(arrays[i]) for symbol, i in self._position.items()}
-        scratch = self._device.empty(self._size)
+        scratch = self._memory_between.of(self._size)
         where = np.zeros(FIRST_SLOT + len(self._slots), dtype=np.int64)
         where[FIRST_SLOT : FIRST_SLOT + len(addresses)] = addresses
         first = FIRST_SLOT + len(addresses)

@@ -37,9 +37,6 @@ if address(_probe) != _slow_address(_probe):  # an implementation of Python with
 class Memory(Protocol):
     """What compiled steps need to know of a library's arrays."""
 
-    pinned: bool
-    """Whether an array stays where it is as long as somebody holds it."""
-
     sharded: bool
     """Whether arrays are parts of larger ones, so that sums over them mean nothing."""
 
@@ -87,6 +84,10 @@ class Memory(Protocol):
         """Return where each array's first element lies."""
         ...
 
+    def places(self, arrays: list[Any]) -> Any:
+        """Return what tells whether arrays that somebody holds lie as they did; None where nothing can change that."""
+        ...
+
     def extent(self, x: Any) -> Range:
         """Return the addresses of the first byte and of the one behind the last; twice the same for an empty array."""
         ...
@@ -127,7 +128,6 @@ class Memory(Protocol):
 class NumpyMemory:
     """NumPy's arrays."""
 
-    pinned = True
     sharded = False
 
     def holds(self, x: Any) -> bool:
@@ -163,6 +163,9 @@ class NumpyMemory:
 
     def addresses(self, arrays: list[Any]) -> list[int]:
         return [address(x) for x in arrays]
+
+    def places(self, arrays: list[Any]) -> None:
+        return None
 
     def extent(self, x: Any) -> Range:
         return extent(address(x), x.shape, x.strides, x.itemsize)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from uniopt.backends.dtypes import itemsize
@@ -19,37 +19,11 @@ from uniopt.backends.fusion.layout import Layout, Strides, contiguous, layout, s
 from uniopt.backends.fusion.lowering import Body, kept_shape, lower
 from uniopt.backends.fusion.recording import Symbol
 from uniopt.backends.fusion.schedule import Group
+from uniopt.backends.fusion.scratch import Device, Scratch
 from uniopt.backends.fusion.split import split
 
 _SHARE = 64
 """Elements that a thread adds up before it is another thread's turn: the same on every device."""
-
-
-class Device(Protocol):
-    """A device, and the library whose arrays live there. All work is put in a queue, in order."""
-
-    xp: Any
-    """The library's Array API namespace."""
-
-    def load(self, source: str) -> Callable[[int, int, int], None]:
-        """Return a kernel: called with a number of blocks, and the addresses of the table and of the chunks."""
-        ...
-
-    def empty(self, size: int) -> Any:
-        """Return an array of that many bytes, to be written to."""
-        ...
-
-    def upload(self, x: np.ndarray[Any, Any]) -> Any:
-        """Return a copy of an array of the host's."""
-        ...
-
-    def address(self, x: Any) -> int:
-        """Return where an array's first element lies."""
-        ...
-
-    def queue(self) -> Hashable:
-        """Return what tells the current queue from other ones."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -103,6 +77,7 @@ class Segment:
     def __init__(self, waves: Sequence[Wave], device: Device) -> None:
         self.waves = waves
         self._device = device
+        self._results = Scratch(device)
         self._launches: list[_Launch] | None = None
         self._queue: Hashable = None
         self._missing: frozenset[int] = frozenset()
@@ -133,7 +108,7 @@ class Segment:
             self._queue, self._missing = queue, missing
             self._fixed = self._upload_fixed(self._launches, missing)
             self._host: np.ndarray[Any, Any] = np.empty(0)
-        partials = device.empty(self._size)
+        partials = self._results.of(self._size)
         fixed = device.address(self._fixed)
         where[_CONSTANTS], where[_PARTIALS] = fixed, device.address(partials)
         host = where.take(self._cell_slots) + self._cell_offsets

@@ -10,6 +10,7 @@ import pytest
 import torch
 from uniopt.backends.dtypes import dtype_name
 
+import uniopt
 from tests.conftest import require
 
 META = torch.device("meta")
@@ -66,6 +67,22 @@ def test_arrays_are_put_on_the_device_that_is_asked_for() -> None:
     assert backend.asarray([1.0], like=like).device == META
     assert backend.from_numpy(np.ones(2), "float32", META).device == META
     assert backend.from_numpy(np.ones(2), "float32", META).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    "tx",
+    [
+        uniopt.masked(uniopt.adam(1e-3), {"b": False}),
+        uniopt.partition({"x": uniopt.adam(1e-3), "y": uniopt.sgd(1e-2, momentum=0.9)}, {"b": "y"}),
+        uniopt.muon(1e-3),
+        uniopt.masked(uniopt.reduce_on_plateau(), {"b": False}),
+    ],
+    ids=repr,
+)
+def test_the_state_of_a_part_without_leaves_is_where_the_others_are(tx: uniopt.GradientTransformation) -> None:
+    """A vector is no part of what muon multiplies; else the first array of the state could be on the CPU."""
+    state = tx.init({"b": torch.ones(3, device="meta")})
+    assert {x.device.type for x in uniopt.tree.leaves(state)} == {"meta"}
 
 
 def test_a_copy_has_no_history() -> None:

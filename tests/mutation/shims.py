@@ -25,9 +25,11 @@ MODULES = {
     "backends/jax.py": ("jax", "jax"),
     "backends/mlx.py": ("mlx", "mlx"),
     "backends/numpy.py": ("numpy", "numpy"),
+    "backends/numpy_dtypes.py": ("numpy", "numpy"),
     "backends/registry.py": ("", "test_registry"),
     "backends/standard.py": ("array_api_strict", "strict or dask or mlx or numpy or test_standard"),
-    "backends/torch.py": ("torch", "torch"),
+    "backends/torch/__init__.py": ("torch", "torch"),
+    "backends/torch/memory.py": ("torch", "torch"),
 }
 """Whose cells are run, and which tests: what pytest's ``-k`` selects of them."""
 
@@ -59,7 +61,7 @@ def _cells(library: str) -> Iterator[Trial]:
     for selection in (
         usual,
         replace(few, devices=["*+*"], dtypes=["float32"]),
-        replace(few, devices=["cpu", "CPU_DEVICE"], dtypes=["complex64"]),
+        replace(few, devices=["cpu"], dtypes=["complex64"]),
     ):
         for trial in of_cells(selection, cases):
             yield replace(trial, case=None)  # which would be the path on NumPy

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from uniopt import backends
 from uniopt.backends import Backend
+from uniopt.backends.device_names import device_name
 
-# What the libraries print: ``cpu:0`` (JAX), ``mps:0`` (torch), ``Device(gpu, 0)`` (MLX), ``<CUDA Device 0>`` (CuPy),
-# ``array_api_strict.Device('CPU_DEVICE')``.
-_PRINTED = [
-    re.compile(r"^(?P<kind>[a-z]+)(:(?P<index>\d+))?$"),
-    re.compile(r"^device\((?P<kind>\w+), (?P<index>\d+)\)$"),
-    re.compile(r"^<(?P<kind>\w+) device (?P<index>\d+)>$"),
-    re.compile(r"^.*device\('(?P<kind>\w+?)(_device)?'\)$"),
-]
 _GPUS = {"cuda", "rocm", "mps", "xpu", "metal"}
 
 
@@ -27,16 +19,6 @@ def unavailable(name: str) -> str | None:
         return backends.why_unavailable(name)
     except Exception as error:  # a broken library may raise anything when it is imported
         return f"{name} is installed but broken: {type(error).__name__}: {error}"
-
-
-def device_name(device: Any) -> str:
-    """Return a device's kind, and its number unless that is 0: ``cpu``, ``cuda``, ``cuda:1``."""
-    printed = str(device).lower()
-    for pattern in _PRINTED:
-        if found := pattern.match(printed):
-            index = found.groupdict().get("index")
-            return found["kind"] if index in (None, "0") else f"{found['kind']}:{index}"
-    return printed
 
 
 def find_device(backend: Backend, name: str | None) -> Any | None:

@@ -14,8 +14,9 @@ import numpy as np
 
 from uniopt import backends
 from uniopt.backends import Backend
+from uniopt.backends.device_names import device_name
 from uniopt.backends.dtypes import dtype_name, real_dtype
-from uniopt.cli.present import default_device, device_name, unavailable
+from uniopt.cli.present import default_device, unavailable
 
 # The smallest power of two that each dtype can add to 1 without losing it: a narrower one shows at once.
 _LAST_BIT = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-23, "float64": 2.0**-52}

@@ -43,13 +43,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the options of ``uniopt bench``."""
     parser.description, parser.epilog = _DESCRIPTION, _EPILOG
     named = {
-        "backend": "a library: numpy, torch or jax",
+        "backend": "a library: numpy, torch, jax or cupy",
         "optimizer": "such as adamw, clipped_adamw, or torch.AdamW in torch's dialect",
         "size": "leaves: 10, 10x1e3, 200x1e4, 2e7 or gpt2",
         "against": "what uniopt is compared with, such as torch-fused",
     }
     for name, text in named.items():
         parser.add_argument(f"--{name}", action="append", default=[], metavar="NAME", help=f"{text}; repeatable")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="where both sides compute (default: cpu)"
+    )
     parser.add_argument("--quick", action="store_true", help="a few rounds on small leaves; nothing is judged")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads for every side (default: 1)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write record.json and report.md there")
@@ -65,7 +68,9 @@ def run(options: argparse.Namespace) -> int:
     from uniopt.cli.bench.settings import Settings
     from uniopt.cli.present import unavailable
 
-    selection = Selection(options.backend, options.optimizer, options.size, options.against, options.quick)
+    selection = Selection(
+        options.backend, options.optimizer, options.size, options.against, options.quick, options.device
+    )
     _refuse_unknown(selection)
     rows = selection.rows()
     if not rows:

@@ -9,7 +9,7 @@ import numpy as np
 
 from uniopt.cli.bench import optimizers, sides, timing, traffic
 from uniopt.cli.bench.outcome import Outcome
-from uniopt.cli.bench.peers import library
+from uniopt.cli.bench.peers import Library, library
 from uniopt.cli.bench.settings import Settings
 from uniopt.cli.bench.targets import Row
 from uniopt.cli.bench.timing import Ratio
@@ -20,13 +20,14 @@ _COPIED = 2**28  # bytes, far more than any cache holds
 def measure(row: Row, settings: Settings) -> Outcome:
     """Return the ratio of a step's time to that of copying as many bytes as it has to move."""
     tx = optimizers.transformation(row.optimizer)
-    side = sides.Compiled(library(row.backend), tx, row.size.params(), optimizers.extra(row.optimizer))
+    arrays = library(row.backend, row.device)
+    side = sides.Compiled(arrays, tx, row.size.params(), optimizers.extra(row.optimizer))
     side.give(row.size.gradients(1))
     for _ in range(3):
         side.step()
     bytes_needed = traffic.fewest_bytes(row.optimizer, row.size)
     with ThreadPoolExecutor(settings.threads) as pool:
-        copy = Copy(_COPIED, pool, settings.threads)
+        copy = Copy(_COPIED, pool, settings.threads) if row.device == "cpu" else DeviceCopy(_COPIED, arrays)
         a, b = timing.alternate([side.step, copy], settings.rounds, settings.seconds)
     floor = b.scaled(bytes_needed / copy.traffic)
     speed = copy.traffic / statistics.median(b.seconds)
@@ -48,3 +49,17 @@ class Copy:
             np.copyto(*self._parts[0])
             return
         list(self._pool.map(lambda part: np.copyto(*part), self._parts))
+
+
+class DeviceCopy:
+    """A copy of one array to another on a device."""
+
+    def __init__(self, nbytes: int, library: Library) -> None:
+        ones = np.ones(nbytes // 4, dtype=np.float32)
+        self.traffic = 2 * ones.nbytes
+        self._library = library
+        self._source, self._target = library.put(ones), library.put(2 * ones)
+
+    def __call__(self) -> None:
+        self._target[...] = self._source
+        self._library.finish({"target": self._target})

@@ -46,7 +46,7 @@ def seconds(side: str, backend: str, optimizer: str, size: str, threads: int) ->
     else:
         from uniopt.cli.bench.peers.torch import Optimizer
 
-        made = Optimizer(optimizer, "compile", params)
+        made = Optimizer(optimizer, "compile", library("torch"), params)
     made.give(SIZES[size].gradients(1))
     start = time.perf_counter()
     made.step()

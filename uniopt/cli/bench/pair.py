@@ -49,7 +49,7 @@ def measure(row: Row, settings: Settings) -> Outcome:
 
 def _sides(row: Row) -> tuple[Make, dict[str, Make]]:
     """Return how to make uniopt's side, and how to make each of those that the fastest is taken of."""
-    arrays, optimizer = library(row.backend), row.optimizer
+    arrays, optimizer = library(row.backend, row.device), row.optimizer
     tx, extra = optimizers.transformation(optimizer, row.against), optimizers.extra(optimizer)
 
     def compiled(params: Leaves) -> Side:
@@ -65,17 +65,17 @@ def _sides(row: Row) -> tuple[Make, dict[str, Make]]:
         case "optax":
             from uniopt.cli.bench.peers import optax
 
-            return compiled, {"optax": lambda params: optax.Jitted(optimizer, params)}
+            return compiled, {"optax": lambda params: optax.Jitted(optimizer, arrays, params)}
         case "torch-optimizer":
-            return _torch(optimizer, "uniopt"), {"fused": _torch(optimizer, "fused")}
+            return _torch(row, "uniopt"), {"fused": _torch(row, "fused")}
     forms = {"torch-fused": ["fused"], "torch-eager": ["foreach", "for-loop"], "torch-compile": ["compile"]}
-    return compiled, {form: _torch(optimizer, form) for form in forms[row.against]}
+    return compiled, {form: _torch(row, form) for form in forms[row.against]}
 
 
-def _torch(optimizer: str, form: str) -> Make:
+def _torch(row: Row, form: str) -> Make:
     from uniopt.cli.bench.peers import torch
 
-    return lambda params: torch.Optimizer(optimizer, form, params)
+    return lambda params: torch.Optimizer(row.optimizer, form, library("torch", row.device), params)
 
 
 def _fastest(peers: dict[str, Make], size: Size) -> tuple[str, Make]:

@@ -64,10 +64,12 @@ class Record:
 
     def add(self, row: Row, outcome: Outcome) -> None:
         """Add what is known of a row."""
+        where = f"--backend {row.backend}" if row.device == "cpu" else f"--device {row.device} --backend {row.backend}"
         self.rows.append(
             {
                 "name": row.name,
                 "backend": row.backend,
+                "device": row.device,
                 "optimizer": row.optimizer,
                 "size": row.size.name,
                 "leaves": len(row.size.shapes),
@@ -80,7 +82,7 @@ class Record:
                 "reason": outcome.reason,
                 "warnings": outcome.warnings,
                 "measured": dict(outcome.measured),
-                "command": f"uniopt bench --backend {row.backend} --optimizer {row.optimizer} --size {row.size.name} "
+                "command": f"uniopt bench {where} --optimizer {row.optimizer} --size {row.size.name} "
                 f"--against {row.against}",
             }
         )

@@ -10,13 +10,14 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+from uniopt import backends
 from uniopt.cli.bench import bandwidth, first_call, memory, pair
 from uniopt.cli.bench.agreement import ResultsDifferError
 from uniopt.cli.bench.outcome import Outcome, Verdict
 from uniopt.cli.bench.peers import library
 from uniopt.cli.bench.settings import Settings
 from uniopt.cli.bench.targets import Row
-from uniopt.cli.present import unavailable
+from uniopt.cli.present import find_device, unavailable
 
 _COPIES = 16  # of the leaves that a row holds at most: parameters, gradients, three slots, results, on both sides
 _LIBRARY_OF = {"torch": ("torch",), "optax": ("jax",)}
@@ -24,8 +25,8 @@ _LIBRARY_OF = {"torch": ("torch",), "optax": ("jax",)}
 
 def limit_threads(rows: Iterable[Row], threads: int) -> dict[str, str]:
     """Set the number of threads in every library that the rows use, and return what each says about it."""
-    names = dict.fromkeys(name for row in rows for name in (row.backend, *_LIBRARY_OF.get(peer_of(row), ())))
-    return {name: library(name).limit(threads) for name in names if not unavailable(name)}
+    names = {name: row.device for row in rows for name in (row.backend, *_LIBRARY_OF.get(peer_of(row), ()))}
+    return {name: library(name, device).limit(threads) for name, device in names.items() if not _missing(name, device)}
 
 
 def run(rows: Iterable[Row], settings: Settings) -> Iterator[tuple[Row, Outcome]]:
@@ -70,7 +71,7 @@ def _measure(row: Row, settings: Settings) -> Outcome:
 
 def _absent(row: Row) -> str:
     """Return what the row needs and this machine does not have."""
-    if reason := unavailable(row.backend):
+    if reason := _missing(row.backend, row.device):
         return reason
     peer = peer_of(row)
     if peer and find_spec(peer) is None:
@@ -81,6 +82,13 @@ def _absent(row: Row) -> str:
         if not optax.has(row.optimizer):
             return f"optax has no {row.optimizer}"
     return ""
+
+
+def _missing(name: str, device: str) -> str:
+    """Return why a library, or a device of it, is not here."""
+    if reason := unavailable(name):
+        return reason
+    return "" if find_device(backends.get(name), device) else f"{name} finds no device {device}"
 
 
 def peer_of(row: Row) -> str:

@@ -23,6 +23,8 @@ class Selection:
         Parts of the names of rows.
     quick
         Whether every row is run on small leaves unless sizes are named, and for two optimizers unless they are named.
+    device
+        Where both sides compute.
     """
 
     backends: Sequence[str] = ()
@@ -30,10 +32,11 @@ class Selection:
     sizes: Sequence[str] = ()
     against: Sequence[str] = ()
     quick: bool = False
+    device: str = "cpu"
 
     def rows(self) -> list[Row]:
         """Return the rows that match, in the order of the table."""
-        rows = table()
+        rows = [row for row in table() if row.device == self.device]
         if self.quick:
             rows = [self._quick(row) for row in rows if row.against not in _NOT_QUICK or row.against in self.against]
         found = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 
 from uniopt.cli.bench.by_hand import FORMULAS
 from uniopt.cli.bench.optimizers import FACTORED_OR_NORMED, OF_TORCH, WITHOUT_SECOND_MOMENTS, names
@@ -47,6 +48,8 @@ class Row:
         The ratio that it may have at most; None where it is measured without a target.
     excepted
         Why the row makes no sense for this optimizer or takes too long; empty for all others.
+    device
+        Where both sides compute.
     """
 
     backend: str
@@ -55,11 +58,13 @@ class Row:
     against: str
     target: float | None
     excepted: str = ""
+    device: str = "cpu"
 
     @property
     def name(self) -> str:
-        """Return ``backend/optimizer/size/against``."""
-        return f"{self.backend}/{self.optimizer}/{self.size.name}/{self.against}"
+        """Return ``backend/optimizer/size/against``, with the device after the backend unless it is the CPU."""
+        where = self.backend if self.device == "cpu" else f"{self.backend}+{self.device}"
+        return f"{where}/{self.optimizer}/{self.size.name}/{self.against}"
 
 
 def table() -> list[Row]:
@@ -74,6 +79,7 @@ def table() -> list[Row]:
         *_eager_against_by_hand(),
         *_first_calls(),
         *_memory(),
+        *_on_cuda(),
     ]
 
 
@@ -149,3 +155,33 @@ def _memory() -> Iterator[Row]:
             slow = "each step multiplies matrices for a minute" if optimizer == "muon" else ""
             yield Row(backend, optimizer, SIZES["2e7"], "memory", 1.0, slow)
         yield Row(backend, "adamw", SIZES["gpt2"], "memory", 1.0)
+
+
+# On CUDA nothing is promised. torch has no fused Adagrad there.
+_FUSED_ON_CUDA = tuple(name for name in TORCH_FUSED if name != "adagrad")
+
+
+def _on_cuda() -> Iterator[Row]:
+    """Yield the rows of a CUDA device, in which the libraries' arrays and the peers' are both there."""
+    for size in _WIDE:
+        yield _cuda("cupy", "adamw", size, "torch-fused")
+        for optimizer in (*TORCH_FUSED, *TORCH_OTHERS):
+            fused = optimizer in _FUSED_ON_CUDA
+            yield _cuda("torch", optimizer, size, "torch-fused" if fused else "torch-eager")
+            if fused:
+                yield _cuda("torch", optimizer, size, "torch-optimizer")
+        for optimizer in names():
+            yield _cuda("jax", optimizer, size, "optax")
+    for size in ("2e7", "gpt2"):
+        for backend, optimizer in product(("cupy", "torch"), names()):
+            yield _cuda(backend, optimizer, size, "bandwidth", EXCEPTED.get(optimizer, ""))
+    for size, optimizer in product(("200x1e4", "2e7"), FORMULAS):
+        for backend in ("cupy", "torch", "jax"):
+            yield _cuda(backend, optimizer, size, "by-hand")
+    for optimizer in names():
+        if optimizer not in FACTORED_OR_NORMED:
+            yield _cuda("cupy", optimizer, "2e7", "eager")
+
+
+def _cuda(backend: str, optimizer: str, size: str, against: str, excepted: str = "") -> Row:
+    return Row(backend, optimizer, SIZES[size], against, None, excepted, "cuda")

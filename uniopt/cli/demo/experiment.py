@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from uniopt import backends, tree
 from uniopt.backends import Backend
+from uniopt.backends.device_names import device_name
 from uniopt.cli.demo.comparison import Difference, differences
 from uniopt.cli.demo.data import Digits
 from uniopt.cli.demo.network import initial_parameters
@@ -15,7 +16,7 @@ from uniopt.cli.demo.progress import Progress
 from uniopt.cli.demo.settings import Settings
 from uniopt.cli.demo.training import GRADIENT_LIMIT, Run, Trainer
 from uniopt.cli.errors import CommandError
-from uniopt.cli.present import device_name, find_device, unavailable
+from uniopt.cli.present import find_device, unavailable
 from uniopt.errors import UnsupportedDtypeError
 
 REFERENCE = "numpy"

@@ -12,13 +12,13 @@ import numpy as np
 import uniopt
 from uniopt import tree
 from uniopt.backends import Backend
+from uniopt.backends.device_names import device_name
 from uniopt.backends.dtypes import compute_dtype
 from uniopt.cli.demo import libraries
 from uniopt.cli.demo.comparison import Difference, gradient_difference
 from uniopt.cli.demo.data import Digits, batch_order
 from uniopt.cli.demo.network import Network, initial_parameters
 from uniopt.cli.demo.settings import Settings
-from uniopt.cli.present import device_name
 from uniopt.typing import Array, Tree
 
 # Two ways to sum over a batch of images round differently; a wrong formula is off by 1e5 ulp and more.

@@ -1,7 +1,7 @@
 """The array libraries as the benchmark uses them, and the optimizers that they bring.
 
-Only the files in this folder import a framework. One named after an array library has the functions of `Library`; the
-sides that uniopt is compared with are classes: ``torch.Optimizer`` and ``optax.Jitted``.
+Only the files in this folder import a framework. One named after an array library has its `Library`, the class
+``Arrays``; the sides that uniopt is compared with are classes too: ``torch.Optimizer`` and ``optax.Jitted``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Array = Any
 
 
 class Library(Protocol):
-    """How the arrays of a library are made and read. One module of this folder each."""
+    """How the arrays of a library are made and read, on one device."""
 
     xp: Any
 
@@ -36,6 +36,6 @@ class Library(Protocol):
         """Let the library use so many threads from now on, and return what it says about them."""
 
 
-def library(name: str) -> Library:
-    """Return the module of an array library, which is installed."""
-    return cast(Library, import_module(f"uniopt.cli.bench.peers.{name}"))
+def library(name: str, device: str = "cpu") -> Library:
+    """Return an array library, which is installed, on a device that it has."""
+    return cast(Library, import_module(f"uniopt.cli.bench.peers.{name}").Arrays(device))

@@ -6,28 +6,30 @@ from collections.abc import Mapping
 
 import numpy as np
 
-xp = np
 
+class Arrays:
+    """NumPy's arrays, which are on the CPU."""
 
-def put(x: np.ndarray) -> np.ndarray:
-    """Return the array itself."""
-    return x
+    xp = np
 
+    def __init__(self, device: str) -> None:
+        assert device == "cpu"
 
-def parameter(x: np.ndarray) -> np.ndarray:
-    """Return a copy."""
-    return x.copy()
+    def put(self, x: np.ndarray) -> np.ndarray:
+        """Return the array itself."""
+        return x
 
+    def parameter(self, x: np.ndarray) -> np.ndarray:
+        """Return a copy."""
+        return x.copy()
 
-def get(x: np.ndarray) -> np.ndarray:
-    """Return the array itself."""
-    return x
+    def get(self, x: np.ndarray) -> np.ndarray:
+        """Return the array itself."""
+        return x
 
+    def finish(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Return at once: NumPy computes when it is called."""
 
-def finish(arrays: Mapping[str, np.ndarray]) -> None:
-    """Return at once: NumPy computes when it is called."""
-
-
-def limit(threads: int) -> str:
-    """Do nothing: NumPy's elementwise functions use one thread."""
-    return f"{np.__version__}, one thread"
+    def limit(self, threads: int) -> str:
+        """Do nothing: NumPy's elementwise functions use one thread."""
+        return f"{np.__version__}, one thread"

@@ -11,7 +11,7 @@ import optax.contrib
 
 from uniopt.cli.bench.compositions import COMPOSITIONS, NOT_IN_OPTAX
 from uniopt.cli.bench.optimizers import extra, hyperparameters
-from uniopt.cli.bench.peers import jax as library
+from uniopt.cli.bench.peers import Library
 from uniopt.cli.bench.sides import given
 from uniopt.cli.bench.sizes import Leaves
 
@@ -24,7 +24,8 @@ def has(optimizer: str) -> bool:
 class Jitted:
     """optax's optimizer of the same name, with the same arguments."""
 
-    def __init__(self, optimizer: str, params: Leaves) -> None:
+    def __init__(self, optimizer: str, library: Library, params: Leaves) -> None:
+        self._library = library
         constructor = _constructor(optimizer)
         assert constructor is not None  # else there is nothing to compare with
         tx = optax.with_extra_args_support(constructor(**hyperparameters(optimizer, "optax")))
@@ -42,16 +43,16 @@ class Jitted:
 
     def give(self, gradients: Leaves) -> None:
         """Take the gradients of the following steps."""
-        self._gradients = {name: library.put(x) for name, x in gradients.items()}
+        self._gradients = {name: self._library.put(x) for name, x in gradients.items()}
 
     def step(self) -> None:
         """Take a step."""
         self._params, self._state = self._step(self._gradients, self._state, self._params, self._more)
-        library.finish(self._params)
+        self._library.finish(self._params)
 
     def values(self) -> Leaves:
         """Return the parameters."""
-        return {name: library.get(x) for name, x in self._params.items()}
+        return {name: self._library.get(x) for name, x in self._params.items()}
 
 
 def _constructor(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""torch on the CPU, and torch.optim in each of its forms."""
+"""torch, and torch.optim in each of its forms."""
 
 from __future__ import annotations
 
@@ -10,36 +10,42 @@ import torch
 
 import uniopt.integrations.torch as integration
 from uniopt.cli.bench.optimizers import OF_TORCH, hyperparameters
+from uniopt.cli.bench.peers import Library
 from uniopt.cli.bench.sizes import Leaves
 from uniopt.conformance.peers.torch import compilations
 
-xp = torch
 
+class Arrays:
+    """Tensors on a device."""
 
-def put(x: np.ndarray) -> torch.Tensor:
-    """Return a tensor on the array's memory."""
-    return torch.from_numpy(x)
+    xp = torch
 
+    def __init__(self, device: str) -> None:
+        self._device = torch.device(device)
 
-def parameter(x: np.ndarray) -> torch.Tensor:
-    """Return a copy as a module has it."""
-    return torch.nn.Parameter(torch.from_numpy(x.copy()))
+    def put(self, x: np.ndarray) -> torch.Tensor:
+        """Return a tensor on the array's memory, or a copy on another device."""
+        return torch.from_numpy(x).to(self._device)
 
+    def parameter(self, x: np.ndarray) -> torch.Tensor:
+        """Return a copy as a module has it."""
+        return torch.nn.Parameter(torch.from_numpy(x.copy()).to(self._device))
 
-def get(x: torch.Tensor) -> np.ndarray:
-    """Return an array on the tensor's memory."""
-    values: np.ndarray = x.detach().numpy()
-    return values
+    def get(self, x: torch.Tensor) -> np.ndarray:
+        """Return an array on the tensor's memory, or a copy of another device's."""
+        values: np.ndarray = x.detach().cpu().numpy()
+        return values
 
+    def finish(self, arrays: Mapping[str, torch.Tensor]) -> None:
+        """Wait for the device; on the CPU, torch computes when it is called."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
 
-def finish(arrays: Mapping[str, torch.Tensor]) -> None:
-    """Return at once: on the CPU, torch computes when it is called."""
-
-
-def limit(threads: int) -> str:
-    """Set the number of threads that an operation uses."""
-    torch.set_num_threads(threads)
-    return f"{torch.__version__}, torch.get_num_threads() = {torch.get_num_threads()}"
+    def limit(self, threads: int) -> str:
+        """Set the number of threads that an operation uses."""
+        torch.set_num_threads(threads)
+        where = f", on {torch.cuda.get_device_name()}" if self._device.type == "cuda" else ""
+        return f"{torch.__version__}, torch.get_num_threads() = {torch.get_num_threads()}{where}"
 
 
 RULES: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
@@ -77,12 +83,15 @@ class Optimizer:
     form
         ``fused``, ``foreach``, ``for-loop``, ``compile`` for ``torch.compile(optimizer.step)``, or ``uniopt`` for the
         class of the same name in `uniopt.integrations.torch`.
+    library
+        Where the tensors are.
     params
         The parameters, which are copied.
     """
 
-    def __init__(self, optimizer: str, form: str, params: Leaves) -> None:
-        self._params: Any = {name: parameter(x) for name, x in params.items()}
+    def __init__(self, optimizer: str, form: str, library: Library, params: Leaves) -> None:
+        self._library = library
+        self._params: Any = {name: library.parameter(x) for name, x in params.items()}
         kind: Callable[..., torch.optim.Optimizer]
         if optimizer in OF_TORCH:
             kind, arguments = getattr(torch.optim, optimizer.removeprefix("torch.")), OF_TORCH[optimizer]
@@ -100,7 +109,7 @@ class Optimizer:
     def give(self, gradients: Leaves) -> None:
         """Take the gradients of the following steps."""
         for name, x in gradients.items():
-            self._params[name].grad = put(x)
+            self._params[name].grad = self._library.put(x)
 
     def step(self) -> None:
         """Take a step.
@@ -116,7 +125,8 @@ class Optimizer:
             self._compiles = False
             if compilations() == before:
                 raise RuntimeError("torch.compile compiled no graph of the step; TORCH_LOGS=graph_breaks says why.")
+        self._library.finish(self._params)
 
     def values(self) -> Leaves:
         """Return the parameters."""
-        return {name: get(x) for name, x in self._params.items()}
+        return {name: self._library.get(x) for name, x in self._params.items()}

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any
 
 import array_api_compat.torch as compat
 import torch
 from uniopt.backends.dtypes import dtype_name
-from uniopt.backends.fusion.memory import fits, repeats
 from uniopt.backends.registry import why_unavailable
 from uniopt.backends.standard import StandardBackend
-
-
-def _is_dtensor(x: Any) -> bool:
-    return hasattr(x, "placements")  # DTensor's own module is slow to import, so it is not asked by class
-
+from uniopt.backends.torch.memory import CudaMemory, CudaShardMemory, ShardMemory, TorchMemory, is_dtensor
 
 # torch's own maximum and minimum take no Python number. array-api-compat's do, but ask torch.result_type, which
 # torch.compile cannot trace; so does its where.
@@ -45,179 +38,10 @@ def _sign(x: Any) -> Any:
     return torch.where(torch.isnan(x), x, torch.sign(x))
 
 
-# Methods of C, which map calls without a frame of Python's.
-_data_ptr, _stride, _is_neg, _is_conj = (
-    torch.Tensor.data_ptr, torch.Tensor.stride, torch.Tensor.is_neg, torch.Tensor.is_conj
-)  # fmt: skip
-_kind = attrgetter("shape", "dtype", "device")
-
 # All names now: under torch.compile, filling the cache at first use would change what the graph was traced with.
 for _value in list(vars(torch).values()):
     if isinstance(_value, torch.dtype):
         dtype_name(_value)
-
-
-class TorchMemory:
-    """Tensors in the host's memory, as compiled steps see them."""
-
-    pinned = False  # `parameter.data = other` moves a parameter
-    sharded = False
-
-    def holds(self, x: Any) -> bool:
-        return isinstance(x, torch.Tensor)
-
-    def out_of_reach(self, x: Any) -> str | None:
-        if x.device.type != "cpu":
-            reason = why_unavailable("cupy") if x.device.type == "cuda" else None
-            return f"a tensor on {x.device}" + (f" ({reason})" if reason else "")
-        return None if x.layout == torch.strided else f"a tensor with layout {x.layout}"
-
-    def resolved(self, arrays: list[Any]) -> list[Any]:
-        # A tensor may show another's memory conjugated or negated.
-        try:
-            if not any(map(_is_neg, arrays)) and not any(map(_is_conj, arrays)):
-                return arrays
-        except TypeError:  # None stands for a missing gradient
-            pass
-        return [x.resolve_conj().resolve_neg() if isinstance(x, torch.Tensor) else x for x in arrays]
-
-    def untracked(self) -> AbstractContextManager[Any]:
-        return torch.no_grad()
-
-    def signatures(self, arrays: list[Any]) -> Any:
-        return tuple(zip(map(_kind, arrays), map(_stride, arrays), strict=True))
-
-    def congruent(self, kept: list[Any], given: list[Any], parameters: Mapping[int, int]) -> bool:
-        return True
-
-    def shape(self, x: Any) -> tuple[int, ...]:
-        return tuple(x.shape)
-
-    whole_shape = shape
-
-    def dtype(self, x: Any) -> str:
-        return dtype_name(x.dtype)
-
-    def strides(self, x: Any) -> tuple[int, ...]:
-        return tuple(step * x.itemsize for step in x.stride())
-
-    def addresses(self, arrays: list[Any]) -> list[int]:
-        return list(map(_data_ptr, arrays))
-
-    def extent(self, x: Any) -> tuple[int, int]:
-        start = x.data_ptr()
-        last = sum((n - 1) * step for n, step in zip(x.shape, x.stride(), strict=True))
-        return (start, start + (last + 1) * x.itemsize) if x.numel() else (start, start)
-
-    def view(self, x: Any) -> Any:
-        plain = x.detach()
-        return (plain.view(torch.uint16) if x.dtype == torch.bfloat16 else plain).numpy()
-
-    def copy(self, x: Any) -> Any:
-        return x.detach().clone()
-
-    def replaces(self, value: Any, x: Any) -> bool:
-        return fits(value, x)
-
-    def assign(self, x: Any, value: Any) -> None:
-        x.copy_(value)
-
-    def refusal(self, x: Any) -> str | None:
-        if x.is_conj() or x.is_neg():
-            return "shows the memory of another tensor, conjugated or negated"
-        return "has elements that share memory (it was expanded)" if repeats(x.shape, x.stride()) else None
-
-    def watched(self, arrays: list[Any]) -> list[Any]:
-        return [x for x in arrays if not x.is_inference()]  # the others have no version
-
-    def written(self, watched: list[Any]) -> None:
-        # Writing through an address leaves the version as it was, and autograd would use wrong values silently.
-        torch.autograd.graph.increment_version(watched)
-
-    def threads(self) -> int:
-        return torch.get_num_threads()
-
-
-class ShardMemory(TorchMemory):
-    """DTensors: each process sees its own shard."""
-
-    sharded = True
-
-    def replaces(self, value: Any, x: Any) -> bool:
-        # Nothing is redistributed to partial sums; a slot with them gets another tensor.
-        partial = _is_dtensor(x) and any(p.is_partial() for p in x.placements)
-        return super().replaces(value, x) and _is_dtensor(value) == _is_dtensor(x) and not partial
-
-    def congruent(self, kept: list[Any], given: list[Any], parameters: Mapping[int, int]) -> bool:
-        if any(p.is_partial() for x in (*kept, *given) if _is_dtensor(x) for p in x.placements):
-            return False
-        if any(x is not None and x.ndim > 0 and i not in parameters for i, x in enumerate(kept)):
-            return False
-        if any(kept[i] is not None and _placed(kept[i]) != _placed(given[k]) for i, k in parameters.items()):
-            return False
-        # A slot that is shaped like parameters lies as one of them does.
-        places: dict[Any, list[Any]] = {}
-        for k in parameters.values():
-            places.setdefault(given[k].shape, []).append(_placed(given[k]))
-        return all(_placed(x) in places.get(x.shape, [_placed(x)]) for x in given)
-
-    def signatures(self, arrays: list[Any]) -> Any:
-        return tuple(zip(super().signatures(list(map(_local, arrays))), map(_placed, arrays), strict=True))
-
-    def whole_shape(self, x: Any) -> tuple[int, ...]:
-        return super().shape(x)
-
-    def shape(self, x: Any) -> tuple[int, ...]:
-        return super().shape(_local(x))
-
-    def strides(self, x: Any) -> tuple[int, ...]:
-        return super().strides(_local(x))
-
-    def addresses(self, arrays: list[Any]) -> list[int]:
-        return super().addresses(list(map(_local, arrays)))
-
-    def extent(self, x: Any) -> tuple[int, int]:
-        return super().extent(_local(x))
-
-    def view(self, x: Any) -> Any:
-        return super().view(_local(x))
-
-    def assign(self, x: Any, value: Any) -> None:
-        # copy_ itself does not redistribute whatever cannot be sharded evenly.
-        super().assign(x, value.redistribute(x.device_mesh, x.placements) if _is_dtensor(value) else value)
-
-    def watched(self, arrays: list[Any]) -> list[Any]:
-        return super().watched([y for x in arrays for y in ((x, x.to_local()) if _is_dtensor(x) else (x,))])
-
-
-def _placed(x: Any) -> Any:
-    """Return which parts of a DTensor each process has; None for a tensor."""
-    return (x.device_mesh, x.placements) if _is_dtensor(x) else None
-
-
-class CudaMemory(TorchMemory):
-    """Tensors in the memory of a CUDA device, which CuPy's arrays may show."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-
-    def out_of_reach(self, x: Any) -> str | None:
-        if x.device != self._device:
-            return f"tensors on several devices, {self._device} and {x.device}"
-        return None if x.layout == torch.strided else f"a tensor with layout {x.layout}"
-
-    def view(self, x: Any) -> Any:
-        from uniopt.backends.cupy import view_of
-
-        return view_of(x.detach().view(torch.int16), "uint16") if x.dtype == torch.bfloat16 else view_of(x.detach())
-
-
-class CudaShardMemory(ShardMemory, CudaMemory):
-    """DTensors on CUDA devices."""
-
-
-def _local(x: Any) -> Any:
-    return x.to_local() if _is_dtensor(x) else x
 
 
 # torch.compile takes out a cast to fewer bits and back, unless it cannot look inside.
@@ -262,12 +86,12 @@ class TorchBackend(StandardBackend):
         return bool(like.device.type != "mps")
 
     def place(self, x: Any, like: Any) -> Any:
-        if _is_dtensor(like) and x.shape == like.shape and x.ndim > 0 and not _is_dtensor(x):
+        if is_dtensor(like) and x.shape == like.shape and x.ndim > 0 and not is_dtensor(x):
             from torch.distributed.tensor import distribute_tensor
 
             return distribute_tensor(x, like.device_mesh, like.placements)
         # A plain 0-d tensor meets a DTensor as a replicated one, so scalars are plain, for tensors of both kinds.
-        x = x.full_tensor() if x.ndim == 0 and _is_dtensor(x) else x
+        x = x.full_tensor() if x.ndim == 0 and is_dtensor(x) else x
         return x if x.device == like.device else x.to(like.device)
 
     def astype(self, x: Any, dtype: Any) -> Any:
@@ -298,7 +122,7 @@ class TorchBackend(StandardBackend):
         return host.to(device=device, dtype=self.dtype(dtype or dtype_name(x.dtype)))
 
     def to_numpy(self, x: Any) -> Any:
-        host = x.full_tensor() if _is_dtensor(x) else x
+        host = x.full_tensor() if is_dtensor(x) else x
         host = host.detach().to("cpu", copy=True)  # which also conjugates or negates what such a view shows
         return (host.float() if host.dtype == torch.bfloat16 else host).numpy()
 
@@ -306,7 +130,7 @@ class TorchBackend(StandardBackend):
         return torch.compiler.is_compiling() or torch._C._functorch.is_functorch_wrapped_tensor(x)
 
     def cond(self, predicate: Any, on_true: Callable[[], list[Any]], on_false: Callable[[], list[Any]]) -> list[Any]:
-        whole = predicate.full_tensor() if _is_dtensor(predicate) else predicate
+        whole = predicate.full_tensor() if is_dtensor(predicate) else predicate
         return super().cond(whole, on_true, on_false)
 
     def compile(self, f: Callable[..., Any]) -> Callable[..., Any]:
@@ -343,7 +167,7 @@ class TorchBackend(StandardBackend):
             device = first.device if isinstance(first, torch.Tensor) else None
             types = device, *map(type, kept), *map(type, donated)
             if types not in known:
-                key = any(map(_is_dtensor, (*kept, *donated))), device
+                key = any(map(is_dtensor, (*kept, *donated))), device
                 if key not in made:
                     made[key] = make(*key)
                 known[types] = made[key]

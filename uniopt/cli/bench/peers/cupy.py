@@ -1,0 +1,36 @@
+"""CuPy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import cupy
+import numpy as np
+
+
+class Arrays:
+    """CuPy's arrays, on the first CUDA device."""
+
+    xp = cupy
+
+    def __init__(self, device: str) -> None:
+        assert device == "cuda"
+
+    def put(self, x: np.ndarray) -> Any:
+        """Return a copy on the device."""
+        return cupy.asarray(x)
+
+    parameter = put
+
+    def get(self, x: Any) -> np.ndarray:
+        """Return a copy on the host."""
+        return cupy.asnumpy(x)
+
+    def finish(self, arrays: Mapping[str, Any]) -> None:
+        """Wait for the device."""
+        cupy.cuda.get_current_stream().synchronize()
+
+    def limit(self, threads: int) -> str:
+        """Do nothing: it computes on the device."""
+        return f"{cupy.__version__}, on {cupy.cuda.runtime.getDeviceProperties(0)['name'].decode()}"
