@@ -141,6 +141,7 @@ def markdown(record: Record) -> str:
         "",
         f"- uniopt {p['uniopt']}, commit {source} ({state}), {p['date']}",
         f"- {libraries}; Python {p['python']}, {p['platform']}; seed {p['seed']}",
+        *(f"- {gpu}" for gpu in p.get("gpus", ())),
         f"- `{p['command']}`",
     ]
     below = [*problems(record), *notes(record)]

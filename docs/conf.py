@@ -26,7 +26,7 @@ extensions = [
     "findings",
     "public_names",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "records"]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import uniopt
+from uniopt import backends
 from uniopt.cli import main
 
 QUICK = ["--quick", "--optimizer", "sgd"]
@@ -102,6 +103,17 @@ def test_the_record_is_complete(document: dict[str, Any]) -> None:
             assert row["measured"]["agreement"]["strays"] == 0
 
 
+def test_rows_on_a_device_that_is_not_here_do_not_run(tmp_path: Path) -> None:
+    if backends.why_unavailable("cupy") is None:
+        pytest.skip("there is a CUDA device")
+    done = bench("--quick", "--device", "cuda", "--out", str(tmp_path))
+    assert done.returncode == 2
+    rows = json.loads((tmp_path / "record.json").read_text())["rows"]
+    assert {row["backend"] for row in rows} == {"cupy", "jax", "torch"}
+    assert {(row["verdict"], row["device"]) for row in rows} == {("NOT RUN", "cuda")}
+    assert {row["reason"] for row in rows} >= {"torch finds no device cuda", "jax finds no device cuda"}
+
+
 def test_a_row_that_cannot_run_says_why(tmp_path: Path) -> None:
     done = bench("--quick", "--optimizer", "asgd", "--against", "optax", "--out", str(tmp_path))
     assert done.returncode == 2
@@ -112,7 +124,7 @@ def test_a_row_that_cannot_run_says_why(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--backend", "tensorflow"], "no backend is called 'tensorflow'. Known: jax, numpy, torch"),
+        (["--backend", "tensorflow"], "no backend is called 'tensorflow'. Known: cupy, jax, numpy, torch"),
         (["--optimizer", "adamm"], "no optimizer is called 'adamm'"),
         (["--size", "1e9"], "no size is called '1e9'. Known: 10, 10x1e3, 200x1e4, 2e7, gpt2"),
         (["--against", "keras"], "no other side is called 'keras'. Known: torch-fused"),

@@ -46,11 +46,12 @@ def markdown(record: Record) -> str:
     origin, settings = record.provenance, record.settings
     source = origin["source"]
     commit = f", commit {source['commit'][:12]}{'' if source['clean'] else ' with changes'}" if source["commit"] else ""
+    gpus = "".join(f"; {gpu}" for gpu in origin["gpus"])
     versions = ", ".join(f"{k} {v}" for k, v in {**origin["libraries"], **origin["peers"]}.items() if v)
     parts = [
         "# Benchmark",
         f"uniopt {origin['uniopt']}{commit}; {versions}; Python {origin['python']}; {origin['processor']}, "
-        f"{origin['cores']} cores; {origin['platform']}; {origin['date']}. {_rounds(settings)}, "
+        f"{origin['cores']} cores{gpus}; {origin['platform']}; {origin['date']}. {_rounds(settings)}, "
         f"threads for every side: {settings['threads']}. `{origin['command']}`",
         ", ".join(f"{count} {verdict}" for verdict, count in record.summary().items() if count),
     ]
