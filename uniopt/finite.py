@@ -23,4 +23,4 @@ def not_finite(step: Step, leaves: Sequence[Any], like: Array) -> Array:
     backend, xp = step.backend, step.xp
     counts = [xp.sum(backend.astype(~xp.isfinite(x), xp.int32)) for x in leaves if x is not None]
     nearby = [backend.place(backend.astype(n, xp.int32), like) for n in counts]
-    return backend.astype(reduce(operator.add, nearby, like - like), xp.int32)
+    return backend.astype(reduce(operator.add, nearby) if nearby else like - like, xp.int32)

@@ -19,7 +19,11 @@ class Runs(Protocol):
     """A program: it writes into the targets among its arrays."""
 
     separable: bool
-    """Whether it can run without the parts of missing gradients."""
+    """Whether it has parts, which missing gradients leave out."""
+
+    def serves(self, missing: frozenset[int]) -> bool:
+        """Return whether it can run without the parts of those gradients."""
+        ...
 
     def __call__(self, arrays: Sequence[Any], addresses: list[int], threads: int, missing: frozenset[int]) -> object:
         """Run on arrays that lie at those addresses; something of the same shape stands for a missing gradient.
@@ -105,7 +109,7 @@ class Binding:
         if memory.places(self.targets) != self._places:
             return False
         missing = _missing(kept)
-        if missing != self.missing and not self.program.separable:
+        if missing != self.missing and not (self.program.separable and self.program.serves(missing)):
             return False
         arrays = self._arrays(kept) if missing or self._has_scalars else kept
         kind = memory.signatures(arrays)

@@ -9,6 +9,8 @@ from uniopt.backends.fusion.program import Program
 
 Outcomes = tuple[bool, ...]
 
+_MOST_PROGRAMS = 32
+
 
 class Branches:
     """Called with the inputs' arrays like a `Program`, it asks one condition after another, and then runs.
@@ -16,15 +18,18 @@ class Branches:
     Parameters
     ----------
     record
-        Returns the program for conditions that have turned out in some way: one that tells how the next one does, and
-        writes nothing, or the one that does the step.
+        Returns the program for conditions that have turned out in some way, and for missing gradients: one that tells
+        how the next one does, and writes nothing, or the one that does the step.
     """
 
-    separable = False
+    separable = True
 
-    def __init__(self, record: Callable[[Outcomes], Program]) -> None:
+    def __init__(self, record: Callable[[Outcomes, frozenset[int]], Program]) -> None:
         self._record = record
-        self._programs: dict[Outcomes, Program] = {}
+        self._programs: dict[tuple[Outcomes, frozenset[int]], Program] = {}
+
+    def serves(self, missing: frozenset[int]) -> bool:
+        return True
 
     def __call__(
         self, arrays: Sequence[Any], addresses: list[int], threads: int, missing: frozenset[int] = frozenset()
@@ -32,9 +37,17 @@ class Branches:
         """Run on arrays that lie at those addresses."""
         outcomes: Outcomes = ()
         while True:
-            if outcomes not in self._programs:
-                self._programs[outcomes] = self._record(outcomes)
-            answer = self._programs[outcomes](arrays, addresses, threads, missing)
+            program, skipped = self._program(outcomes, frozenset()), missing
+            if not program.serves(missing):
+                program, skipped = self._program(outcomes, missing), frozenset()
+            answer = program(arrays, addresses, threads, skipped)
             if answer is None:
                 return
             outcomes = (*outcomes, answer)
+
+    def _program(self, outcomes: Outcomes, missing: frozenset[int]) -> Program:
+        if (outcomes, missing) not in self._programs:
+            if len(self._programs) >= _MOST_PROGRAMS:  # of patterns of missing gradients there is no end
+                del self._programs[next(iter(self._programs))]
+            self._programs[outcomes, missing] = self._record(outcomes, missing)
+        return self._programs[outcomes, missing]

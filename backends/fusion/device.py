@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from uniopt.backends.dtypes import itemsize
+from uniopt.backends.fusion.gathered import NEUTRAL
 from uniopt.backends.fusion.layout import Strides, contiguous
 from uniopt.backends.fusion.library import Calls, check, evaluate, memory_dtype, number
 from uniopt.backends.fusion.memory import Memory
@@ -45,13 +46,15 @@ class DeviceProgram:
     def __init__(
         self, schedule: Schedule, inputs: Sequence[Symbol], memory: Memory, parts: Parts | None, *, device: Device
     ) -> None:
-        self.separable = parts is not None
+        self._parts = parts
         self._memory = memory
         self._device = device
         self._known = False
         self._position = {symbol: i for i, symbol in enumerate(inputs)}
         self._position |= {symbol: self._position[target] for symbol, target in schedule.aliases.items()}
-        steps = _steps(schedule, parts, self._position)
+        numbers = {} if parts is None else parts.numbers
+        gathered = {symbol: {x: self._position[g] for x, g in args.items()} for symbol, args in numbers.items()}
+        steps = _steps(schedule, parts, self._position, gathered)
         calls = [symbol for step in steps if isinstance(step, Calls) for symbol in step.symbols]
         for symbol in calls:
             check(device.xp, symbol)
@@ -67,9 +70,18 @@ class DeviceProgram:
         self._size = size
         self._memory_between = Scratch(device)
         self._offsets = np.array(list(self._scratch.values()), dtype=np.int64)
+        # What a missing gradient would be gathered from: memory that no loop writes to then.
+        self._neutral = {x: (i, NEUTRAL[symbol.op]) for symbol, args in gathered.items() for x, i in args.items()}
+        written = {x: loop.part for loop in _loops(steps) for x in (*loop.group.computed, *loop.group.reductions)}
+        self.separable = parts is not None and all(
+            x in self._scratch and written.get(x) == part for x, (part, _) in self._neutral.items()
+        )
         first = FIRST_SLOT + len(inputs) + len(self._scratch)
         self._slots |= {symbol: first + i for i, symbol in enumerate(calls)}
         self._steps = [Segment(step, device) if isinstance(step, list) else step for step in steps]
+
+    def serves(self, missing: frozenset[int]) -> bool:
+        return not missing or (self._parts is not None and self.separable and self._parts.serve(len(missing)))
 
     def __call__(
         self, arrays: Sequence[Any], addresses: list[int], threads: int, missing: frozenset[int] = frozenset()
@@ -95,6 +107,9 @@ class DeviceProgram:
                 values[x] = number(x) if is_constant(x) else self._view(x, arrays, scratch)
             return values[x]
 
+        for symbol, (part, neutral) in self._neutral.items() if missing else ():
+            if part in missing:
+                value(symbol)[...] = neutral
         for step in self._steps:
             if isinstance(step, Segment):
                 step.run(where, self._slots, self._strides, missing)
@@ -116,15 +131,21 @@ class DeviceProgram:
         return scratch[start : start + size].view(memory_dtype(self._device.xp, symbol)).reshape(symbol.shape)
 
 
-def _steps(schedule: Schedule, parts: Parts | None, position: Mapping[Symbol, int]) -> list[list[Wave] | Calls]:
+def _steps(
+    schedule: Schedule,
+    parts: Parts | None,
+    position: Mapping[Symbol, int],
+    gathered: Mapping[Symbol, Mapping[Symbol, int]],
+) -> list[list[Wave] | Calls]:
     """Return the loops and the library's calls in their order; waves that follow on each other in one list."""
     part = {} if parts is None else {group: position[g] for group, g in parts.groups.items()}
     part_of = {} if parts is None else {x: position[g] for g, xs in parts.targets.items() for x in xs}
+    part_of |= {} if parts is None else {x: position[g] for x, g in parts.own.items() if x not in part_of}
     reduced = {symbol for groups in schedule.passes for group in groups for symbol in group.reductions}
     found: list[Wave | Calls] = []
     for turn, groups in zip_longest(schedule.turns, schedule.passes):
         if turn is not None:
-            found += cut(turn, reduced, part_of)
+            found += cut(turn, reduced, part_of, gathered)
         if groups:
             found.append([Loop(group, part.get(group, -1)) for group in groups])
     keep_numbers(found)
@@ -139,8 +160,12 @@ def _steps(schedule: Schedule, parts: Parts | None, position: Mapping[Symbol, in
     return steps
 
 
+def _loops(steps: Sequence[list[Wave] | Calls]) -> list[Loop]:
+    return [loop for waves in steps if isinstance(waves, list) for wave in waves for loop in wave]
+
+
 def _in_scratch(steps: Sequence[list[Wave] | Calls]) -> list[Symbol]:
     """Return what loops compute for others to read, and not into an input."""
-    groups = [loop.group for waves in steps if isinstance(waves, list) for wave in waves for loop in wave]
+    groups = [loop.group for loop in _loops(steps)]
     stored = [memory for group in groups for what, memory in group.stores if memory is what]
     return stored + [symbol for group in groups for symbol in group.reductions]

@@ -78,13 +78,13 @@ def reduce(op: str, x: Symbol, /, *, axis: Any = None, keepdims: bool = False, d
         axes = tuple(sorted(a % x.ndim for a in ((axis,) if isinstance(axis, int) else axis)))
     shape = tuple(1 if a in axes else n for a, n in enumerate(x.shape) if keepdims or a not in axes)
     if op in ("any", "all"):
-        result = "bool"
-    elif op in ("sum", "prod") and x.dtype.startswith(("int", "bool")):
-        result = "int64"
-    else:
-        result = x.dtype
+        return record("constant", (op == "all",), shape, "bool")  # of no elements
+    result = "int64" if op in ("sum", "prod") and x.dtype.startswith(("int", "bool")) else x.dtype
     if dtype is not None and dtype != result:
         x, result = record("astype", (x,), x.shape, dtype), dtype
+    if x.shape == () and op in ("sum", "max", "min"):
+        number = x if x.dtype == result else record("astype", (x,), (), result)
+        return elementwise("add", number, 0) if op == "sum" else number  # of -0.0 the sum is 0.0
     return record(op, (x,), shape, result, axis=axes, keepdims=keepdims)
 
 

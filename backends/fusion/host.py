@@ -7,11 +7,13 @@ same order, so that its results have the same bits.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import array_api_compat.numpy as xp
 import numpy as np
 from uniopt.backends.fusion.bfloat16 import narrow, widen
+from uniopt.backends.fusion.gathered import NEUTRAL
 from uniopt.backends.fusion.operations import INTEGERS
 from uniopt.backends.fusion.recording import NotRecordable, Symbol, symbols_in
 from uniopt.backends.fusion.schedule import Turn
@@ -31,22 +33,30 @@ def compile_turn(
     inputs: Mapping[Symbol, int],
     wanted: Container[Symbol],
     scalars: Iterable[Symbol] = (),
+    gathered: Mapping[Symbol, Mapping[Symbol, int]] = MappingProxyType({}),
 ) -> tuple[Callable[..., None] | None, list[int]]:
     """Return the function of a turn, and the positions of the inputs whose arrays it reads or writes.
 
-    The function is called with the list of values by symbol, which has those of the `known` symbols already, and the
-    input arrays by position. It leaves the values of the `wanted` symbols in the list. `scalars` are inputs whose
-    values are wanted besides.
+    The function is called with the list of values by symbol, which has those of the `known` symbols already, the input
+    arrays by position, and the positions of missing gradients. It leaves the values of the `wanted` symbols in the
+    list. `scalars` are inputs whose values are wanted besides. `gathered` has, for operations that gather numbers of
+    several leaves, the position of each number's gradient: a missing one's changes nothing.
     """
-    return _Turn(known, inputs).compiled(turn, wanted, scalars)
+    return _Turn(known, inputs, gathered).compiled(turn, wanted, scalars)
 
 
 class _Turn:
     """The text of a turn under way."""
 
-    def __init__(self, known: Container[Symbol], inputs: Mapping[Symbol, int]) -> None:
+    def __init__(
+        self,
+        known: Container[Symbol],
+        inputs: Mapping[Symbol, int],
+        gathered: Mapping[Symbol, Mapping[Symbol, int]],
+    ) -> None:
         self._known = known
         self._inputs = inputs
+        self._gathered = gathered
         self._lines: list[str] = []
         self._objects: dict[str, Any] = {"xp": xp, "np": np, "widen": widen, "narrow": narrow}
         self._names: dict[Symbol, str] = {}  # of what is known in the function
@@ -71,7 +81,7 @@ class _Turn:
         if not self._lines:
             return None, []
         body = "\n    ".join(self._lines)
-        exec(compile(f"def run(v, a):\n    {body}", "<turn>", "exec"), self._objects)
+        exec(compile(f"def run(v, a, m):\n    {body}", "<turn>", "exec"), self._objects)
         return self._objects["run"], self._used
 
     def name(self, x: Any) -> str:
@@ -94,6 +104,10 @@ class _Turn:
         return f"c{len(self._objects) - 1}"
 
     def _compute(self, symbol: Symbol) -> None:
+        for x, position in self._gathered.get(symbol, {}).items():
+            neutral = self.object(np.dtype(x.dtype).type(NEUTRAL[symbol.op]))
+            self._lines.append(f"y{x.index} = {neutral} if m and {position} in m else {self.name(x)}")
+            self._names[x] = f"y{x.index}"  # nothing else that a missing gradient leaves in place reads it
         text = _expression(symbol, self)
         if symbol.shape == () and all(x in self._fixed for x in symbols_in(symbol.args)):
             self._fixed.add(symbol)

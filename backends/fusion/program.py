@@ -49,6 +49,7 @@ class Program:
     ) -> None:
         self._condition = condition
         self.separable = parts is not None
+        self._parts = parts
         self._memory = memory
         position = {symbol: i for i, symbol in enumerate(inputs)}
         position |= {symbol: position[target] for symbol, target in schedule.aliases.items()}
@@ -59,11 +60,13 @@ class Program:
         )
         scratch = _scratch(schedule)
         self._passes = [Pass(loops, position, groups, scratch) for loops in schedule.passes]
+        numbers = {} if parts is None else parts.numbers
+        gathered = {symbol: {x: position[g] for x, g in args.items()} for symbol, args in numbers.items()}
         # Before the first turn writes anything: a pass takes its scalars from the values.
         asked = [] if condition is None else [condition]
         scalars = {x: None for x in (*asked, *(y for one in self._passes for y in one.arguments)) if x in position}
         turns = [
-            compile_turn(turn, reduced | scratch.keys(), position, wanted, () if number else scalars)
+            compile_turn(turn, reduced | scratch.keys(), position, wanted, () if number else scalars, gathered)
             for number, (turn, wanted) in enumerate(zip(schedule.turns, self._wanted(schedule.turns), strict=True))
         ]
         self._turns = [turn for turn, _ in turns]
@@ -75,6 +78,9 @@ class Program:
         self._values: list[Any] = [None] * length
         for symbol, memory_of_it in scratch.items():
             self._values[symbol.index] = memory_of_it
+
+    def serves(self, missing: frozenset[int]) -> bool:
+        return not missing or (self._parts is not None and self._parts.serve(len(missing)))
 
     def __call__(
         self, arrays: Sequence[Any], addresses: list[int], threads: int, missing: frozenset[int] = frozenset()
@@ -99,7 +105,7 @@ class Program:
         for turn, loops in zip_longest(self._turns, self._passes):
             if turn is not None:
                 with np.errstate(all="ignore") if missing else nullcontext():
-                    turn(values, views)
+                    turn(values, views, missing)
             if loops is not None:
                 loops.run(self._strides, self._where, values, threads, missing, moved)
         return None if self._condition is None else bool(values[self._condition.index])

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from operator import attrgetter
 from typing import Any, NoReturn
 
 import numpy as np
@@ -241,7 +242,7 @@ class Recording:
         self, op: str, args: tuple[Any, ...], keywords: tuple[tuple[str, Any], ...], shape: Shape, dtype: str
     ) -> Symbol:
         """Return the symbol of an operation, the same one for the same operation."""
-        key = (op, tuple(map(_identity, args)), keywords, shape, dtype)
+        key = (op, identity(args, _INDEX), keywords, shape, dtype)
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = Symbol(self, len(self.symbols), op, args, keywords, shape, dtype)
@@ -249,12 +250,15 @@ class Recording:
         return known
 
 
-def _identity(x: Any) -> Any:
+_INDEX = attrgetter("index")
+
+
+def identity(x: Any, number: Callable[[Symbol], int]) -> Any:
     """Return what tells arguments apart: 1, 1.0 and True are different ones, and so are 0.0 and -0.0."""
     if isinstance(x, Symbol):
-        return x.index
+        return number(x)
     if isinstance(x, list | tuple):
-        return tuple(map(_identity, x))
+        return tuple([identity(y, number) for y in x])
     return type(x), repr(x)
 
 

@@ -6,7 +6,7 @@ import inspect
 import linecache
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple
@@ -18,9 +18,9 @@ from uniopt.backends.fusion.eager import EagerStep
 from uniopt.backends.fusion.memory import Memory
 from uniopt.backends.fusion.program import Program
 from uniopt.backends.fusion.recorder import RECORDER
-from uniopt.backends.fusion.recording import NotRecordable, Recording, Shape, Symbol, UndecidedError, recording
+from uniopt.backends.fusion.recording import NotRecordable, Shape, Symbol, UndecidedError, recording
 from uniopt.backends.fusion.schedule import Output, Schedule, schedule
-from uniopt.backends.fusion.separate import Parts, separate
+from uniopt.backends.fusion.separate import Parts, Plan, separate
 
 _MOST_PROGRAMS = 32
 
@@ -92,14 +92,12 @@ class FusedStep:
         if not self._memory.congruent(kept, given, self._parameters):
             raise _NeedsWhole("parts that do not belong together")
         bound = Binding(self._memory, kept, given, self._parameters, [])
-        whole = self._programs.get((bound.signature, None))
-        key = bound.signature, None if whole is None or whole.program.separable or not bound.missing else bound.missing
-        found = self._programs.get(key)
+        found = self._programs.get((bound.signature, None))
         if found is None:
-            found = self._programs[key] = self._record(bound, key[1] or frozenset())
-        if bound.missing and not found.program.separable and key[1] is None:
+            found = self._programs[bound.signature, None] = self._record(bound, frozenset())
+        if bound.missing and not found.program.serves(bound.missing):
             key = bound.signature, bound.missing
-            found = self._programs[key] = self._record(bound, bound.missing)
+            found = self._programs.get(key) or self._programs.setdefault(key, self._record(bound, bound.missing))
         while len(self._programs) > _MOST_PROGRAMS:  # of patterns of missing gradients there is no end
             del self._programs[next(iter(self._programs))]
         if found.captured:
@@ -121,35 +119,38 @@ class FusedStep:
             raise _NeedsWhole("a number that belongs to a leaf without a shard here")
         captured = [x for x, _ in plan.made.captured]
         if plan.made.conditions and self._program is Program and not memory.sharded:  # a device would be waited for
-            return _Recorded(Branches(partial(self._branch, kept, targets, missing, captured)), captured)
-        parameters = {plan.kept[i]: plan.targets[k] for i, k in self._parameters.items()}
-        parts = None
-        if not missing:
-            alone = partial(self._without_gradients, kept, targets, captured)
-            parts = separate(plan.made.symbols, plan.outputs, plan.planned, parameters, alone)
+            return _Recorded(Branches(partial(self._branch, kept, targets, captured)), captured)
+        parts = None if missing else self._parts(plan, partial(self._plan, kept, targets, captured=captured))
         return _Recorded(self._program(plan.planned, plan.inputs, memory, parts), captured)
-
-    def _without_gradients(
-        self, kept: Sequence[Outline], targets: Sequence[Outline], captured: list[Any]
-    ) -> list[Output] | None:
-        """Return the outputs of a step in which all gradients are missing; None if it cannot be recorded."""
-        try:
-            return self._plan(kept, targets, frozenset(self._parameters), captured).outputs
-        except NotRecordable:
-            return None
 
     def _branch(
         self,
         kept: Sequence[Outline],
         targets: Sequence[Outline],
-        missing: frozenset[int],
         captured: list[Any],
         outcomes: Outcomes,
+        missing: frozenset[int],
     ) -> Program:
         """Return the program for conditions that have turned out so; while there are more, it asks the next one."""
+        again = partial(self._plan, kept, targets, captured=captured, outcomes=outcomes)
         with self._memory.untracked():
-            plan = self._plan(kept, targets, missing, captured, outcomes)
-        return Program(plan.planned, plan.inputs, self._memory, None, plan.asked)
+            plan = again(missing)
+            parts = None if missing else self._parts(plan, again)
+        return Program(plan.planned, plan.inputs, self._memory, parts, plan.asked)
+
+    def _parts(self, plan: Plan, again: Callable[[frozenset[int]], Plan]) -> Parts | None:
+        """Return the parts of a plan without missing gradients; `again` makes one with them."""
+        positions = list(self._parameters)
+
+        def without(gradients: Iterable[int]) -> Plan | None:
+            try:
+                with self._memory.untracked():
+                    other = again(frozenset(positions[i] for i in gradients))
+            except NotRecordable:
+                return None
+            return other if (other.asked is None) == (plan.asked is None) else None
+
+        return separate(plan, without)
 
     def _plan(
         self,
@@ -158,20 +159,22 @@ class FusedStep:
         missing: frozenset[int],
         captured: Sequence[Any] = (),
         outcomes: Outcomes | None = None,
-    ) -> _Plan:
+    ) -> Plan:
         """Return a recording of the step on arrays of these shapes and dtypes, and how to run it."""
         with recording(self._outline, outcomes) as made:
             read, written = ([made.input(*x) for x in xs] for xs in (kept, targets))
+            parameters = {read[i]: written[k] for i, k in self._parameters.items()}
             for x in captured:
                 made.capture(x)
             try:
                 results = self._step([None if i in missing else x for i, x in enumerate(read)], written)
                 outputs = [_output(result, target) for result, target in zip(results, written, strict=True)]
-                return _Plan(made, read, written, outputs, schedule(made, outputs))
+                return Plan(made, read, written, parameters, outputs, schedule(made, outputs))
             except NotRecordable:
                 raise
             except UndecidedError as error:
-                return _Plan(made, read, written, [], schedule(made, [], [error.predicate]), error.predicate)
+                planned = schedule(made, [], [error.predicate])
+                return Plan(made, read, written, parameters, [], planned, error.predicate)
             except Exception as error:  # whatever the user's code makes of a symbol: it may run on arrays
                 raise NotRecordable(str(error)) from error
 
@@ -204,22 +207,6 @@ class FusedStep:
                 stacklevel=_callers_level(),
             )
         return results
-
-
-class _Plan(NamedTuple):
-    """A recording, its inputs and outputs, its schedule, and the condition that it asks for instead of outputs."""
-
-    made: Recording
-    kept: list[Symbol]
-    targets: list[Symbol]
-    outputs: list[Output]
-    planned: Schedule
-    asked: Symbol | None = None
-
-    @property
-    def inputs(self) -> list[Symbol]:
-        """Return all inputs, in the order of a binding's arrays."""
-        return [*self.kept, *(symbol for _, symbol in self.made.captured), *self.targets]
 
 
 class _Recorded(NamedTuple):

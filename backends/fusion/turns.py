@@ -13,7 +13,12 @@ from uniopt.backends.fusion.schedule import Group, Turn
 from uniopt.backends.fusion.segment import Loop, Wave
 
 
-def cut(turn: Turn, reduced: Collection[Symbol], part_of: Mapping[Symbol, int]) -> list[Wave | Calls]:
+def cut(
+    turn: Turn,
+    reduced: Collection[Symbol],
+    part_of: Mapping[Symbol, int],
+    gathered: Mapping[Symbol, Collection[Symbol]],
+) -> list[Wave | Calls]:
     """Return the turn as waves of loops over one element, and calls of the library between them.
 
     Parameters
@@ -23,12 +28,19 @@ def cut(turn: Turn, reduced: Collection[Symbol], part_of: Mapping[Symbol, int]) 
     reduced
         The symbols that loops have computed as reductions.
     part_of
-        For inputs that are written to, the position of the gradient without which they are not.
+        For inputs that are written to, and numbers that are computed of one leaf, the position of the gradient without
+        which they are not.
+    gathered
+        For operations that gather numbers of several leaves, these.
     """
+    apart = set().union(*gathered.values())
+    own = part_of if gathered else {}  # a leaf's own numbers are in another loop than what is gathered, to be skipped
     levels: dict[Symbol, int] = {}  # numbers at even ones, calls at odd ones
     for x in turn.symbols:
         if x not in reduced and not is_constant(x):
-            first = max((levels[y] for y in symbols_in(x.args) if y in levels), default=0)
+            first = max(
+                (levels[y] + 2 * (own.get(y) != own.get(x)) for y in symbols_in(x.args) if y in levels), default=0
+            )
             levels[x] = first + (first % 2 if _is_number(x) else (first + 1) % 2)
     found: list[Wave | Calls] = []
     for level in range(max(levels.values(), default=-1) + 1):
@@ -36,7 +48,7 @@ def cut(turn: Turn, reduced: Collection[Symbol], part_of: Mapping[Symbol, int]) 
         if level % 2:
             found.append(Calls(symbols, []))
         elif symbols:
-            found.append([Loop(_numbers(component), -1) for component in _components(symbols)])
+            found.append([Loop(_numbers(some), _only(some, apart, part_of)) for some in _components(symbols)])
     # Copies come last, in one loop for each part: it reads all that it needs before it writes.
     copies = defaultdict(list)
     calls = []
@@ -104,6 +116,12 @@ def _components(symbols: Iterable[Symbol]) -> list[list[Symbol]]:
         largest.append(x)
         home[x] = largest
     return list({id(component): component for component in home.values()}.values())
+
+
+def _only(component: Collection[Symbol], apart: set[Symbol], part_of: Mapping[Symbol, int]) -> int:
+    """Return the position of the gradient without which nothing of this is gathered; -1 for none, or several."""
+    parts = {part_of.get(x, -1) for x in component} if not apart.isdisjoint(component) else {-1}
+    return parts.pop() if len(parts) == 1 else -1
 
 
 def _numbers(component: list[Symbol]) -> Group:

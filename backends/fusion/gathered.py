@@ -1,0 +1,153 @@
+"""Numbers that are gathered from several leaves: which operations do that, and what becomes of them without a leaf."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from uniopt.backends.fusion.operations import FLOATS
+from uniopt.backends.fusion.recording import Symbol, identity, symbols_in
+from uniopt.backends.fusion.schedule import Output
+
+_INFINITY = float("inf")
+NEUTRAL: Mapping[str, float | bool] = {
+    "add": 0, "maximum": -_INFINITY, "minimum": _INFINITY,
+    "logical_and": True, "bitwise_and": True, "logical_or": False, "bitwise_or": False,
+}  # fmt: skip
+"""What gathers numbers one by one, and the number that changes nothing."""
+
+
+@dataclass
+class Gathered:
+    """What the symbols of a recording need.
+
+    Attributes
+    ----------
+    needs
+        For each symbol the gradients (with their parameters) whose part it belongs to, as bits: one or none.
+    shared
+        The symbols of no part that depend on gradients all the same.
+    numbers
+        For each operation that gathers, those of its arguments that belong to a part.
+    """
+
+    needs: dict[Symbol, int] = field(default_factory=dict)
+    shared: set[Symbol] = field(default_factory=set)
+    numbers: dict[Symbol, list[Symbol]] = field(default_factory=dict)
+    _read: dict[Symbol, int] = field(default_factory=dict)
+    _inputs: dict[Symbol, int] = field(default_factory=dict)
+
+    def reads(self, out: Output, x: Symbol) -> bool:
+        """Return whether an output depends on an input that is no gradient and no parameter."""
+        return bool(self._read[out.symbol] & self._inputs.get(x, 0))
+
+
+def gather(
+    symbols: Sequence[Symbol], outputs: Sequence[Output], parameters: Mapping[Symbol, Symbol]
+) -> Gathered | None:
+    """Return what the symbols of a recording need; None if an operation needs several gradients and gathers nothing."""
+    own = {x: 1 << i for i, pair in enumerate(parameters.items()) for x in pair}
+    found = Gathered(_inputs={out.target: 1 << i for i, out in enumerate(outputs) if out.target not in own})
+    reached = _reached(symbols, outputs, own)
+    for symbol in (x for x in symbols if x in reached):
+        args = [x for x in symbols_in(symbol.args) if x in found.needs]
+        bits = own.get(symbol, 0)
+        for x in args:
+            bits |= found.needs[x]
+        common = any(x in found.shared for x in args)
+        several = bits.bit_count() > 1
+        if several or (common and bits and _gathers(symbol) and reached[symbol] & ~bits):
+            if several and not _gathers(symbol):
+                return None
+            found.numbers[symbol] = [x for x in args if found.needs[x]]
+            bits, common = 0, True
+        found.needs[symbol] = bits
+        if common and not bits:
+            found.shared.add(symbol)
+        found._read[symbol] = found._inputs.get(symbol, 0)
+        for x in args:
+            found._read[symbol] |= found._read[x]
+    return found
+
+
+def _gathers(symbol: Symbol) -> bool:
+    if (
+        symbol.shape != ()
+        or symbol.op not in NEUTRAL
+        or {getattr(x, "dtype", None) for x in symbol.args} != {symbol.dtype}
+    ):
+        return False
+    return symbol.dtype == "bool" if isinstance(NEUTRAL[symbol.op], bool) else symbol.dtype in (*FLOATS, "int32")
+
+
+def _reached(symbols: Sequence[Symbol], outputs: Iterable[Output], own: Mapping[Symbol, int]) -> dict[Symbol, int]:
+    """Return, for each symbol that an output needs, the parameters whose next values depend on it, as bits.
+
+    There is one bit more, for the numbers in the state.
+    """
+    number = 1 << len(own)
+    found: dict[Symbol, int] = {}
+    for out in outputs:
+        bits = own.get(out.target, 0 if out.target.shape else number)
+        found[out.symbol] = found.get(out.symbol, 0) | bits
+    for symbol in reversed(symbols):
+        for x in symbols_in(symbol.args) if symbol in found else ():
+            found[x] = found.get(x, 0) | found[symbol]
+    return found
+
+
+def are_alike(
+    whole: Gathered, outputs: Sequence[Output], part: Gathered, others: Sequence[Output], *, missing: int
+) -> bool:
+    """Return whether a recording without some gradients, as bits, is the whole one without what belongs to them."""
+    keys: dict[Any, int] = {}
+    first, second = _Keys(whole, keys, missing), _Keys(part, keys, 0)
+    for out, other in zip(outputs, others, strict=True):
+        if whole.needs[out.symbol] & missing:
+            if other.symbol is not other.target:
+                return False
+        elif first.of(out.symbol) != second.of(other.symbol):
+            return False
+    return True
+
+
+class _Keys:
+    """Numbers that two symbols share if they stand for the same operations on the same inputs."""
+
+    def __init__(self, found: Gathered, keys: dict[Any, int], missing: int) -> None:
+        self._found = found
+        self._keys = keys
+        self._missing = missing
+        self._known: dict[Symbol, int] = {}
+
+    def of(self, symbol: Symbol) -> int:
+        left = [symbol]
+        while left:
+            x = left[-1]
+            args = self._gathered(x) if _gathers(x) else list(symbols_in(x.args))
+            unknown = [y for y in args if y not in self._known]
+            left += unknown
+            if not unknown:
+                self._known[left.pop()] = self._key(x, args)
+        return self._known[symbol]
+
+    def _key(self, x: Symbol, args: list[Symbol]) -> int:
+        if _gathers(x) and len(args) == 1:
+            return self._known[args[0]]
+        parts = identity(args if _gathers(x) else x.args, self._known.__getitem__)
+        return self._keys.setdefault((x.op, parts, x.keywords, x.shape, x.dtype), len(self._keys))
+
+    def _gathered(self, symbol: Symbol) -> list[Symbol]:
+        """Return all that is gathered by one operation after another of the same kind, but for what changes nothing."""
+        found = []
+        left = [symbol]
+        while left:
+            x = left.pop()
+            if _gathers(x) and x.op == symbol.op:
+                left += reversed(list(symbols_in(x.args)))
+            elif not self._found.needs[x] & self._missing and not (
+                x.op == "constant" and x.args == (NEUTRAL[symbol.op],)
+            ):
+                found.append(x)
+        return found
