@@ -104,6 +104,7 @@ def leaves_with_paths(tree: Tree, root: str = "params") -> list[tuple[str, Any]]
 def is_function(value: Any) -> bool:
     """Return whether a value is a function of trees, and no container that can be called, as modules of equinox can."""
     if type(value) not in _function_types:
+        # First of all, because torch.compile knows no callable() of a dict.
         if isinstance(value, (dict, list, tuple)) or not callable(value):
             return False
         if any(backend.node(value) is not None for backend in registry.loaded()):

@@ -69,7 +69,7 @@ class PathLabels:
 
     patterns: tuple[tuple[str, Hashable], ...]
     otherwise: Hashable = None
-    _compiled: tuple[re.Pattern[str], ...] = field(init=False, repr=False, compare=False)
+    _compiled: tuple[re.Pattern[str], ...] = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_compiled", tuple(re.compile(translate(pattern)) for pattern, _ in self.patterns))
