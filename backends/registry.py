@@ -109,6 +109,12 @@ def loaded() -> list[Backend]:
     return list(_registered.values())
 
 
+def code_is_traced() -> bool:
+    """Return whether torch.compile reads the code that calls this, instead of Python running it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.compiler.is_dynamo_compiling()
+
+
 def backend_of(x: Any) -> Backend:
     """Return the backend that an array belongs to.
 

@@ -99,7 +99,7 @@ class Time:
         """Return a hyperparameter's value at this step: schedules evaluated, 0-d arrays brought to the leaf."""
         if callable(x):
             x = self._clock.scheduled(name, x)
-        if isinstance(x, int | float | complex | str | None) and not hasattr(x, "dtype"):  # np.float64 is a float too
+        if not hasattr(x, "dtype"):
             return x
         found = registry.find(type(x))
         if found is None:

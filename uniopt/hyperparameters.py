@@ -74,6 +74,14 @@ def decay_rate(name: str, value: Any) -> Scalar:
     return number(name, value, at_least=0.0, below=1.0)
 
 
+def fraction(name: str, value: Any) -> Scalar:
+    """Return a number in [0, 1], or a 0-d array."""
+    result = number(name, value, at_least=0.0)
+    if isinstance(result, float) and result > 1.0:
+        raise HyperparameterError(f"{name} is {value!r}, expected a number in [0, 1] or a 0-d array.")
+    return result
+
+
 def pair(name: str, value: Any) -> tuple[Any, Any]:
     """Return the two hyperparameters that some have together."""
     try:

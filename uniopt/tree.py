@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from uniopt import traced_tree
 from uniopt.backends import registry
 from uniopt.backends.protocol import Node
 from uniopt.errors import TreeStructureError
@@ -39,6 +40,8 @@ def flatten(tree: Tree, is_leaf: Callable[[Any], bool] | None = None) -> tuple[l
     """
     import optree  # loaded on first use, so that `import uniopt` stays fast
 
+    if registry.code_is_traced():
+        return traced_tree.flatten(tree, is_leaf, namespace=_NAMESPACE)  # type: ignore[return-value]  # does for one
     while True:
         leaves, structure = optree.tree_flatten(tree, is_leaf, none_is_leaf=True, namespace=_NAMESPACE)
         unknown = [leaf for leaf in leaves if type(leaf) not in _leaf_types]
@@ -50,9 +53,7 @@ def flatten(tree: Tree, is_leaf: Callable[[Any], bool] | None = None) -> tuple[l
 
 def unflatten(structure: PyTreeSpec, leaves: Sequence[Any]) -> Tree:
     """Return the tree of that structure with those leaves."""
-    import optree
-
-    return optree.tree_unflatten(structure, leaves)
+    return structure.unflatten(leaves)
 
 
 def leaves(tree: Tree) -> list[Any]:
@@ -103,7 +104,10 @@ def leaves_with_paths(tree: Tree, root: str = "params") -> list[tuple[str, Any]]
 def is_function(value: Any) -> bool:
     """Return whether a value is a function of trees, and no container that can be called, as modules of equinox can."""
     if type(value) not in _function_types:
-        if not callable(value) or any(backend.node(value) is not None for backend in registry.loaded()):
+        # First of all, because torch.compile knows no callable() of a dict.
+        if isinstance(value, (dict, list, tuple)) or not callable(value):
+            return False
+        if any(backend.node(value) is not None for backend in registry.loaded()):
             return False
         _function_types.add(type(value))
     return True
@@ -175,13 +179,8 @@ def _cut(prefix: Tree, tree: Tree, what: str, path: str) -> Tree:
 
 def one_level(node: Tree) -> Any:
     """Return a container taken apart by one level, as optree has it (children, entries ...), or None for a leaf."""
-    import optree
-
     flatten(node)  # adopts its containers
-    try:
-        return optree.tree_flatten_one_level(node, none_is_leaf=True, namespace=_NAMESPACE)
-    except ValueError:
-        return None
+    return traced_tree.one_level(node, _NAMESPACE)
 
 
 def check_structure(expected: Tree, found: Tree, *, names: tuple[str, str], path: str = "") -> None:

@@ -128,7 +128,7 @@ def test_settings_that_switch_nothing_on() -> None:
         ),
         ("SGD", {"use_ema": True, "ema_overwrite_frequency": -1}, "ema_overwrite_frequency is -1"),
         ("SGD", {"use_ema": True, "ema_momentum": 1.5}, "ema_momentum is 1.5"),
-        ("SGD", {"momentum": 1.0}, "momentum is 1.0"),
+        ("SGD", {"momentum": 1.125}, r"momentum is 1.125, expected a number in \[0, 1\]"),
         ("SGD", {"loss_scale_factor": 0.0}, "loss_scale_factor is 0.0"),
         ("SGD", {"weight_decay": -1.0}, "weight_decay is -1.0"),
         ("SGD", {"weight_decay": 1.0, "weight_decay_mask": 3}, "weight_decay_mask is 3, expected True or False"),

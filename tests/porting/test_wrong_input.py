@@ -84,6 +84,6 @@ def test_a_scheduler_of_another_optimizer() -> None:
 
 
 def test_what_uniopt_does_not_take() -> None:
-    run = TorchRun("SGD", START, {"momentum": 1.0})
-    with pytest.raises(PortingError, match="torch takes more in SGD of group 0 than uniopt: momentum is 1"):
+    run = TorchRun("SGD", START, {"momentum": 0.5, "dampening": 1.0})
+    with pytest.raises(PortingError, match="torch takes more in SGD of group 0 than uniopt: dampening is 1"):
         porting.from_torch(run.optimizer, run.named, "numpy")

@@ -63,8 +63,6 @@ def test_traced(wrapped: Wrapped, name: str) -> None:
     """By the libraries' own compilers; tests/fusion has the kernels for NumPy and torch."""
     import torch
 
-    if (wrapped.name, name) == ("selective", "torch"):
-        return  # torch.compile itself cannot take the tree of a mask apart; uniopt.compile can
     torch._dynamo.reset()
     backend = require(name)
     start, stream = (in_float32(x) for x in problem(wrapped.name, 1.0, 4))

@@ -13,8 +13,7 @@ from tests.properties.test_tracing import check_like_eager, check_vmap, on, one_
 from tests.transforms.settings import OWN, SETTINGS
 
 QUICK = ("clip_by_global_norm", "adaptive_grad_clip", "zero_nans", "params_mean")
-# torch.compile cannot rebuild the trees that a mask's function maps.
-FIRST = {name: Case(name, hyper) for name, hyper in reversed([*SETTINGS, *OWN]) if "mask" not in hyper}
+FIRST = {name: Case(name, hyper) for name, hyper in reversed([*SETTINGS, *OWN])}
 CASES = [pytest.param(case, marks=() if name in QUICK else pytest.mark.wide) for name, case in FIRST.items()]
 
 

@@ -63,7 +63,7 @@ def SGD(
             f"nesterov is True with momentum={momentum!r} and dampening={dampening!r}, expected a momentum above 0 and "
             "no dampening with it."
         )
-    decay = hyperparameters.decay_rate("momentum", momentum)
+    decay = hyperparameters.nonnegative("momentum", momentum)
     return chain(
         add_decayed_weights(weight_decay),
         trace(decay, nesterov, dampening=dampening) if moves else identity(),

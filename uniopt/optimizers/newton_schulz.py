@@ -70,14 +70,15 @@ class MuonDimensionNumbers:
     def fans(self, shape: tuple[int, ...]) -> tuple[int, int]:
         """Return the numbers of rows and columns."""
         _, rows, columns = self.permutation(len(shape))
-        return math.prod(shape[axis] for axis in rows), math.prod(shape[axis] for axis in columns)
+        # Lists, because torch.compile takes no generator here.
+        return math.prod([shape[axis] for axis in rows]), math.prod([shape[axis] for axis in columns])
 
 
 def dimension_numbers(params: Tree, *, numbers: Any) -> Tree:
     """Return the dimension numbers of each leaf, None for those that are no matrices."""
     if numbers is None:
         return tree.map(lambda p: MuonDimensionNumbers() if p.ndim == 2 else None, params)
-    return numbers(params) if callable(numbers) else numbers
+    return numbers(params) if tree.is_function(numbers) else numbers
 
 
 def matrix_labels(params: Tree, *, numbers: Any) -> Tree:

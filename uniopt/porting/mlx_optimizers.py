@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from uniopt.errors import PortingError
 from uniopt.porting.constructors import Constructor, Switches, Value, is_set, negative
 
 _FACTORED = "scale_by_factored_rms"
@@ -67,7 +68,12 @@ def _adafactor() -> list[Constructor]:
 
 def _rate_of_average(switches: Switches) -> Any:
     """Return the learning rate of a momentum that is an average, where the normal form has a sum."""
-    return switches["learning_rate"] / (1.0 - switches["trace.decay"])
+    decay = switches["trace.decay"]
+    if decay == 1.0:
+        raise PortingError(
+            "Muon of mlx averages, and no average is in proportion to a sum that forgets nothing (decay 1)."
+        )
+    return switches["learning_rate"] / (1.0 - decay)
 
 
 OPTIMIZERS: dict[str, list[Constructor]] = {

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
+from dataclasses import dataclass, field
+from fnmatch import translate
 
 from uniopt import hyperparameters, tree
 from uniopt.errors import HyperparameterError
@@ -68,6 +69,10 @@ class PathLabels:
 
     patterns: tuple[tuple[str, Hashable], ...]
     otherwise: Hashable = None
+    _compiled: tuple[re.Pattern[str], ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_compiled", tuple(re.compile(translate(pattern)) for pattern, _ in self.patterns))
 
     def __repr__(self) -> str:
         otherwise = "" if self.otherwise is None else f", otherwise={self.otherwise!r}"
@@ -78,7 +83,7 @@ class PathLabels:
         leaves, structure = tree.flatten(params)
         names = [pattern for pattern, _ in self.patterns]
         paths = tree.dotted_paths(structure)
-        matches = [[k for k, name in enumerate(names) if fnmatchcase(path, name)] for path in paths]
+        matches = [[k for k, pattern in enumerate(self._compiled) if pattern.match(path)] for path in paths]
         present = [i for i, leaf in enumerate(leaves) if leaf is not None]
         unmatched = [paths[i] for i in present if not matches[i] and self.otherwise is None]
         twice = [

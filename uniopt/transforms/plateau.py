@@ -84,13 +84,11 @@ def reduce_on_plateau(
     [-1.]
     [-0.5]
     """
-    rtol = hyperparameters.nonnegative("rtol", rtol)
+    rtol = hyperparameters.fraction("rtol", rtol)
     atol = hyperparameters.nonnegative("atol", atol)
     factor = hyperparameters.positive("factor", factor)
     if isinstance(factor, float) and factor >= 1.0:
         raise HyperparameterError(f"factor is {factor!r}, expected a number in (0, 1) or a 0-d array.")
-    if isinstance(rtol, float) and rtol > 1.0:
-        raise HyperparameterError(f"rtol is {rtol!r}, expected a number in [0, 1] or a 0-d array.")
     if isinstance(rtol, float) and isinstance(atol, float) and rtol == atol == 0.0:
         raise HyperparameterError("rtol and atol are both 0, expected one of them above 0.")
     return transformation(

@@ -33,9 +33,8 @@ def SGD(
     """
     if isinstance(momentum, int | float) and momentum == 0:
         return scale_by_learning_rate(learning_rate)
-    return chain(
-        scale_by_learning_rate(learning_rate), trace(hyperparameters.decay_rate("momentum", momentum), nesterov)
-    )
+    decay = hyperparameters.fraction("momentum", momentum)
+    return chain(scale_by_learning_rate(learning_rate), trace(decay, nesterov))
 
 
 @optimizer

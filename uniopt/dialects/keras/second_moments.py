@@ -8,9 +8,11 @@ from uniopt.dialects.keras.base import optimizer
 from uniopt.optimizers.adadelta import adadelta
 from uniopt.optimizers.adafactor import scale_by_factored_rms, scale_by_relative_step
 from uniopt.optimizers.adagrad import adagrad
-from uniopt.optimizers.rmsprop import rmsprop
+from uniopt.optimizers.rmsprop import scale_by_rms, scale_by_stddev
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.clip import clip_by_block_rms
+from uniopt.transforms.scale import identity, scale_by_learning_rate
+from uniopt.transforms.trace import trace
 from uniopt.transforms.trust_ratio import scale_by_param_block_rms
 from uniopt.typing import Scalar, ScalarOrSchedule
 
@@ -30,9 +32,13 @@ def RMSprop(
     learning_rate, rho, momentum, epsilon, centered
         As in ``keras.optimizers.RMSprop``; the others as in `uniopt.dialects.keras`.
     """
+    rescale = scale_by_stddev if hyperparameters.switch("centered", centered) else scale_by_rms
     still = isinstance(momentum, int | float) and momentum == 0
-    rho = hyperparameters.decay_rate("rho", rho)
-    return rmsprop(learning_rate, rho, epsilon, centered=centered, momentum=None if still else momentum)
+    return chain(
+        rescale(hyperparameters.decay_rate("rho", rho), epsilon),
+        scale_by_learning_rate(learning_rate),
+        identity() if still else trace(hyperparameters.nonnegative("momentum", momentum)),
+    )
 
 
 @optimizer

@@ -52,7 +52,7 @@ def SGD(
     >>> first, second
     (array([-0.2]), array([-0.2]))
     """
-    decay = hyperparameters.decay_rate("momentum", momentum)
+    decay = hyperparameters.nonnegative("momentum", momentum)
     dampening = hyperparameters.decay_rate("dampening", dampening)
     still = is_0(decay)
     if nesterov and (still or not is_0(dampening)):

@@ -103,7 +103,7 @@ def RMSprop(
     """
     rescale = scale_by_stddev if centered else scale_by_rms
     rule = rescale(hyperparameters.decay_rate("alpha", alpha), eps, eps_in_sqrt=False)
-    decay = hyperparameters.decay_rate("momentum", momentum)
+    decay = hyperparameters.nonnegative("momentum", momentum)
     buffer = identity() if is_0(decay) else trace(decay)
     return chain(*before(maximize, weight_decay), rule, buffer, *after(lr))
 
