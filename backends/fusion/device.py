@@ -18,8 +18,8 @@ from uniopt.backends.fusion.library import Calls, check, evaluate, memory_dtype,
 from uniopt.backends.fusion.memory import Memory
 from uniopt.backends.fusion.recording import Symbol
 from uniopt.backends.fusion.schedule import Schedule
-from uniopt.backends.fusion.scratch import Scratch
-from uniopt.backends.fusion.segment import FIRST_SLOT, Device, Loop, Segment, Wave
+from uniopt.backends.fusion.scratch import Device, Scratch
+from uniopt.backends.fusion.segment import FIRST_SLOT, Loop, Segment, Wave
 from uniopt.backends.fusion.separate import Parts
 from uniopt.backends.fusion.turns import cut, is_constant, keep_numbers
 

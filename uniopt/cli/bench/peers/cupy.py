@@ -25,7 +25,8 @@ class Arrays:
 
     def get(self, x: Any) -> np.ndarray:
         """Return a copy on the host."""
-        return cupy.asnumpy(x)
+        values: np.ndarray = cupy.asnumpy(x)
+        return values
 
     def finish(self, arrays: Mapping[str, Any]) -> None:
         """Wait for the device."""
