@@ -25,6 +25,7 @@ class CupyMemory:
     """Arrays in the memory of one device, as compiled steps see them."""
 
     sharded = False
+    has_float64 = True
 
     def __init__(self, device: Any) -> None:
         self._device = device

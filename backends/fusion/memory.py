@@ -40,6 +40,9 @@ class Memory(Protocol):
     sharded: bool
     """Whether arrays are parts of larger ones, so that sums over them mean nothing."""
 
+    has_float64: bool
+    """Whether there is float64 where the arrays are."""
+
     def holds(self, x: Any) -> bool:
         """Return whether it is an array of the library."""
         ...
@@ -129,6 +132,7 @@ class NumpyMemory:
     """NumPy's arrays."""
 
     sharded = False
+    has_float64 = True
 
     def holds(self, x: Any) -> bool:
         return isinstance(x, np.ndarray | np.generic)

@@ -38,7 +38,7 @@ class Recorder(StandardBackend):
         return operand(x)
 
     def has_float64(self, like: Any) -> bool:
-        return True
+        return current().has_float64
 
     def astype(self, x: Any, dtype: Any) -> Any:
         x = operand(x)

@@ -196,14 +196,20 @@ class Recording:
         Arrays that the program found in its hyperparameters instead of among its inputs, and their symbols.
     conditions
         How many conditions it has met.
+    has_float64
+        Whether there is float64 where the program will run.
     """
 
     def __init__(
-        self, outline: Callable[[Any], tuple[Shape, str] | None], outcomes: Sequence[bool] | None = None
+        self,
+        outline: Callable[[Any], tuple[Shape, str] | None],
+        outcomes: Sequence[bool] | None = None,
+        has_float64: bool = True,
     ) -> None:
         self.symbols: list[Symbol] = []
         self.captured: list[tuple[Any, Symbol]] = []
         self.conditions = 0
+        self.has_float64 = has_float64
         self._outline = outline
         self._outcomes = outcomes
         self._known: dict[Any, Symbol] = {}
@@ -281,7 +287,9 @@ def current() -> Recording:
 
 @contextmanager
 def recording(
-    outline: Callable[[Any], tuple[Shape, str] | None], outcomes: Sequence[bool] | None = None
+    outline: Callable[[Any], tuple[Shape, str] | None],
+    outcomes: Sequence[bool] | None = None,
+    has_float64: bool = True,
 ) -> Iterator[Recording]:
     """Make a recording; symbols are made inside the context.
 
@@ -291,8 +299,10 @@ def recording(
         Returns the shape and the dtype of an array of the library that is recorded, and None for what is none.
     outcomes
         How the first conditions turn out; by default both sides of all are recorded.
+    has_float64
+        Whether there is float64 where the program will run.
     """
-    token = _current.set(Recording(outline, outcomes))
+    token = _current.set(Recording(outline, outcomes, has_float64))
     try:
         yield _current.get()
     finally:

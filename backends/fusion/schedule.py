@@ -54,11 +54,17 @@ class Schedule:
     ----------
     aliases
         Symbols whose value is to be found in the memory of an input, once they have been computed.
+    outputs
+        What is computed, but for inputs that stay as they are.
+    needed
+        The symbols that this takes, arguments first.
     """
 
     turns: list[Turn]
     passes: list[list[Group]]
     aliases: dict[Symbol, Symbol]
+    outputs: list[Output]
+    needed: list[Symbol]
 
     def elementwise(self) -> bool:
         """Return whether no element of a result depends on another position's elements."""
@@ -163,7 +169,8 @@ class _Scheduler:
             if time % 2 == 0:
                 turns[time // 2].copies.append(out)
         aliases = {out.symbol: out.target for out, time in self.written.items() if time == self.times[out.symbol]}
-        return Schedule(turns, list(groups.values()), {x: y for x, y in aliases.items() if x in self.materialized})
+        aliases = {x: y for x, y in aliases.items() if x in self.materialized}
+        return Schedule(turns, list(groups.values()), aliases, self.outputs, self.symbols)
 
     def _on_host(self, constant: Symbol) -> bool:
         return any(not self._in_loop_with(use, use) for use in self.uses[constant]) or any(

@@ -161,7 +161,7 @@ class FusedStep:
         outcomes: Outcomes | None = None,
     ) -> Plan:
         """Return a recording of the step on arrays of these shapes and dtypes, and how to run it."""
-        with recording(self._outline, outcomes) as made:
+        with recording(self._outline, outcomes, self._memory.has_float64) as made:
             read, written = ([made.input(*x) for x in xs] for xs in (kept, targets))
             parameters = {read[i]: written[k] for i, k in self._parameters.items()}
             for x in captured:
@@ -200,9 +200,9 @@ class FusedStep:
         self._eager = eager
         if not isinstance(why, _NeedsWhole):
             warnings.warn(
-                f"A compiled step runs operation by operation: {why}{_line(why)}. Steps are compiled that run on the "
-                "CPU or, with CuPy, on a CUDA device, and are written in the functions of the Array API standard, "
-                "without Python branches on arrays.",
+                f"A compiled step runs operation by operation: {why}{_line(why)}. Steps are compiled that run on one "
+                "device, and are written in the functions of the Array API standard, without Python branches on "
+                "arrays.",
                 EagerStepWarning,
                 stacklevel=_callers_level(),
             )
@@ -239,7 +239,7 @@ def _line(error: NotRecordable) -> str:
     """Return the line that could not be recorded: the innermost one outside the recorder and the libraries."""
     frames = traceback.walk_tb((error.__cause__ or error).__traceback__)
     modules = [(frame.f_globals.get("__name__", ""), frame, line) for frame, line in frames]
-    skipped = ("uniopt.backends.fusion.", "numpy.", "torch.", "array_api_compat.")
+    skipped = ("uniopt.backends.", "numpy.", "torch.", "array_api_compat.")
     outside = [(frame.f_code.co_filename, line) for name, frame, line in modules if not name.startswith(skipped)]
     if not outside:
         return ""

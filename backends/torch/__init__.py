@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,15 @@ import torch
 from uniopt.backends.dtypes import dtype_name
 from uniopt.backends.registry import why_unavailable
 from uniopt.backends.standard import StandardBackend
-from uniopt.backends.torch.memory import CudaMemory, CudaShardMemory, ShardMemory, TorchMemory, is_dtensor
+from uniopt.backends.torch.memory import (
+    CudaMemory,
+    CudaShardMemory,
+    DeviceMemory,
+    MetalMemory,
+    ShardMemory,
+    TorchMemory,
+    is_dtensor,
+)
 
 # torch's own maximum and minimum take no Python number. array-api-compat's do, but ask torch.result_type, which
 # torch.compile cannot trace; so does its where.
@@ -145,9 +154,16 @@ class TorchBackend(StandardBackend):
         known: dict[Any, Callable[..., list[Any]]] = {}
 
         def make(sharded: bool, device: Any) -> Callable[..., list[Any]]:
-            if device is None or device.type != "cuda" or why_unavailable("cupy") is not None:
+            with_cupy = device is not None and device.type == "cuda" and why_unavailable("cupy") is None
+            if not with_cupy and (sharded or device is None or device.type in ("cpu", "meta")):
                 memory = ShardMemory() if sharded else TorchMemory()
                 return FusedStep(step, memory, donate=donate, parameters=parameters)
+            if not with_cupy:
+                from uniopt.backends.torch.graph import GraphProgram
+
+                memory = (MetalMemory if device.type == "mps" else DeviceMemory)(device)
+                graph = partial(GraphProgram, xp=self.xp, device=device)
+                return FusedStep(step, memory, donate=donate, parameters=parameters, program=graph)
             from uniopt.backends.cupy import programs_on, stream_of
 
             memory = (CudaShardMemory if sharded else CudaMemory)(device)

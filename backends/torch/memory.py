@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from uniopt.backends.dtypes import dtype_name
-from uniopt.backends.fusion.memory import fits, repeats
+from uniopt.backends.fusion.memory import extent, fits, repeats
 from uniopt.backends.registry import why_unavailable
 
 # Methods of C, which map calls without a frame of Python's.
@@ -28,6 +28,7 @@ class TorchMemory:
     """Tensors in the host's memory, as compiled steps see them."""
 
     sharded = False
+    has_float64 = True
 
     def holds(self, x: Any) -> bool:
         return isinstance(x, torch.Tensor)
@@ -168,8 +169,8 @@ def _placed(x: Any) -> Any:
     return (x.device_mesh, x.placements) if is_dtensor(x) else None
 
 
-class CudaMemory(TorchMemory):
-    """Tensors in the memory of a CUDA device, which CuPy's arrays may show."""
+class DeviceMemory(TorchMemory):
+    """Tensors on one device, which is not the host."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -179,6 +180,10 @@ class CudaMemory(TorchMemory):
             return f"tensors on several devices, {self._device} and {x.device}"
         return None if x.layout == torch.strided else f"a tensor with layout {x.layout}"
 
+
+class CudaMemory(DeviceMemory):
+    """Tensors in the memory of a CUDA device, which CuPy's arrays may show."""
+
     def view(self, x: Any) -> Any:
         from uniopt.backends.cupy import view_of
 
@@ -187,6 +192,32 @@ class CudaMemory(TorchMemory):
 
 class CudaShardMemory(ShardMemory, CudaMemory):
     """DTensors on CUDA devices."""
+
+
+_APART = 1 << 40  # bytes: more than a storage has
+
+
+class MetalMemory(DeviceMemory):
+    """Tensors on Apple's GPU, where `data_ptr` is the address of an object that stands for the memory.
+
+    What lies where is told by storages: each is given addresses of its own.
+    """
+
+    has_float64 = False
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device)
+        self._starts: dict[int, int] = {}
+
+    def addresses(self, arrays: list[Any]) -> list[int]:
+        return list(map(self._address, arrays))
+
+    def extent(self, x: Any) -> tuple[int, int]:
+        return extent(self._address(x), tuple(x.shape), self.strides(x), x.itemsize)
+
+    def _address(self, x: Any) -> int:
+        start = self._starts.setdefault(x.untyped_storage().data_ptr(), _APART * len(self._starts))
+        return start + int(x.storage_offset() * x.itemsize)
 
 
 def _local(x: Any) -> Any:

@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 import torch
 from uniopt.backends import torch as shim
-from uniopt.backends.torch.memory import CudaMemory, CudaShardMemory, ShardMemory, TorchMemory
+from uniopt.backends.torch.graph import GraphProgram
+from uniopt.backends.torch.memory import (
+    CudaMemory,
+    CudaShardMemory,
+    DeviceMemory,
+    MetalMemory,
+    ShardMemory,
+    TorchMemory,
+)
 
 import uniopt
 
@@ -42,6 +50,19 @@ def test_tensors_of_one_cuda_device_are_in_its_reach() -> None:
     assert memory.out_of_reach(torch.ones(1)) == "tensors on several devices, meta and cpu"
     sparse = SimpleNamespace(device=META, layout=torch.sparse_coo)
     assert memory.out_of_reach(sparse) == "a tensor with layout torch.sparse_coo"
+
+
+def test_storages_of_metal_lie_apart() -> None:
+    """Their pointers are those of objects, of which many have room in the length of one storage."""
+    memory = MetalMemory(torch.device("mps", 0))
+    assert not memory.has_float64
+    whole, other = torch.ones(4, 6), torch.ones(4, 6)
+    start, elsewhere = memory.addresses([whole, other])
+    assert memory.addresses([other, whole[1:], whole.T]) == [elsewhere, start + 24, start]
+    assert memory.extent(whole) == (start, start + 96)
+    assert memory.extent(whole[1:3, 1::2]) == (start + 28, start + 72)
+    assert memory.extent(whole[:, :0]) == (start, start)
+    assert abs(elsewhere - start) > 1 << 39
 
 
 def test_cupy_sees_bfloat16_as_integers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,6 +191,18 @@ class OnCuda(torch.Tensor):
     device = property(lambda self: CUDA)  # type: ignore[assignment]  # torch's is a property of C
 
 
+class OnMps(torch.Tensor):
+    """A tensor that says that it is on Apple's GPU."""
+
+    device = property(lambda self: torch.device("mps", 0))  # type: ignore[assignment]  # torch's is a property of C
+
+
+class ShardOnCuda(OnCuda):
+    """A DTensor as far as it is asked."""
+
+    placements = ()
+
+
 @pytest.mark.parametrize("donate", [False, True])
 @pytest.mark.parametrize("reason", ["no driver", None])
 def test_steps_on_cuda_run_by_cupy_in_torchs_stream(
@@ -215,12 +248,21 @@ def test_steps_on_cuda_run_by_cupy_in_torchs_stream(
     for kept in ([None], [p]):  # of other types, but for the same device
         memory, *given = step(kept, [p])
         assert given == [kept, [p]]
-        assert type(memory) is (CudaMemory if reason is None else TorchMemory)
+        assert type(memory) is (CudaMemory if reason is None else DeviceMemory)
     run = [("device", CUDA), ("stream", 0, (CUDA, 7)), "ran", "left", "left"]
+    assert memory._device == CUDA
     if reason is None:
-        assert memory._device == CUDA
         options["program"] = ("programs", 0)
+    else:  # by torch.compile
+        program = events[0][2].pop("program")
+        assert (program.func, program.keywords["device"]) == (GraphProgram, CUDA)
     assert events == [("made", plain, options), *(run if reason is None else ["ran"]) * 2]
+    memory, *_ = step([None], [torch.ones(1).as_subclass(ShardOnCuda)])
+    assert type(memory) is (CudaShardMemory if reason is None else ShardMemory)
+    memory, *_ = step([None], [torch.ones(1).as_subclass(OnMps)])
+    assert type(memory) is MetalMemory
+    memory, *_ = step([None], [torch.ones(1, device=META)])  # there is nothing to compute
+    assert type(memory) is TorchMemory
     memory, *_ = step([None], [torch.ones(1)])
     assert type(memory) is TorchMemory
     memory, *_ = step([None], [])

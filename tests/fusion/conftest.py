@@ -1,10 +1,15 @@
-"""Kernels are kept where no other test run finds them."""
+"""Kernels are kept where no other test run finds them, and graphs are compiled in several ways."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
+import torch
+from uniopt.backends.torch.graph import compiled
+
+from tests.fusion.graphs import Compiler, on_graphs
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -12,3 +17,20 @@ def _kernels(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNIOPT_CACHE_DIR", str(tmp_path_factory.mktemp("kernels")))
         yield
+
+
+@pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_graphs(monkeypatch, lambda graph: graph)
+
+
+@pytest.fixture
+def compiler(monkeypatch: pytest.MonkeyPatch) -> Compiler:
+    found = Compiler()
+    on_graphs(monkeypatch, partial(torch.compile, fullgraph=True, dynamic=False, backend=found))
+    return found
+
+
+@pytest.fixture
+def inductor(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_graphs(monkeypatch, compiled)
