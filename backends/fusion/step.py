@@ -19,7 +19,8 @@ from uniopt.backends.fusion.memory import Memory
 from uniopt.backends.fusion.program import Program
 from uniopt.backends.fusion.recorder import RECORDER
 from uniopt.backends.fusion.recording import NotRecordable, Shape, Symbol, UndecidedError, recording
-from uniopt.backends.fusion.schedule import Output, Schedule, schedule
+from uniopt.backends.fusion.schedule import Output, Schedule
+from uniopt.backends.fusion.scheduler import schedule
 from uniopt.backends.fusion.separate import Parts, Plan, separate
 
 _MOST_PROGRAMS = 32
