@@ -72,7 +72,7 @@ class TorchMemory:
 
     def places(self, arrays: list[Any]) -> Any:
         # `parameter.data = other` moves a parameter. No other device has the same addresses, so it is not asked for.
-        return tuple(list(map(f, arrays)) for f in (_data_ptr, _shape, _stride, _dtype))
+        return [*map(_data_ptr, arrays), *map(_shape, arrays), *map(_stride, arrays), *map(_dtype, arrays)]
 
     def extent(self, x: Any) -> tuple[int, int]:
         start = x.data_ptr()
