@@ -84,7 +84,7 @@ class Plan:
         self._where = self._addresses()
         self._inputs = Inputs(groups, meaning.defaults, varied, self._all[0])
         active = {key: p for key, p in zip(keys, self._all, strict=True) if p.grad is not None or states.get(p)}
-        self._params = {key: None for key in keys} | {key: p if leaf is None else leaf(p) for key, p in active.items()}
+        self._params = dict.fromkeys(keys) | {key: p if leaf is None else leaf(p) for key, p in active.items()}
         own = {key: states[p] for key, p in active.items()}
         # In the order of a tree's leaves.
         self._keys = sorted(keys)
