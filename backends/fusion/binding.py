@@ -110,7 +110,8 @@ class Binding:
         arrays = self._arrays(kept) if missing or self._has_scalars else kept
         kind = memory.signatures(arrays)
         if kind != self._kind and any(
-            found != wanted and i not in missing for i, (found, wanted) in enumerate(zip(kind, self._kind, strict=True))
+            found != wanted and i % len(arrays) not in missing
+            for i, (found, wanted) in enumerate(zip(kind, self._kind, strict=True))
         ):
             return False
         addresses = memory.addresses(arrays)

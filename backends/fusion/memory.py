@@ -70,7 +70,10 @@ class Memory(Protocol):
         ...
 
     def signatures(self, arrays: list[Any]) -> Any:
-        """Return what of each array decides about the program: shape, strides and dtype; a tuple that is hashable."""
+        """Return what of each array decides about the program: shape, strides and dtype; a tuple that is hashable.
+
+        It may have one thing of all arrays after the other: it is quicker to compare than a tuple for each array.
+        """
         ...
 
     def shape(self, x: Any) -> tuple[int, ...]:

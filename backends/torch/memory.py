@@ -16,8 +16,7 @@ from uniopt.backends.registry import why_unavailable
 _data_ptr, _stride, _is_neg, _is_conj = (
     torch.Tensor.data_ptr, torch.Tensor.stride, torch.Tensor.is_neg, torch.Tensor.is_conj
 )  # fmt: skip
-_shape, _dtype = attrgetter("shape"), attrgetter("dtype")
-_kind = attrgetter("shape", "dtype", "device")
+_shape, _dtype, _device, _is_cpu = map(attrgetter, ("shape", "dtype", "device", "is_cpu"))
 
 
 def is_dtensor(x: Any) -> bool:
@@ -28,6 +27,7 @@ class TorchMemory:
     """Tensors in the host's memory, as compiled steps see them."""
 
     sharded = False
+    _where = staticmethod(_is_cpu)  # to ask for the device takes longer
 
     def holds(self, x: Any) -> bool:
         return isinstance(x, torch.Tensor)
@@ -51,7 +51,8 @@ class TorchMemory:
         return torch.no_grad()
 
     def signatures(self, arrays: list[Any]) -> Any:
-        return tuple(zip(map(_kind, arrays), map(_stride, arrays), strict=True))
+        where = map(self._where, arrays)
+        return (*map(_shape, arrays), *map(_stride, arrays), *map(_dtype, arrays), *where)
 
     def congruent(self, kept: list[Any], given: list[Any], parameters: Mapping[int, int]) -> bool:
         return True
@@ -132,7 +133,7 @@ class ShardMemory(TorchMemory):
         return all(_placed(x) in places.get(x.shape, [_placed(x)]) for x in given)
 
     def signatures(self, arrays: list[Any]) -> Any:
-        return tuple(zip(super().signatures(list(map(_local, arrays))), map(_placed, arrays), strict=True))
+        return (*super().signatures(list(map(_local, arrays))), *map(_placed, arrays))
 
     def whole_shape(self, x: Any) -> tuple[int, ...]:
         return super().shape(x)
@@ -170,6 +171,8 @@ def _placed(x: Any) -> Any:
 
 class CudaMemory(TorchMemory):
     """Tensors in the memory of a CUDA device, which CuPy's arrays may show."""
+
+    _where = staticmethod(_device)
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

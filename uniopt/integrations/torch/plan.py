@@ -184,7 +184,7 @@ def _numbers(groups: Sequence[Mapping[str, Any]]) -> list[int]:
 
 
 def _held(states: States) -> list[Any]:
-    return list(chain.from_iterable(map(dict.values, states.values())))
+    return list(chain.from_iterable(map(dict.values, filter(None, states.values()))))
 
 
 def _same(xs: list[Any], ys: list[Any]) -> bool:
