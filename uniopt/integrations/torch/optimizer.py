@@ -146,9 +146,9 @@ class Optimizer(torch.optim.Optimizer):
 
         @wraps(func)
         def step(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
-            own = self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks
-            common = _global_optimizer_pre_hooks or _global_optimizer_post_hooks
-            is_watched = own or common or torch.autograd._profiler_enabled()
+            hooks = self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks
+            hooks = hooks or _global_optimizer_pre_hooks or _global_optimizer_post_hooks
+            is_watched = hooks or torch.compiler.is_compiling() or torch.autograd._profiler_enabled()
             return (watched if is_watched else func)(self, *args, **kwargs)
 
         return step
