@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+import uniopt
 import uniopt.integrations.torch as ours
 
 COUNT = 12  # "10" and "11" come before "2"
@@ -35,7 +36,7 @@ def _with_other(p: torch.nn.Parameter) -> None:
 
 
 def _with_transposed(p: torch.nn.Parameter) -> None:
-    p.grad = torch.ones(4, 3).T
+    p.grad = torch.arange(12.0).reshape(4, 3).T
 
 
 def _with_negated(p: torch.nn.Parameter) -> None:
@@ -88,14 +89,35 @@ def test_a_slot_that_is_replaced() -> None:
     torch.testing.assert_close(buffer, torch.full((3, 4), 3.0))
 
 
+def test_slots_that_come_to_share_memory() -> None:
+    """They cannot be updated in place, because each is to have values of its own."""
+    found, optimizer = _made(ours.SGD, momentum=0.9)
+    wanted, peer = _made(torch.optim.SGD, momentum=0.9)
+    for k in range(8):
+        if k == 3:
+            mine, other = (optimizer.state[p]["momentum_buffer"] for p in found[:2])
+            mine.data = other.data
+            peer.state[wanted[0]]["momentum_buffer"].copy_(other)
+        optimizer.step()
+        peer.step()
+    for p, q in zip(found, wanted, strict=True):
+        torch.testing.assert_close(p, q)
+
+
+def _scaled(updates: Any, state: Any, params: Any = None, *, value: Any = None, **extra: Any) -> Any:
+    factor = -0.1 if value is None else value
+    return {key: g * factor for key, g in updates.items()}, state
+
+
 def test_a_loss_now_and_then() -> None:
     """A step with an extra argument is another one, and those without it go on as before."""
-    params, optimizer = _made(ours.SGD)
+    params, _ = _made(ours.SGD)
+    optimizer = ours.Optimizer(params, uniopt.GradientTransformation(lambda params: (), _scaled))
     before = [p.detach().clone() for p in params]
     for k in range(6):
-        optimizer.step(*([lambda: torch.tensor(1.0)] if k % 2 else []))
+        optimizer.step(*([lambda: torch.tensor(0.5)] if k % 2 else []))
     for i, (p, old) in enumerate(zip(params, before, strict=True)):
-        torch.testing.assert_close(p.detach(), old - 0.6 * (i + 1), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(p.detach(), old + (3 * 0.5 - 3 * 0.1) * (i + 1))
 
 
 HOOKS: list[Callable[[Any, Any], Any]] = [

@@ -116,7 +116,7 @@ class Plan:
                 return True
             if self._together or any(here and not known for here, known in zip(present, self._active, strict=True)):
                 return False
-            self._present, self._on_leaves = present, None
+            self._present = present
         if not self._inputs.read(groups) or self._where != self._addresses():
             return False
         if {_layout(g) for g in given if g is not None} != _DENSE:
