@@ -98,6 +98,8 @@ def test_slots_that_come_to_share_memory() -> None:
             mine, other = (optimizer.state[p]["momentum_buffer"] for p in found[:2])
             mine.data = other.data
             peer.state[wanted[0]]["momentum_buffer"].copy_(other)
+        if k == 5:
+            _moved(found[3])
         optimizer.step()
         peer.step()
     for p, q in zip(found, wanted, strict=True):
