@@ -86,9 +86,9 @@ class Plan:
         active = {key: p for key, p in zip(keys, self._all, strict=True) if p.grad is not None or states.get(p)}
         self._params = dict.fromkeys(keys) | {key: p if leaf is None else leaf(p) for key, p in active.items()}
         own = {key: states[p] for key, p in active.items()}
-        # In the order of a tree's leaves.
-        self._keys = sorted(keys)
-        self._ordered = list(map(dict(zip(keys, self._all, strict=True)).get, self._keys))
+        self._keys = sorted(keys)  # in the order of a tree's leaves, and so are the parameters here
+        by_key = dict(zip(keys, self._all, strict=True))
+        self._ordered = [by_key[key] for key in self._keys]
         self._present = [p.grad is not None for p in self._ordered]
         self._active = [key in active for key in self._keys]
         self._together = meaning.counts_by_leaf and self._present == self._active and in_step(own)
