@@ -167,8 +167,7 @@ def _check(stage: Leafwise, state: Any, params: list[Any] | None, extra: dict[st
             continue
         raise MissingArgumentError(
             f"{stage.name} needs the extra argument {name!r}, but update was called without it. "
-            f"Call tx.update(grads, state, params, {name}=...). "
-            "In optax.chain it comes through uniopt.integrations.optax.wrap alone."
+            f"Call tx.update(grads, state, params, {name}=...)."
         )
 
 

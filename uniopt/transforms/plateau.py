@@ -132,8 +132,7 @@ class ReduceOnPlateau(Stage):
         if extra.get("value") is None:
             raise MissingArgumentError(
                 "reduce_on_plateau needs the extra argument 'value', but update was called without it. "
-                "Call tx.update(grads, state, params, value=...). "
-                "In optax.chain it comes through uniopt.integrations.optax.wrap alone."
+                "Call tx.update(grads, state, params, value=...)."
             )
         after = self._observed(Clock(step, state.count), state, extra["value"])
         scaled = [

@@ -183,7 +183,7 @@ class OpaqueSam(Stage):
             raise MissingArgumentError(
                 "sam in opaque mode needs the extra argument 'grad_fn', but update was called without it. "
                 "Call tx.update(grads, state, params, grad_fn=...) with a function of the parameters and the number of "
-                "the adversarial step. In optax.chain it comes through uniopt.integrations.optax.wrap alone."
+                "the adversarial step."
             )
         climbed, adv_state = start, state.adv_state
         for i in range(self.sync_period - 1):

@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any
 
 import torch
+from torch._C._autograd import _profiler_enabled
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from uniopt.backends import registry
@@ -148,7 +149,7 @@ class Optimizer(torch.optim.Optimizer):
         def step(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
             hooks = self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks
             hooks = hooks or _global_optimizer_pre_hooks or _global_optimizer_post_hooks
-            is_watched = hooks or torch.compiler.is_compiling() or torch.autograd._profiler_enabled()
+            is_watched = hooks or torch.compiler.is_compiling() or _profiler_enabled()
             return (watched if is_watched else func)(self, *args, **kwargs)
 
         return step
