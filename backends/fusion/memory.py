@@ -36,7 +36,7 @@ if address(_probe) != _slow_address(_probe):  # an implementation of Python with
 
 def number_at(place: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     """Return the number at an address as a 0-d array; it does not keep the memory from being freed."""
-    return np.frombuffer((ctypes.c_char * dtype.itemsize).from_address(place), dtype).reshape(())
+    return np.ndarray((), dtype, memoryview((ctypes.c_char * dtype.itemsize).from_address(place)))
 
 
 class Memory(Protocol):
