@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from optree import PyTreeSpec
 
 _MOST_PROGRAMS = 32
+OnLeaves = Callable[[list[Array]], tuple[Tree, Tree] | None]
 
 
 def compile(tx: GradientTransformation, *, donate: bool = True) -> CompiledStep:
@@ -86,14 +88,24 @@ class CompiledStep:
             program, leaves = self._find(given, structure)
             self._last = program
         kept, donated = program.arrays(leaves)
-        try:
-            results = program.run(kept, donated)
-        except NotWritableError as error:
-            raise NotWritableError(error.index, error.reason, program.path(error.index)) from None
+        results = program.results(kept, donated)
         as_given = given is None or leaves is given
         if results is donated and as_given and not program.has_numbers:  # updated in place
             return params, state
         return program.rebuild(results)
+
+    def on_leaves(self, grads: Tree, state: Tree, params: Tree, **extra: Any) -> OnLeaves:
+        """Return the step as a function of the gradients' leaves, for trees whose arrays it has updated in place."""
+        program, leaves = self._find(*tree.flatten((grads, extra, state, params)))
+        kept, donated = program.arrays(leaves)
+        others = kept[len(tree.leaves(grads)) :]
+
+        def step(grads: list[Array]) -> tuple[Tree, Tree] | None:
+            """Return the next parameters and the next state; None if they are the same ones, updated in place."""
+            results = program.results([*grads, *others], donated)
+            return None if results is donated else program.rebuild(results)
+
+        return step
 
     def __repr__(self) -> str:
         return f"compile({self._tx!r}{'' if self._donate else ', donate=False'})"
@@ -120,9 +132,6 @@ class _Program:
     ----------
     has_numbers
         Whether there are Python numbers among the leaves, or what stands for one.
-    run
-        ``run(kept, donated)`` returns the new state's and parameters' arrays, those of `donated`; `kept` are the
-        gradients' and the extra arguments'.
     """
 
     def __init__(self, tx: GradientTransformation, leaves: list[Any], structure: PyTreeSpec, *, donate: bool) -> None:
@@ -172,7 +181,14 @@ class _Program:
         parameters = {
             self._kept.index(i): place[i + self._parts[3]] for i in self._gradients if i + self._parts[3] in place
         }
-        self.run = self._backend.compile_step(self._step, donate=donate, parameters=parameters)
+        self._run = self._backend.compile_step(self._step, donate=donate, parameters=parameters)
+
+    def results(self, kept: list[Array], donated: list[Array]) -> list[Array]:
+        """Return the new arrays of `donated`: the list itself if all have been updated in place."""
+        try:
+            return self._run(kept, donated)
+        except NotWritableError as error:
+            raise NotWritableError(error.index, error.reason, self.path(error.index)) from None
 
     def read(self, trees: tuple[Tree, Any, Tree, Tree]) -> list[Any] | None:
         """Return the leaves of trees that the program is for, and None for others; some others are not recognized."""

@@ -63,6 +63,9 @@ class MissingParamsError(UnioptError, ValueError):
 class MissingArgumentError(UnioptError, TypeError):
     """A transformation needs an extra keyword argument that `update` was not given."""
 
+    def __str__(self) -> str:
+        return f"{super().__str__()} In optax.chain it comes through uniopt.integrations.optax.wrap alone."
+
 
 class PortingError(UnioptError, ValueError):
     """An optimizer, or its state, cannot be represented in the other framework."""

@@ -86,7 +86,7 @@ class Binding:
         self._addresses = memory.addresses(self.targets)
         self._places = memory.places(self.targets)
         self._has_scalars = any(isinstance(x, np.generic) for x in kept)
-        self._read: list[int] = []  # where the arrays of the latest run lay that are read
+        self._read: list[int] | None = None  # where the arrays of the latest run lay that are read
         self._latest: list[int] = []  # and where all lay
         arrays = self._arrays(kept)
         self._kind = memory.signatures(arrays)  # before anything is copied
@@ -114,7 +114,8 @@ class Binding:
         arrays = self._arrays(kept) if missing or self._has_scalars else kept
         kind = memory.signatures(arrays)
         if kind != self._kind and any(
-            found != wanted and i not in missing for i, (found, wanted) in enumerate(zip(kind, self._kind, strict=True))
+            found != wanted and i % len(arrays) not in missing
+            for i, (found, wanted) in enumerate(zip(kind, self._kind, strict=True))
         ):
             return False
         addresses = memory.addresses(arrays)
@@ -129,7 +130,7 @@ class Binding:
                 arrays = self._apart(arrays)
                 addresses = memory.addresses(arrays)
             # With copies or missing gradients it is looked at anew each time.
-            self._read = [] if missing or self._copies else addresses
+            self._read = None if missing or self._copies else addresses
             self._latest = [*addresses, *self._addresses]
         left_out = missing if self.program.separable else _NONE
         self.program([*arrays, *self.targets], self._latest, memory.threads(), left_out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import numpy as np
@@ -88,12 +88,13 @@ class Launch:
         self._offsets = self._table[self._address_cells]
         self._slot = np.array(self._slots, dtype=np.intp).reshape(-1)
         flat = [x for row in self._scalars for x in row]
-        self._arguments = np.array([x if isinstance(x, float) else 0.0 for x in flat], dtype=np.float64)
-        self._argument_cells = np.array([i for i, x in enumerate(flat) if not isinstance(x, float)], dtype=np.intp)
-        symbols = [x for x in flat if not isinstance(x, float)]
-        self._wanted = list(dict.fromkeys(symbols))
+        self._wanted = list(dict.fromkeys(x for x in flat if not isinstance(x, float)))
+        fixed = [x for x in flat if isinstance(x, float)]  # kept apart, because 0.0 == -0.0
+        self._numbers = np.array([*(0.0 for _ in self._wanted), *fixed], dtype=np.float64)
         place = {symbol: i for i, symbol in enumerate(self._wanted)}
-        self._from = np.array([place[symbol] for symbol in symbols], dtype=np.intp)
+        behind = count(len(place))
+        self._from = np.array([next(behind) if isinstance(x, float) else place[x] for x in flat], dtype=np.intp)
+        self._arguments = self._numbers.take(self._from)
         self._where = self._table.ctypes.data, len(rows), self._arguments.ctypes.data
         self._ends = np.cumsum(self._weights)
         self._total = int(self._ends[-1])
@@ -118,8 +119,8 @@ class Launch:
         if addresses is not None:
             self._table[self._address_cells] = addresses.take(self._slot) + self._offsets
         if self._wanted:
-            known = np.array([values[i] for i in self._wanted], dtype=np.float64)
-            self._arguments[self._argument_cells] = known.take(self._from)
+            self._numbers[: len(self._wanted)] = [values[i] for i in self._wanted]
+            self._numbers.take(self._from, out=self._arguments, mode="clip")  # the default mode takes a copy
         if missing:
             self._run_present(missing)
             return
@@ -135,11 +136,11 @@ class Launch:
 
     def _run_present(self, missing: frozenset[int]) -> None:
         present = np.array([part not in missing for part in self._part])
-        count = int(present.sum())
-        if count:
+        rows = int(present.sum())
+        if rows:
             table = self._table.reshape(len(present), -1)[present]
             arguments = self._arguments.reshape(len(present), -1)[present]
-            self._run(table.ctypes.data, count, arguments.ctypes.data)
+            self._run(table.ctypes.data, rows, arguments.ctypes.data)
 
     def _work(self, pieces: Iterator[tuple[int, int, int]]) -> None:
         for piece in pieces:  # taking the next one is atomic

@@ -34,6 +34,11 @@ if address(_probe) != _slow_address(_probe):  # an implementation of Python with
     address = _slow_address
 
 
+def number_at(place: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Return the number at an address as a 0-d array; it does not keep the memory from being freed."""
+    return np.ndarray((), dtype, memoryview((ctypes.c_char * dtype.itemsize).from_address(place)))
+
+
 class Memory(Protocol):
     """What compiled steps need to know of a library's arrays."""
 
@@ -68,7 +73,10 @@ class Memory(Protocol):
         ...
 
     def signatures(self, arrays: list[Any]) -> Any:
-        """Return what of each array decides about the program: shape, strides and dtype; a tuple that is hashable."""
+        """Return what of each array decides about the program: shape, strides and dtype; a tuple that is hashable.
+
+        It may have one thing of all arrays after the other: it is quicker to compare than a tuple for each array.
+        """
         ...
 
     def shape(self, x: Any) -> tuple[int, ...]:

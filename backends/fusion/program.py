@@ -13,11 +13,12 @@ from uniopt.backends.dtypes import itemsize
 from uniopt.backends.fusion.host import compile_turn
 from uniopt.backends.fusion.layout import Strides
 from uniopt.backends.fusion.loops import Pass, empty, temporaries
-from uniopt.backends.fusion.memory import Memory
+from uniopt.backends.fusion.memory import Memory, number_at
 from uniopt.backends.fusion.recording import Symbol, symbols_in
 from uniopt.backends.fusion.schedule import Schedule, Turn
 from uniopt.backends.fusion.separate import Parts
 
+_AS_EVER = nullcontext()
 _SMALL = 1 << 16  # bytes
 _MOST_SCRATCH = 1 << 22
 
@@ -69,8 +70,11 @@ class Program:
             compile_turn(turn, reduced | scratch.keys(), position, wanted, () if number else scalars, gathered)
             for number, (turn, wanted) in enumerate(zip(schedule.turns, self._wanted(schedule.turns), strict=True))
         ]
-        self._turns = [turn for turn, _ in turns]
-        self._viewed = sorted({i for _, used in turns for i in used})
+        self._order = list(zip_longest((turn for turn, _ in turns), self._passes))
+        viewed = sorted({i for _, used in turns for i in used})
+        # To make a view of an array takes longer than to read a number.
+        self._numbers: dict[int, Any] = {i: None for i in viewed if inputs[i].shape == ()}
+        self._viewed = [i for i in viewed if i not in self._numbers]
         self._strides: list[Strides] | None = None
         self._addresses: list[int] = []
         self._where = np.empty(0, dtype=np.int64)
@@ -93,18 +97,21 @@ class Program:
         if self._strides is None:
             self._strides = [self._memory.strides(x) for x in arrays]
         values = self._values.copy()
-        views = {i: view(arrays[i]) for i in self._viewed}
+        moved = addresses is not self._addresses
+        if moved:
+            for i, known in self._numbers.items():
+                if known is None or addresses[i] != self._addresses[i]:
+                    self._numbers[i] = number_at(addresses[i], view(arrays[i]).dtype)
+            self._addresses = addresses
+            self._where = np.array(addresses, dtype=np.int64)
+        views = self._numbers | {i: view(arrays[i]) for i in self._viewed}
         for gradient in missing:
             for i in self._written_by[gradient]:
                 if i in views:  # the host may write, but into nothing
                     views[i] = np.empty_like(views[i])
-        moved = addresses is not self._addresses
-        if moved:
-            self._addresses = addresses
-            self._where = np.array(addresses, dtype=np.int64)
-        for turn, loops in zip_longest(self._turns, self._passes):
+        for turn, loops in self._order:
             if turn is not None:
-                with np.errstate(all="ignore") if missing else nullcontext():
+                with np.errstate(all="ignore") if missing else _AS_EVER:
                     turn(values, views, missing)
             if loops is not None:
                 loops.run(self._strides, self._where, values, threads, missing, moved)

@@ -16,8 +16,7 @@ from uniopt.backends.registry import why_unavailable
 _data_ptr, _stride, _is_neg, _is_conj = (
     torch.Tensor.data_ptr, torch.Tensor.stride, torch.Tensor.is_neg, torch.Tensor.is_conj
 )  # fmt: skip
-_shape, _dtype = attrgetter("shape"), attrgetter("dtype")
-_kind = attrgetter("shape", "dtype", "device")
+_shape, _dtype, _device, _is_cpu = map(attrgetter, ("shape", "dtype", "device", "is_cpu"))
 
 
 def is_dtensor(x: Any) -> bool:
@@ -29,6 +28,7 @@ class TorchMemory:
 
     sharded = False
     has_float64 = True
+    _where = staticmethod(_is_cpu)  # to ask for the device takes longer
 
     def holds(self, x: Any) -> bool:
         return isinstance(x, torch.Tensor)
@@ -52,7 +52,8 @@ class TorchMemory:
         return torch.no_grad()
 
     def signatures(self, arrays: list[Any]) -> Any:
-        return tuple(zip(map(_kind, arrays), map(_stride, arrays), strict=True))
+        where = map(self._where, arrays)
+        return (*map(_shape, arrays), *map(_stride, arrays), *map(_dtype, arrays), *where)
 
     def congruent(self, kept: list[Any], given: list[Any], parameters: Mapping[int, int]) -> bool:
         return True
@@ -73,7 +74,7 @@ class TorchMemory:
 
     def places(self, arrays: list[Any]) -> Any:
         # `parameter.data = other` moves a parameter. No other device has the same addresses, so it is not asked for.
-        return tuple(list(map(f, arrays)) for f in (_data_ptr, _shape, _stride, _dtype))
+        return [*map(_data_ptr, arrays), *map(_shape, arrays), *map(_stride, arrays), *map(_dtype, arrays)]
 
     def extent(self, x: Any) -> tuple[int, int]:
         start = x.data_ptr()
@@ -133,7 +134,7 @@ class ShardMemory(TorchMemory):
         return all(_placed(x) in places.get(x.shape, [_placed(x)]) for x in given)
 
     def signatures(self, arrays: list[Any]) -> Any:
-        return tuple(zip(super().signatures(list(map(_local, arrays))), map(_placed, arrays), strict=True))
+        return (*super().signatures(list(map(_local, arrays))), *map(_placed, arrays))
 
     def whole_shape(self, x: Any) -> tuple[int, ...]:
         return super().shape(x)
@@ -171,6 +172,8 @@ def _placed(x: Any) -> Any:
 
 class DeviceMemory(TorchMemory):
     """Tensors on one device, which is not the host."""
+
+    _where = staticmethod(_device)
 
     def __init__(self, device: torch.device) -> None:
         self._device = device

@@ -128,7 +128,7 @@ def test_a_decay_that_begins_is_compiled_and_one_that_changes_is_not(plans: list
         assert len(plans) == count
 
 
-@pytest.mark.parametrize("number", [float, int, np.float32, np.float64, torch.tensor])
+@pytest.mark.parametrize("number", [float, int, np.float32, np.float64, np.asarray, torch.tensor])
 def test_kinds_of_numbers(number: Callable[[float], Any], plans: list[Any]) -> None:
     """A schedule may be computed by NumPy or torch."""
     problem = Problem("AdamW")
@@ -137,6 +137,16 @@ def test_kinds_of_numbers(number: Callable[[float], Any], plans: list[Any]) -> N
         optimizer.param_groups[0]["lr"] = number(rate)
         optimizer.step(problem.closure(optimizer))
     assert len(plans) == 1
+
+
+def test_an_array_that_changes_in_place() -> None:
+    problem = Problem("SGD")
+    optimizer = ours.SGD(problem.params, lr=np.asarray(0.5))
+    optimizer.step(problem.closure(optimizer))
+    before = [p.detach().clone() for p in problem.params]
+    optimizer.param_groups[0]["lr"][...] = 0.0
+    optimizer.step(problem.closure(optimizer))
+    assert all(torch.equal(p, q) for p, q in zip(problem.params, before, strict=True))
 
 
 def test_groups_of_one_step(plans: list[Any]) -> None:

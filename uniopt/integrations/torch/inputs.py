@@ -7,6 +7,7 @@ from numbers import Integral, Real
 from operator import itemgetter
 from typing import Any
 
+import numpy as np
 import torch
 
 from uniopt.backends import registry
@@ -104,11 +105,13 @@ class Inputs:
         return only_inputs
 
     def _is_input(self, name: str, place: str, value: Any) -> bool:
-        if isinstance(value, torch.Tensor):
+        if isinstance(value, torch.Tensor | np.ndarray):
             return True
         return _is_plain(value) and (name == "lr" or (value != 0 and (name in ALWAYS or place in self._varied)))
 
     def _array(self, name: str, value: Any) -> torch.Tensor:
+        if isinstance(value, np.ndarray):
+            value = torch.as_tensor(value)  # of the same memory, in which it may change
         if not isinstance(value, torch.Tensor):
             return torch.tensor(value, dtype=self._dtype, device=self._device)
         if value.numel() != 1:

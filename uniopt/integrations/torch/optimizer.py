@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import wraps
 from typing import Any
 
 import torch
+from torch._C._autograd import _profiler_enabled
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from uniopt.backends import registry
 from uniopt.errors import LeafError
@@ -133,6 +136,23 @@ class Optimizer(torch.optim.Optimizer):
         else:
             self._step(extra)
         return loss
+
+    @staticmethod
+    def profile_hook_step(func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a step with what torch puts round it, hooks and a record for profilers, where there are any.
+
+        To write a record that nobody reads takes longer than a step of small parameters.
+        """
+        watched = torch.optim.Optimizer.profile_hook_step(func)
+
+        @wraps(func)
+        def step(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+            hooks = self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks
+            hooks = hooks or _global_optimizer_pre_hooks or _global_optimizer_post_hooks
+            is_watched = hooks or torch.compiler.is_compiling() or _profiler_enabled()
+            return (watched if is_watched else func)(self, *args, **kwargs)
+
+        return step
 
     def _step(self, extra: dict[str, Any]) -> None:
         if self._plan is not None and self._plan.run(self.param_groups, self.state, extra):

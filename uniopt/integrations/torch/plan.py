@@ -11,7 +11,7 @@ import torch
 
 from uniopt import tree
 from uniopt.adjustable import MadeAtUpdate
-from uniopt.compile import CompiledStep
+from uniopt.compile import CompiledStep, OnLeaves
 from uniopt.compile import compile as compiled
 from uniopt.errors import LeafError
 from uniopt.integrations.torch.inputs import Inputs
@@ -78,18 +78,19 @@ class Plan:
         self._groups = groups
         self._states = states
         self._all = _parameters(groups)
-        self._keys = keys = _keys(groups)
+        keys = _keys(groups)
         self._leaf = leaf
         self._takes_sparse = takes_sparse
         self._where = self._addresses()
-        self._present = [p.grad is not None for p in self._all]
-        self._active = [here or bool(states.get(p)) for p, here in zip(self._all, self._present, strict=True)]
         self._inputs = Inputs(groups, meaning.defaults, varied, self._all[0])
-        self._params = {
-            key: (p if leaf is None else leaf(p)) if here else None
-            for key, p, here in zip(keys, self._all, self._active, strict=True)
-        }
-        own = {key: states[p] for key, p, here in zip(keys, self._all, self._active, strict=True) if here}
+        active = {key: p for key, p in zip(keys, self._all, strict=True) if p.grad is not None or states.get(p)}
+        self._params = dict.fromkeys(keys) | {key: p if leaf is None else leaf(p) for key, p in active.items()}
+        own = {key: states[p] for key, p in active.items()}
+        self._keys = sorted(keys)  # in the order of a tree's leaves, and so are the parameters here
+        by_key = dict(zip(keys, self._all, strict=True))
+        self._ordered = [by_key[key] for key in self._keys]
+        self._present = [p.grad is not None for p in self._ordered]
+        self._active = [key in active for key in self._keys]
         self._together = meaning.counts_by_leaf and self._present == self._active and in_step(own)
         group_of: dict[str, int] = dict(zip(keys, _numbers(groups), strict=True))
         plain = meaning.make(groups, group_of, together=self._together)
@@ -100,6 +101,7 @@ class Plan:
             make = _Make(meaning, self._inputs, group_of, self._together)
             program = Program(key, compiled(transformation(MadeAtUpdate(make))))
         self.program = program
+        self._on_leaves: OnLeaves | None = None  # once a step has updated everything in place
 
     def run(self, groups: Sequence[Mapping[str, Any]], states: States, extra: dict[str, Any]) -> bool:
         """Take a step; return False, with nothing done, if the optimizer has other parameters, states or settings."""
@@ -107,7 +109,7 @@ class Plan:
             return False
         if not _same(_parameters(groups), self._all) or not _same(_held(states), self._held):
             return False
-        given = [p.grad for p in self._all]
+        given = [p.grad for p in self._ordered]
         present = [g is not None for g in given]
         if present != self._present:
             if not any(present):
@@ -123,11 +125,23 @@ class Plan:
             given = [g if g is None else g.to_dense() for g in given]
         if (leaf := self._leaf) is not None:
             given = [g if g is None else leaf(g) for g in given]
-        grads = dict(zip(self._keys, given, strict=True))
-        params, state = self.program.step(grads, self._state, self._params, hyperparams=self._inputs.arrays, **extra)
-        if params is not self._params or state is not self._state:
-            self._write(params, state)
+        if self._on_leaves is not None and not extra:
+            after = self._on_leaves(given)
+        else:
+            after = self._step(dict(zip(self._keys, given, strict=True)), extra)
+        if after is not None:
+            self._write(*after)
         return True
+
+    def _step(self, grads: dict[str, Any], extra: dict[str, Any]) -> tuple[Any, Any] | None:
+        """Return the next parameters and the next state; None if all have been updated in place."""
+        step, state, params, hyperparams = self.program.step, self._state, self._params, self._inputs.arrays
+        after = step(grads, state, params, hyperparams=hyperparams, **extra)
+        if after[0] is not params or after[1] is not state:
+            return after
+        if not extra and all(self._present):
+            self._on_leaves = step.on_leaves(grads, state, params, hyperparams=hyperparams)
+        return None
 
     def _addresses(self) -> list[int]:
         """Return where parameters lie of which the transformation sees something else."""
@@ -145,7 +159,7 @@ class Plan:
         for slots in self._states.values():
             for name, x in slots.items():
                 slots[name] = replaced.get(id(x), x)
-        self._state, self._held = state, _held(self._states)
+        self._state, self._held, self._on_leaves = state, _held(self._states), None
 
 
 class _Make:
@@ -170,7 +184,7 @@ def _numbers(groups: Sequence[Mapping[str, Any]]) -> list[int]:
 
 
 def _held(states: States) -> list[Any]:
-    return list(chain.from_iterable(map(dict.values, states.values())))
+    return list(chain.from_iterable(map(dict.values, filter(None, states.values()))))
 
 
 def _same(xs: list[Any], ys: list[Any]) -> bool:
