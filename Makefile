@@ -11,7 +11,7 @@ INSTALL := $(RUN)/pip install --quiet --disable-pip-version-check --constraint c
 LIBRARIES := torch,jax,mlx,dask,strict
 
 # Parts that the whole conformance matrix falls into, and the one whose turn it is: the next with each commit.
-SHARDS ?= 5
+SHARDS ?= 10
 TURN := $(shell expr $$(git rev-list --count HEAD 2>/dev/null || echo 0) % $(SHARDS) + 1)
 
 .PHONY: demo test test-wide lint types conformance conformance-quick conformance-shard docs clean
