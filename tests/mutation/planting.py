@@ -66,7 +66,7 @@ def _without_registrations(source: str) -> ast.Module:
 
 def name_of(file: str) -> str:
     """Return the name of the module in a file of the package."""
-    return "uniopt." + file.removesuffix(".py").replace("/", ".")
+    return "uniopt." + file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
 def functions_of(module: ModuleType) -> Iterator[tuple[str, FunctionType]]:
