@@ -36,7 +36,8 @@ POWERS = {"ftrl", "noisy_sgd"}
 MAGNIFIED = {"ftrl": 128.0}
 """In ulp, by how much a step with powers may differ: ftrl subtracts two that are nearly equal; 64 was the most seen.
 
-The others have ``1 - b**t`` in float64, of which half an ulp becomes several; 4 was the most seen.
+The others have ``1 - b**t`` in float64, of which half an ulp becomes several; 4 was the most seen, and 9 in a state,
+which may differ by twice as much.
 """
 PAUSE = 500_000_000  # clock cycles, a fraction of a second: a step takes less than a thousandth of that
 
