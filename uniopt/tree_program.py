@@ -52,8 +52,9 @@ class TreeProgram:
             )
         self._check_library(state, children[2])
         # A gradient of None is only another call's; the parameter tells what it would be, unless they are of examples.
-        follows = children[0] == children[3] and all(
-            g is None or getattr(g, "shape", ()) == getattr(p, "shape", ()) for g, p in zip(grads, params, strict=True)
+        # Of `LookaheadParams` the first tree is the one that has gradients.
+        follows = children[0] in (children[3], *children[3].children()[:1]) and all(
+            g is None or getattr(g, "shape", ()) == getattr(p, "shape", ()) for g, p in zip(grads, params, strict=False)
         )
         paired = range(len(grads)) if follows else ()
         own = [leaves[i + self._parts[3]] if x is None and i in paired else x for i, x in enumerate(leaves)]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
+from uniopt.backends.fusion import step as fused
+from uniopt.backends.fusion.recording import recording
 from uniopt.backends.torch.graph import compiled
 
 from tests.fusion.graphs import Compiler, on_graphs
@@ -34,3 +37,16 @@ def compiler(monkeypatch: pytest.MonkeyPatch) -> Compiler:
 @pytest.fixture
 def inductor(monkeypatch: pytest.MonkeyPatch) -> None:
     on_graphs(monkeypatch, compiled)
+
+
+@pytest.fixture
+def recordings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets longer with each recording."""
+    found: list[int] = []
+
+    def counted(*args: Any) -> Any:
+        found.append(1)
+        return recording(*args)
+
+    monkeypatch.setattr(fused, "recording", counted)
+    return found
