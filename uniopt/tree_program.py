@@ -44,7 +44,7 @@ class TreeProgram:
         leaves = [*leaves[: self._parts[2]], *state, *params]
         self._types = list(map(type, leaves))
         children = structure.children()
-        self._results = children[2:]
+        self._results = tree.joined(children[2:])
         if any(x is not None for x in grads) and all(x is None for x in params):
             raise MissingParamsError(
                 "A compiled step adds the updates to the parameters, but it was called without them. "
@@ -156,12 +156,11 @@ class TreeProgram:
 
     def rebuild(self, results: list[Array]) -> tuple[Tree, Tree]:
         """Return the parameters and the state that a list of results stands for."""
-        if len(self._donated) < self._parts[4] - self._parts[2]:
+        if len(results) < self._results.num_leaves:
             held = {**self._rest, **dict(zip(self._donated, results, strict=True))}
             results = [held[i] for i in range(self._parts[2], self._parts[4])]
-        state, params = self._results
-        count = self._parts[3] - self._parts[2]
-        return tree.unflatten(params, results[count:]), tree.unflatten(state, results[:count])
+        state, params = tree.unflatten(self._results, results)
+        return params, state
 
     def _converted(self, leaves: list[Any]) -> list[Any]:
         grads, extra, state, params = (leaves[i:j] for i, j in itertools.pairwise(self._parts))
@@ -194,14 +193,13 @@ class TreeProgram:
         grads, extra, state, params = tree.unflatten(self._structure, [held[i] for i in range(self._parts[4])])
         updates, after = self._tx.update(grads, state, params, **extra)
         found, structure = tree.flatten((after, apply_updates(params, updates)))
-        expected = self._results
-        if structure.children() != expected or any(
+        if structure != self._results or any(
             (x is None) != (i in self._rest) for i, x in enumerate(found, self._parts[2])
         ):
             raise StateError(
                 f"{self._tx!r} returned a state of another structure than the one it was given: "
-                f"{structure.children()[0]}, expected {expected[0]}. A compiled step needs a state that keeps its "
-                "structure."
+                f"{structure.children()[0]}, expected {self._results.children()[0]}. A compiled step needs a state "
+                "that keeps its structure."
             )
         return [found[i - self._parts[2]] for i in self._donated]
 
