@@ -44,6 +44,9 @@ class CupyMemory:
     def untracked(self) -> AbstractContextManager[Any]:
         return nullcontext()
 
+    def guard(self, arrays: list[Any]) -> None:
+        return None
+
     def signatures(self, arrays: list[Any]) -> Any:
         return tuple([(x.shape, x.strides, x.dtype) for x in arrays])
 

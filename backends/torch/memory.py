@@ -15,9 +15,11 @@ from uniopt.backends.registry import why_unavailable
 try:
     # What torch's compiler looks at its inputs with: one call for all that is otherwise asked of each tensor, such as
     # dtype, device, layout, shape, strides, and whether it shows others' memory conjugated or negated.
-    from torch._C._dynamo.guards import TensorGuards
-except ImportError:
-    TensorGuards = None
+    from torch._C._dynamo import guards
+
+    _Guards: Any = guards.TensorGuards
+except (ImportError, AttributeError):
+    _Guards = None
 
 # Methods of C, which map calls without a frame of Python's.
 _data_ptr, _stride, _is_neg, _is_conj = (
@@ -63,11 +65,11 @@ class TorchMemory:
         return (*map(_shape, arrays), *map(_stride, arrays), *map(_dtype, arrays), *where)
 
     def guard(self, arrays: list[Any]) -> Callable[[list[Any]], bool] | None:
-        if TensorGuards is None or not all(isinstance(x, torch.Tensor) for x in arrays):
+        if _Guards is None or not all(isinstance(x, torch.Tensor) for x in arrays):
             return None
         sizes, strides = [list(x.shape) for x in arrays], [list(x.stride()) for x in arrays]
-        check = TensorGuards(*arrays, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides).check
-        return lambda arrays: check(*arrays)  # type: ignore[no-any-return]  # torch has no types for it
+        check: Callable[..., bool] = _Guards(*arrays, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides).check
+        return lambda arrays: check(*arrays)
 
     def congruent(self, kept: list[Any], given: list[Any], parameters: Mapping[int, int]) -> bool:
         return True
