@@ -56,6 +56,13 @@ def unflatten(structure: PyTreeSpec, leaves: Sequence[Any]) -> Tree:
     return structure.unflatten(leaves)
 
 
+def joined(structures: Sequence[PyTreeSpec]) -> PyTreeSpec:
+    """Return the structure of a tuple of trees of these structures."""
+    import optree
+
+    return optree.treespec_tuple(structures, none_is_leaf=True, namespace=_NAMESPACE)
+
+
 def leaves(tree: Tree) -> list[Any]:
     """Return the leaves of a tree, without the ``None`` ones."""
     return [leaf for leaf in flatten(tree)[0] if leaf is not None]

@@ -44,7 +44,7 @@ class TreeProgram:
         leaves = [*leaves[: self._parts[2]], *state, *params]
         self._types = list(map(type, leaves))
         children = structure.children()
-        self._results = children[2:]
+        self._results = tree.joined(children[2:])
         if any(x is not None for x in grads) and all(x is None for x in params):
             raise MissingParamsError(
                 "A compiled step adds the updates to the parameters, but it was called without them. "
@@ -52,8 +52,9 @@ class TreeProgram:
             )
         self._check_library(state, children[2])
         # A gradient of None is only another call's; the parameter tells what it would be, unless they are of examples.
-        follows = children[0] == children[3] and all(
-            g is None or getattr(g, "shape", ()) == getattr(p, "shape", ()) for g, p in zip(grads, params, strict=True)
+        # Of `LookaheadParams` the first tree is the one that has gradients.
+        follows = children[0] in (children[3], *children[3].children()[:1]) and all(
+            g is None or getattr(g, "shape", ()) == getattr(p, "shape", ()) for g, p in zip(grads, params, strict=False)
         )
         paired = range(len(grads)) if follows else ()
         own = [leaves[i + self._parts[3]] if x is None and i in paired else x for i, x in enumerate(leaves)]
@@ -155,12 +156,11 @@ class TreeProgram:
 
     def rebuild(self, results: list[Array]) -> tuple[Tree, Tree]:
         """Return the parameters and the state that a list of results stands for."""
-        if len(self._donated) < self._parts[4] - self._parts[2]:
+        if len(results) < self._results.num_leaves:
             held = {**self._rest, **dict(zip(self._donated, results, strict=True))}
             results = [held[i] for i in range(self._parts[2], self._parts[4])]
-        state, params = self._results
-        count = self._parts[3] - self._parts[2]
-        return tree.unflatten(params, results[count:]), tree.unflatten(state, results[:count])
+        state, params = tree.unflatten(self._results, results)
+        return params, state
 
     def _converted(self, leaves: list[Any]) -> list[Any]:
         grads, extra, state, params = (leaves[i:j] for i, j in itertools.pairwise(self._parts))
@@ -193,14 +193,13 @@ class TreeProgram:
         grads, extra, state, params = tree.unflatten(self._structure, [held[i] for i in range(self._parts[4])])
         updates, after = self._tx.update(grads, state, params, **extra)
         found, structure = tree.flatten((after, apply_updates(params, updates)))
-        expected = self._results
-        if structure.children() != expected or any(
+        if structure != self._results or any(
             (x is None) != (i in self._rest) for i, x in enumerate(found, self._parts[2])
         ):
             raise StateError(
                 f"{self._tx!r} returned a state of another structure than the one it was given: "
-                f"{structure.children()[0]}, expected {expected[0]}. A compiled step needs a state that keeps its "
-                "structure."
+                f"{structure.children()[0]}, expected {self._results.children()[0]}. A compiled step needs a state "
+                "that keeps its structure."
             )
         return [found[i - self._parts[2]] for i in self._donated]
 

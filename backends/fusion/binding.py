@@ -98,6 +98,17 @@ class Binding:
         self._copies = bool(self._shared.any())
         self.kept = self._apart(arrays)
         self.signature = memory.signatures(self.kept), memory.signatures(self.targets)
+        self._guard = None if self.missing or self._has_scalars else memory.guard([*arrays, *self.targets])
+
+    def again(self, kept: list[Any], given: list[Any]) -> bool:
+        """Do the same as `run` where the library has a quick way to see that all arrays are as they were."""
+        guard = self._guard
+        if guard is None or not all(map(operator.is_, given, self.given)):
+            return False
+        arrays = kept + self._captured if self._captured else kept
+        if not guard([*arrays, *self.targets]) or self._memory.addresses(self.targets) != self._addresses:
+            return False
+        return self._go(arrays, _NONE)
 
     def run(self, kept: list[Any], given: list[Any]) -> bool:
         """Write the results into the targets; return False, with nothing done, if other arrays were given."""
@@ -118,6 +129,11 @@ class Binding:
             for i, (found, wanted) in enumerate(zip(kind, self._kind, strict=True))
         ):
             return False
+        return self._go(arrays, missing)
+
+    def _go(self, arrays: list[Any], missing: frozenset[int]) -> bool:
+        """Run the program, unless other arrays than before share memory with a target."""
+        memory = self._memory
         addresses = memory.addresses(arrays)
         if missing or self._copies or addresses != self._read:
             starts = np.array(addresses, dtype=np.int64)

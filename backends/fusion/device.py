@@ -14,7 +14,7 @@ import numpy as np
 from uniopt.backends.dtypes import itemsize
 from uniopt.backends.fusion.gathered import NEUTRAL
 from uniopt.backends.fusion.layout import Strides, contiguous
-from uniopt.backends.fusion.library import Calls, check, evaluate, memory_dtype, number
+from uniopt.backends.fusion.library import Calls, check, empty, evaluate, memory_dtype, number
 from uniopt.backends.fusion.memory import Memory
 from uniopt.backends.fusion.schedule import Schedule
 from uniopt.backends.fusion.scratch import Device, Scratch
@@ -54,6 +54,7 @@ class DeviceProgram:
         self._position |= {symbol: self._position[target] for symbol, target in schedule.aliases.items()}
         numbers = {} if parts is None else parts.numbers
         gathered = {symbol: {x: self._position[g] for x, g in args.items()} for symbol, args in numbers.items()}
+        self._calls = {} if parts is None else {x: self._position[g] for x, g in parts.calls.items()}
         steps = _steps(schedule, parts, self._position, gathered)
         calls = [symbol for step in steps if isinstance(step, Calls) for symbol in step.symbols]
         for symbol in calls:
@@ -115,7 +116,13 @@ class DeviceProgram:
                 step.run(where, self._slots, self._strides, missing)
                 continue
             for symbol in step.symbols:
-                values[symbol] = found = evaluate(self._device.xp, symbol, value)
+                is_missing = missing and self._calls.get(symbol) in missing
+                # Unless it is known by now how a result lies in memory, there has to be one.
+                if is_missing and symbol in self._strides:
+                    found = empty(self._device.xp, symbol)
+                else:
+                    found = evaluate(self._device.xp, symbol, value)
+                values[symbol] = found
                 where[self._slots[symbol]] = self._device.address(found)
                 self._strides.setdefault(symbol, found.strides)
             for out, part in step.copies:
@@ -140,7 +147,7 @@ def _steps(
     """Return the loops and the library's calls in their order; waves that follow on each other in one list."""
     part = {} if parts is None else {group: position[g] for group, g in parts.groups.items()}
     part_of = {} if parts is None else {x: position[g] for g, xs in parts.targets.items() for x in xs}
-    part_of |= {} if parts is None else {x: position[g] for x, g in parts.own.items() if x not in part_of}
+    part_of |= {} if parts is None else {x: position[g] for x, g in parts.numbers_of.items() if x not in part_of}
     reduced = {symbol for groups in schedule.passes for group in groups for symbol in group.reductions}
     found: list[Wave | Calls] = []
     for turn, groups in zip_longest(schedule.turns, schedule.passes):

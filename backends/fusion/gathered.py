@@ -30,13 +30,20 @@ class Gathered:
         The symbols of no part that depend on gradients all the same.
     numbers
         For each operation that gathers, those of its arguments that belong to a part.
+    own
+        The inputs that are written to with no need of any gradient, and yet belong to a part, such as a leaf's counter.
     """
 
     needs: dict[Symbol, int] = field(default_factory=dict)
     shared: set[Symbol] = field(default_factory=set)
     numbers: dict[Symbol, list[Symbol]] = field(default_factory=dict)
+    own: dict[Symbol, int] = field(default_factory=dict)
     _read: dict[Symbol, int] = field(default_factory=dict)
     _inputs: dict[Symbol, int] = field(default_factory=dict)
+
+    def part(self, out: Output) -> int:
+        """Return the part that an output belongs to, as bits: one or none."""
+        return self.needs[out.symbol] | self.own.get(out.target, 0)
 
     def reads(self, out: Output, x: Symbol) -> bool:
         """Return whether an output depends on an input that is no gradient and no parameter."""
@@ -104,7 +111,7 @@ def are_alike(
     keys: dict[Any, int] = {}
     first, second = _Keys(whole, keys, missing), _Keys(part, keys, 0)
     for out, other in zip(outputs, others, strict=True):
-        if whole.needs[out.symbol] & missing:
+        if whole.part(out) & missing:
             if other.symbol is not other.target:
                 return False
         elif first.of(out.symbol) != second.of(other.symbol):

@@ -14,6 +14,7 @@ import array_api_compat.numpy as xp
 import numpy as np
 from uniopt.backends.fusion.bfloat16 import narrow, widen
 from uniopt.backends.fusion.gathered import NEUTRAL
+from uniopt.backends.fusion.library import memory_dtype
 from uniopt.backends.fusion.operations import INTEGERS
 from uniopt.backends.fusion.schedule import Turn
 from uniopt.backends.fusion.symbol import NotRecordable, Symbol, symbols_in
@@ -34,15 +35,17 @@ def compile_turn(
     wanted: Container[Symbol],
     scalars: Iterable[Symbol] = (),
     gathered: Mapping[Symbol, Mapping[Symbol, int]] = MappingProxyType({}),
+    calls: Mapping[Symbol, int] = MappingProxyType({}),
 ) -> tuple[Callable[..., None] | None, list[int]]:
     """Return the function of a turn, and the positions of the inputs whose arrays it reads or writes.
 
     The function is called with the list of values by symbol, which has those of the `known` symbols already, the input
     arrays by position, and the positions of missing gradients. It leaves the values of the `wanted` symbols in the
     list. `scalars` are inputs whose values are wanted besides. `gathered` has, for operations that gather numbers of
-    several leaves, the position of each number's gradient: a missing one's changes nothing.
+    several leaves, the position of each number's gradient: a missing one's changes nothing. `calls` has the position of
+    the gradient without which an array is not computed.
     """
-    return _Turn(known, inputs, gathered).compiled(turn, wanted, scalars)
+    return _Turn(known, inputs, gathered, calls).compiled(turn, wanted, scalars)
 
 
 class _Turn:
@@ -53,10 +56,12 @@ class _Turn:
         known: Container[Symbol],
         inputs: Mapping[Symbol, int],
         gathered: Mapping[Symbol, Mapping[Symbol, int]],
+        calls: Mapping[Symbol, int],
     ) -> None:
         self._known = known
         self._inputs = inputs
         self._gathered = gathered
+        self._calls = calls
         self._lines: list[str] = []
         self._objects: dict[str, Any] = {"xp": xp, "np": np, "widen": widen, "narrow": narrow}
         self._names: dict[Symbol, str] = {}  # of what is known in the function
@@ -114,6 +119,9 @@ class _Turn:
             self._names[symbol] = self.object(eval(text, self._objects))
             return
         self._names[symbol] = f"x{symbol.index}"
+        if symbol in self._calls:
+            dtype = memory_dtype(np, symbol)
+            text = f"np.empty({symbol.shape!r}, {self.object(dtype)}) if m and {self._calls[symbol]} in m else {text}"
         self._lines.append(f"x{symbol.index} = {text}")
 
 

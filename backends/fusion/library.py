@@ -40,7 +40,7 @@ def check(xp: Any, symbol: Symbol) -> None:
 def evaluate(xp: Any, symbol: Symbol, value: Callable[[Any], Any]) -> Any:
     """Return the array of a symbol; `value` gives those of its arguments, bfloat16 as its bits in uint16."""
     if 0 in symbol.shape:
-        return xp.empty(symbol.shape, dtype=memory_dtype(xp, symbol))
+        return empty(xp, symbol)
     args = [value(x) for x in symbol.args]
     match symbol.op:
         case "constant":
@@ -57,6 +57,11 @@ def evaluate(xp: Any, symbol: Symbol, value: Callable[[Any], Any]) -> Any:
     if symbol.dtype == "bfloat16" and symbol.op in ("constant", "astype"):
         found = narrow(found, xp)
     return xp.asarray(found, dtype=memory_dtype(xp, symbol))
+
+
+def empty(xp: Any, symbol: Symbol) -> Any:
+    """Return an array like that of a symbol, with whatever is in its memory."""
+    return xp.empty(symbol.shape, dtype=memory_dtype(xp, symbol))
 
 
 def number(constant: Symbol) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any, Protocol
@@ -76,6 +76,14 @@ class Memory(Protocol):
         """Return what of each array decides about the program: shape, strides and dtype; a tuple that is hashable.
 
         It may have one thing of all arrays after the other: it is quicker to compare than a tuple for each array.
+        """
+        ...
+
+    def guard(self, arrays: list[Any]) -> Callable[[list[Any]], bool] | None:
+        """Return what tells quickly whether arrays are like these and `resolved`; None where nothing does.
+
+        What decides about the program, and what `places` has but for addresses, is the same if it says so. It may be
+        strict, and say no for other reasons.
         """
         ...
 
@@ -165,6 +173,9 @@ class NumpyMemory:
 
     def signatures(self, arrays: list[Any]) -> Any:
         return tuple([(x.shape, x.strides, x.dtype) for x in arrays])
+
+    def guard(self, arrays: list[Any]) -> None:
+        return None
 
     def dtype(self, x: Any) -> str:
         return dtype_name(x.dtype)

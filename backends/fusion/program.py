@@ -63,11 +63,12 @@ class Program:
         self._passes = [Pass(loops, position, groups, scratch) for loops in schedule.passes]
         numbers = {} if parts is None else parts.numbers
         gathered = {symbol: {x: position[g] for x, g in args.items()} for symbol, args in numbers.items()}
+        calls = {} if parts is None else {x: position[g] for x, g in parts.calls.items()}
         # Before the first turn writes anything: a pass takes its scalars from the values.
         asked = [] if condition is None else [condition]
         scalars = {x: None for x in (*asked, *(y for one in self._passes for y in one.arguments)) if x in position}
         turns = [
-            compile_turn(turn, reduced | scratch.keys(), position, wanted, () if number else scalars, gathered)
+            compile_turn(turn, reduced | scratch.keys(), position, wanted, () if number else scalars, gathered, calls)
             for number, (turn, wanted) in enumerate(zip(schedule.turns, self._wanted(schedule.turns), strict=True))
         ]
         self._order = list(zip_longest((turn for turn, _ in turns), self._passes))

@@ -7,7 +7,7 @@ theirs, such as a global norm, is the sum of those that are there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import NamedTuple
@@ -28,9 +28,11 @@ class Parts:
         For each loop, the gradient that it belongs to; loops that belong to none are left out.
     targets
         For each gradient, the inputs that its part writes to.
+    calls
+        For each array that no loop computes, but a function of the library, the gradient that it belongs to.
     numbers
         For each operation that gathers numbers, those of its arguments that are of one leaf's part, and its gradient.
-    own
+    numbers_of
         For each number that is computed of one leaf, its gradient.
     is_without
         Returns whether steps with missing gradients are this one without their parts.
@@ -38,8 +40,9 @@ class Parts:
 
     groups: dict[Group, Symbol]
     targets: dict[Symbol, list[Symbol]]
+    calls: dict[Symbol, Symbol]
     numbers: dict[Symbol, dict[Symbol, Symbol]]
-    own: dict[Symbol, Symbol]
+    numbers_of: dict[Symbol, Symbol]
     is_without: Callable[[], bool]
 
     def serve(self, missing: int) -> bool:
@@ -70,7 +73,10 @@ class Plan(NamedTuple):
         return self.outputs if self.asked is None else [Output(self.asked, self.asked)]
 
 
-def separate(plan: Plan, without: Callable[[Iterable[int]], Plan | None]) -> Parts | None:
+Without = Callable[[Iterable[int]], Plan | None]
+
+
+def separate(plan: Plan, without: Without) -> Parts | None:
     """Return the parts of a program, or None if it cannot be taken apart.
 
     Parameters
@@ -85,43 +91,72 @@ def separate(plan: Plan, without: Callable[[Iterable[int]], Plan | None]) -> Par
     found = gather(plan.made.symbols, plan.results, plan.parameters)
     if found is None or (plan.asked is not None and found.needs[plan.asked]):
         return None
-    planned, outputs = plan.planned, plan.results
+    if not _attribute(found, plan.results, len(gradients), without):
+        return None
     needs = found.needs
     targets: dict[Symbol, list[Symbol]] = {g: [] for g in gradients}
-    alone = None
-    for i, out in enumerate(outputs):
-        bits = needs[out.symbol]
-        if not bits:
-            # A counter goes on, and a leaf's own number does not. What several leaves read is a counter.
-            readers = _union(needs[other.symbol] for other in outputs if found.reads(other, out.target))
-            if out.symbol is not out.target and readers.bit_count() < 2 and out.symbol not in found.shared:
-                alone = without(range(len(gradients))) if alone is None else alone
-                if alone is None or alone.results[i].symbol is alone.results[i].target:
-                    return None
-        else:
-            targets[gradients[bits.bit_length() - 1]].append(out.target)
-    # The host does its work whether a part is skipped or not, so that it must be next to none.
-    if any(
-        symbol.shape != () and 0 not in symbol.shape and needs[symbol] and symbol.op not in (*REDUCTIONS, *VIEWS)
-        for turn in planned.turns
-        for symbol in turn.symbols
-    ):
-        return None
+    for out in plan.results:
+        if bits := found.part(out):
+            targets[_of(bits, gradients)].append(out.target)
     groups = {}
-    for group in (group for groups in planned.passes for group in groups):
+    for group in (group for groups in plan.planned.passes for group in groups):
         bits = _union(needs[x] for x in (*group.computed, *group.stored_in, *group.reductions))
+        bits |= _union(found.own.get(memory, 0) for _, memory in group.stores)
         if bits.bit_count() > 1:
             return None
-        if bits and any(not needs[what] for what, memory in group.stores if memory is not what):
+        if bits and any(not needs[x] and memory is not x and memory not in found.own for x, memory in group.stores):
             return None  # the leaf's state is reset, whether or not it has a gradient
         if bits:
-            groups[group] = gradients[bits.bit_length() - 1]
-    own = {x: gradients[bits.bit_length() - 1] for x, bits in needs.items() if bits and x.shape == ()}
-    numbers = {symbol: {x: own[x] for x in args} for symbol, args in found.numbers.items()}
-    return Parts(groups, targets, numbers, own, cache(partial(_agrees, plan, found, without)))
+            groups[group] = _of(bits, gradients)
+    calls = {
+        x: _of(needs[x], gradients)
+        for turn in plan.planned.turns
+        for x in turn.symbols
+        if needs[x] and x.shape != () and x.op not in (*REDUCTIONS, *VIEWS)
+    }
+    numbers_of = {x: _of(bits, gradients) for x, bits in needs.items() if bits and x.shape == ()}
+    numbers = {symbol: {x: numbers_of[x] for x in args} for symbol, args in found.numbers.items()}
+    return Parts(groups, targets, calls, numbers, numbers_of, cache(partial(_agrees, plan, found, without)))
 
 
-def _agrees(plan: Plan, found: Gathered, without: Callable[[Iterable[int]], Plan | None]) -> bool:
+def _attribute(found: Gathered, outputs: Sequence[Output], number: int, without: Without) -> bool:
+    """Find out which outputs belong to a part with no need of its gradient; return whether that could be told.
+
+    A counter goes on whatever is missing, and a leaf's own number does not. What several leaves read is a counter.
+    """
+    unread = []
+    halves: list[Plan | None] = []
+    for i, out in enumerate(outputs):
+        if found.needs[out.symbol] or _is_kept(out):
+            continue
+        readers = _union(found.needs[other.symbol] for other in outputs if found.reads(other, out.target))
+        if readers.bit_count() > 1:
+            continue
+        halves = halves or [without(range(start, number, 2)) for start in (0, 1)]
+        kept = [plan is not None and _is_kept(plan.results[i]) for plan in halves]
+        if readers and kept[(readers.bit_length() - 1) % 2]:
+            found.own[out.target] = readers
+        elif any(kept):
+            unread.append(i)
+    # A leaf without elements reads nothing. Which one it is is told by steps without all gradients whose numbers, from
+    # 1 on, have some binary digit.
+    digits = [
+        without(k for k in range(number) if (k + 1) >> digit & 1)
+        for digit in range(number.bit_length() if unread else 0)
+    ]
+    for i in unread:
+        leaf = sum(1 << digit for digit, plan in enumerate(digits) if plan is not None and _is_kept(plan.results[i]))
+        if not 0 < leaf <= number:
+            return False
+        found.own[outputs[i].target] = 1 << (leaf - 1)
+    return True
+
+
+def _is_kept(out: Output) -> bool:
+    return out.symbol is out.target
+
+
+def _agrees(plan: Plan, found: Gathered, without: Without) -> bool:
     """Return whether steps with missing gradients are this one without their parts, so that none counts its leaves.
 
     Of all patterns, those without one gradient, of each kind, are looked at, and those with every other one.
@@ -135,6 +170,10 @@ def _agrees(plan: Plan, found: Gathered, without: Callable[[Iterable[int]], Plan
         if other is None or less is None or not are_alike(found, plan.results, less, other.results, missing=bits):
             return False
     return True
+
+
+def _of(bits: int, gradients: Sequence[Symbol]) -> Symbol:
+    return gradients[bits.bit_length() - 1]
 
 
 def _union(bits: Iterable[int]) -> int:

@@ -25,6 +25,7 @@ from uniopt.backends.fusion.separate import Parts, Plan, separate
 from uniopt.backends.fusion.symbol import NotRecordable, Shape, Symbol
 
 _MOST_PROGRAMS = 32
+_NONE: frozenset[int] = frozenset()
 
 Step = Callable[[list[Any], list[Any]], list[Any]]
 Outline = tuple[Shape, str]
@@ -66,8 +67,20 @@ class FusedStep:
         self._bound: Binding | None = None
         self._lock = Lock()  # a program's tables are its own, so only one call can use them
 
+    def again(self, kept: list[Any], donated: list[Any]) -> list[Any] | None:
+        """Return the results where it is quickly seen that all arrays are as in the latest call; None elsewhere."""
+        if self._eager is not None or not self._donate:
+            return None
+        with self._lock:
+            bound = self._bound
+            if bound is None or not bound.again(kept, donated):
+                return None
+        return self._results(bound, donated)
+
     def __call__(self, kept: list[Any], donated: list[Any]) -> list[Any]:
         memory = self._memory
+        if (results := self.again(kept, donated)) is not None:
+            return results
         kept = memory.resolved(kept)
         if self._eager is not None:
             with memory.untracked():
@@ -83,7 +96,10 @@ class FusedStep:
             except NotRecordable as error:
                 with memory.untracked():
                     return self._give_up(error, kept, donated)
-        memory.written(bound.watched)
+        return self._results(bound, targets)
+
+    def _results(self, bound: Binding, targets: list[Any]) -> list[Any]:
+        self._memory.written(bound.watched)
         return targets if bound.targets is bound.given else bound.results()
 
     def _bind(self, kept: list[Any], given: list[Any]) -> Binding:
@@ -94,12 +110,11 @@ class FusedStep:
         if not self._memory.congruent(kept, given, self._parameters):
             raise _NeedsWhole("parts that do not belong together")
         bound = Binding(self._memory, kept, given, self._parameters, [])
-        found = self._programs.get((bound.signature, None))
-        if found is None:
-            found = self._programs[bound.signature, None] = self._record(bound, frozenset())
-        if bound.missing and not found.program.serves(bound.missing):
-            key = bound.signature, bound.missing
-            found = self._programs.get(key) or self._programs.setdefault(key, self._record(bound, bound.missing))
+        for missing in (None, bound.missing) if bound.missing else (_NONE,):
+            key = bound.signature, missing
+            found = self._programs.get(key) or self._programs.setdefault(key, self._record(bound, missing))
+            if found.program.serves(bound.missing):
+                break
         while len(self._programs) > _MOST_PROGRAMS:  # of patterns of missing gradients there is no end
             del self._programs[next(iter(self._programs))]
         if found.captured:
@@ -109,8 +124,9 @@ class FusedStep:
         self._bound = bound
         return bound
 
-    def _record(self, bound: Binding, missing: frozenset[int]) -> _Recorded:
-        memory = self._memory
+    def _record(self, bound: Binding, without: frozenset[int] | None) -> _Recorded:
+        """Return the program for steps without some gradients; for those without any ones, if it is None."""
+        memory, missing = self._memory, without or _NONE
         kept, targets = self._outlines(bound, memory.shape)
         if memory.sharded:  # whether sums are needed is to be the same in every process, whatever its shards
             whole = self._plan(*self._outlines(bound, memory.whole_shape), missing)
@@ -122,7 +138,8 @@ class FusedStep:
         captured = [x for x, _ in plan.made.captured]
         if plan.made.conditions and self._program is Program and not memory.sharded:  # a device would be waited for
             return _Recorded(Branches(partial(self._branch, kept, targets, captured)), captured)
-        parts = None if missing else self._parts(plan, partial(self._plan, kept, targets, captured=captured))
+        again = partial(self._plan, kept, targets, captured=captured)
+        parts = self._parts(plan, again) if without is None else None
         return _Recorded(self._program(plan.planned, plan.inputs, memory, parts), captured)
 
     def _branch(
@@ -131,13 +148,13 @@ class FusedStep:
         targets: Sequence[Outline],
         captured: list[Any],
         outcomes: Outcomes,
-        missing: frozenset[int],
+        without: frozenset[int] | None,
     ) -> Program:
         """Return the program for conditions that have turned out so; while there are more, it asks the next one."""
         again = partial(self._plan, kept, targets, captured=captured, outcomes=outcomes)
         with self._memory.untracked():
-            plan = again(missing)
-            parts = None if missing else self._parts(plan, again)
+            plan = again(without or _NONE)
+            parts = self._parts(plan, again) if without is None else None
         return Program(plan.planned, plan.inputs, self._memory, parts, plan.asked)
 
     def _parts(self, plan: Plan, again: Callable[[frozenset[int]], Plan]) -> Parts | None:

@@ -178,7 +178,12 @@ class TorchBackend(StandardBackend):
 
             return on_stream
 
+        latest: FusedStep | None = None
+
         def run(kept: list[Any], donated: list[Any]) -> list[Any]:
+            nonlocal latest
+            if latest is not None and (results := latest.again(kept, donated)) is not None:
+                return results
             first = donated[0] if donated else None
             device = first.device if isinstance(first, torch.Tensor) else None
             types = device, *map(type, kept), *map(type, donated)
@@ -187,7 +192,9 @@ class TorchBackend(StandardBackend):
                 if key not in made:
                     made[key] = make(*key)
                 known[types] = made[key]
-            return known[types](kept, donated)
+            found = known[types]
+            latest = found if isinstance(found, FusedStep) else None
+            return found(kept, donated)
 
         return run
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from uniopt.backends.fusion.functions import ELEMENTWISE, result_type
+from uniopt.backends.fusion.gathered import NEUTRAL
 from uniopt.backends.fusion.memory import Memory
 from uniopt.backends.fusion.schedule import Schedule
 from uniopt.backends.fusion.separate import Parts
@@ -44,7 +45,7 @@ class GraphProgram:
     memory
         How the tensors lie in memory.
     parts
-        The parts that could be skipped.
+        The parts that can be skipped: what they compute is written elsewhere then, and gathered by nothing.
     xp
         torch as an Array API namespace.
     device
@@ -52,8 +53,6 @@ class GraphProgram:
     compile
         What makes a program of the graph.
     """
-
-    separable = False
 
     def __init__(
         self,
@@ -67,12 +66,26 @@ class GraphProgram:
         compile: Compile = compiled,
     ) -> None:
         self._memory = memory
+        self._parts = parts
+        self.separable = parts is not None
+        position = {symbol: i for i, symbol in enumerate(inputs)}
+        self._written_by = (
+            {} if parts is None else {position[g]: [position[x] for x in xs] for g, xs in parts.targets.items()}
+        )
+        numbers = {} if parts is None else parts.numbers
+        self._gathers = bool(numbers)
+        self._device = device
+        order = {} if parts is None else {g: k for k, g in enumerate(parts.targets)}
         graph = _Graph(xp, device)
+        present = graph.placeholder("present") if numbers else None
         read = {symbol for symbol in schedule.needed if symbol.op == "input"} | {out.target for out in schedule.outputs}
         self._used = [i for i, symbol in enumerate(inputs) if symbol in read]
         for i in self._used:
             graph.read(inputs[i])
         for symbol in schedule.needed:
+            for x, gradient in numbers.get(symbol, {}).items():
+                is_there = graph.call(torch.Tensor.__getitem__, present, order[gradient])
+                graph.nodes[x] = graph.choice(is_there, x, NEUTRAL[symbol.op])
             if symbol.op != "input":
                 graph.compute(symbol)
         # All before anything is written: a result may be an input, or a view of one.
@@ -82,15 +95,19 @@ class GraphProgram:
         self._run = compile(graph.function())
 
     def serves(self, missing: frozenset[int]) -> bool:
-        return not missing
+        return not missing or (self._parts is not None and self._parts.serve(len(missing)))
 
     def __call__(
         self, arrays: Sequence[Any], addresses: list[int], threads: int, missing: frozenset[int] = frozenset()
     ) -> None:
-        """Run on these tensors."""
+        """Run on these tensors; something of the same shape stands among them for a missing gradient."""
         with self._memory.untracked():
+            elsewhere = {i: torch.empty_like(arrays[i]) for g in missing for i in self._written_by[g]}
             # Detached, tensors that require gradients are like the others, and have the same graph.
-            tensors = [arrays[i].detach() for i in self._used]
+            tensors = [elsewhere[i] if i in elsewhere else arrays[i].detach() for i in self._used]
+            if self._gathers:
+                is_there = [g not in missing for g in self._written_by]
+                tensors.insert(0, torch.tensor(is_there, device=self._device))
             try:
                 self._run(*tensors)
             except torch._dynamo.exc.TorchDynamoException as error:  # it was not compiled, so that nothing has run
@@ -108,7 +125,15 @@ class _Graph:
 
     def read(self, symbol: Symbol) -> None:
         """Add an input."""
-        self.nodes[symbol] = self._graph.placeholder(f"x{symbol.index}")
+        self.nodes[symbol] = self.placeholder(f"x{symbol.index}")
+
+    def placeholder(self, name: str) -> torch.fx.Node:
+        """Add an input that is no symbol."""
+        return self._graph.placeholder(name)
+
+    def choice(self, condition: torch.fx.Node, x: Symbol, otherwise: float) -> torch.fx.Node:
+        """Return a number under a condition, and another one without."""
+        return self.call(torch.where, condition, self.nodes[x], self._full((), otherwise, x.dtype))
 
     def call(self, function: Callable[..., Any], *args: Any, **keywords: Any) -> torch.fx.Node:
         """Add a call, and return the node that stands for its result."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from operator import attrgetter
 from typing import Any
@@ -11,6 +11,13 @@ import torch
 from uniopt.backends.dtypes import dtype_name
 from uniopt.backends.fusion.memory import extent, fits, repeats
 from uniopt.backends.registry import why_unavailable
+
+try:
+    # What torch's compiler looks at its inputs with: one call for all that is otherwise asked of each tensor, such as
+    # dtype, device, layout, shape, strides, and whether it shows others' memory conjugated or negated.
+    from torch._C._dynamo.guards import TensorGuards
+except ImportError:
+    TensorGuards = None
 
 # Methods of C, which map calls without a frame of Python's.
 _data_ptr, _stride, _is_neg, _is_conj = (
@@ -54,6 +61,13 @@ class TorchMemory:
     def signatures(self, arrays: list[Any]) -> Any:
         where = map(self._where, arrays)
         return (*map(_shape, arrays), *map(_stride, arrays), *map(_dtype, arrays), *where)
+
+    def guard(self, arrays: list[Any]) -> Callable[[list[Any]], bool] | None:
+        if TensorGuards is None or not all(isinstance(x, torch.Tensor) for x in arrays):
+            return None
+        sizes, strides = [list(x.shape) for x in arrays], [list(x.stride()) for x in arrays]
+        check = TensorGuards(*arrays, dynamic_dims_sizes=sizes, dynamic_dims_strides=strides).check
+        return lambda arrays: check(*arrays)  # type: ignore[no-any-return]  # torch has no types for it
 
     def congruent(self, kept: list[Any], given: list[Any], parameters: Mapping[int, int]) -> bool:
         return True
@@ -114,6 +128,9 @@ class ShardMemory(TorchMemory):
     """DTensors: each process sees its own shard."""
 
     sharded = True
+
+    def guard(self, arrays: list[Any]) -> None:
+        return None  # of shards it knows nothing
 
     def replaces(self, value: Any, x: Any) -> bool:
         # Nothing is redistributed to partial sums; a slot with them gets another tensor.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
+from uniopt.backends.fusion import step as fused
+from uniopt.backends.fusion.recording import recording
 from uniopt.backends.torch.graph import compiled
 
 from tests.fusion.graphs import Compiler, on_graphs
@@ -43,3 +46,16 @@ def library(request: pytest.FixtureRequest) -> str:
         pytest.skip("NOT RUN: torch.cuda.is_available() is False")
     name: str = request.param
     return name
+
+
+@pytest.fixture
+def recordings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets longer with each recording."""
+    found: list[int] = []
+
+    def counted(*args: Any) -> Any:
+        found.append(1)
+        return recording(*args)
+
+    monkeypatch.setattr(fused, "recording", counted)
+    return found

@@ -25,7 +25,7 @@ class Two(NamedTuple):
 
 
 def test_what_is_compiled_anew(compiler: Compiler) -> None:
-    """Other missing gradients make another graph; other values and gradient tracking do not."""
+    """Missing gradients make a second graph, which is for all of their patterns."""
     tx = uniopt.inject_hyperparams(uniopt.adamw)(learning_rate=0.1)
     make = normal("anew", "float32")
     params, grads = in_torch([make(3), make(2, 2)]), in_torch([make(3), make(2, 2)])
@@ -39,6 +39,7 @@ def test_what_is_compiled_anew(compiler: Compiler) -> None:
     assert len(compiler.graphs) == 1
     params, state = step([grads[0], None], state, params)
     params, state = step(grads, state, params)
+    params, state = step([None, grads[1]], state, params)
     params, state = step([2 * grads[0], None], state, params)
     assert len(compiler.graphs) == 2
 

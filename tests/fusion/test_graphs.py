@@ -18,6 +18,7 @@ from uniopt.conformance.settings import SETTINGS
 
 import uniopt
 from tests.fusion.graphs import CHANGES, CPU, NAMES, STREAMS, WRAPPED, Compiler, check, problem, without
+from tests.fusion.test_missing_gradients import GATHERING, case
 from tests.fusion.test_user_rules import ELEMENTWISE, REDUCING, transformation, tree_of
 from tests.fusion.walks import build, in_torch, normal
 from tests.properties.error_unit import ulps
@@ -74,6 +75,19 @@ def test_dtypes(name: str, dtype: str) -> None:
 def test_wrapped(way: str) -> None:
     params, stream = problem(way)
     check(WRAPPED[way](), params, STREAMS.get(way, list)(stream), change=CHANGES.get(way, lambda k, state: state))
+
+
+@pytest.mark.usefixtures("uncompiled")
+@pytest.mark.parametrize("name", [*GATHERING, "MultiSteps", "mechanize", "muon", "torch's Adam"])
+def test_missing_gradients(name: str, recordings: list[int]) -> None:
+    """No pattern is recorded, after both sides of conditions have been met with and without them."""
+    tx, params, stream = case(name)
+    found = []
+    for steps in (7, len(stream)):
+        recordings.clear()
+        check(tx, in_torch(params), [in_torch(g) for g in stream[:steps]])
+        found.append(len(recordings))
+    assert found[0] == found[1] > 0
 
 
 @pytest.mark.usefixtures("compiler")

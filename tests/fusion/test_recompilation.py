@@ -193,28 +193,8 @@ def test_any_pattern_of_missing_gradients(name: str, library: str) -> None:
             np.testing.assert_allclose(np.asarray(x), y, rtol=1e-12, atol=1e-13, err_msg=f"step {k}: {path}")
 
 
-@pytest.mark.parametrize("name", ["adafactor", "adamw", "lamb", "lion", "radam", "sgd", "sm3"])
-def test_patterns_of_missing_gradients_are_not_recorded_one_by_one(name: str, kernels: Callable[[], int]) -> None:
-    recordings = []
-
-    def schedule(count: Any) -> Any:
-        recordings.append(1)
-        return 0.125 / (count + 1)
-
-    tx = getattr(uniopt, name)(schedule)
-    stream = patterns(gradients("patterns", "float32", 30), 4)
-    params = odd_tree(normal("patterns", "float32"))
-    state, step = tx.init(params), uniopt.compile(tx)
-    step(stream[0], state, params)
-    first = len(recordings), kernels()
-    for k, grads in enumerate(stream[1:]):
-        step(grads, state, params)
-        assert (len(recordings), kernels()) == first, f"step {k}"
-
-
 @pytest.mark.parametrize("name", ["lamb", "polyak_sgd", "muon"])
 def test_no_pattern_of_missing_gradients_makes_kernels(name: str, kernels: Callable[[], int]) -> None:
-    """Where one leaf's step depends on all gradients, patterns are recorded; kernels know nothing of them."""
     tx = build(name)
     whole, *stream = gradients(name, "float32", 10)
     params = odd_tree(normal(name, "float32"))

@@ -87,6 +87,25 @@ def test_containers(backend: Backend, case: Case, make: Any) -> None:
     check(case.build(), make, backend)
 
 
+@pytest.mark.parametrize("make", [pytest.param(make, id=name) for name, make in CONTAINERS.items()])
+def test_compiled_steps_return_the_same_containers(make: Any) -> None:
+    backend, tx = require("jax"), uniopt.adam(0.5)
+    x, y, first, second = (backend.from_numpy(np.asarray(v, np.float32)) for v in ([1.0, -2.0], 3.0, [5.0, 6.0], 7.0))
+    plain, plain_grads = {"first": first, "second": second}, {"first": x, "second": y}
+    plain_state = tx.init(plain)
+    params, grads = make(1 * first, 1 * second), make(x, y)  # copies, for the step deletes them
+    state, step = tx.init(params), uniopt.compile(tx)
+    expected = skeleton(params), skeleton(state)
+    for _ in range(2):
+        updates, plain_state = tx.update(plain_grads, plain_state, plain)
+        plain = uniopt.apply_updates(plain, updates)
+        params, state = step(grads, state, params)
+        assert (skeleton(params), skeleton(state)) == expected
+        by_rank = sorted(uniopt.tree.leaves(params), key=lambda leaf: -leaf.ndim)
+        for found, value in zip(by_rank, plain.values(), strict=True):
+            np.testing.assert_allclose(found, value, rtol=1e-6)
+
+
 def test_a_single_array_is_a_tree(backend: Backend) -> None:
     x = backend.from_numpy(np.asarray([1.0, 2.0], np.float32))
     tx = uniopt.adam(0.5)

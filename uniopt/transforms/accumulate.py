@@ -68,7 +68,9 @@ class MultiSteps(GradientTransformation):
     not used. In optax it is computed in each mini-step and multiplied by 0, so that a NaN of one mini-step stays for
     ever. optax accumulates in float32 by default, float64 gradients too.
 
-    A leaf whose gradient is ``None`` in the last mini-step is not updated.
+    A leaf whose gradient is ``None`` is left out of a mini-step with all that belongs to it, as everywhere. In the last
+    one that means that it is not updated, and keeps what has been accumulated for it: a sum goes on in the next
+    mini-steps, a mean begins again with the first of them that has a gradient for it as its first.
 
     Examples
     --------
@@ -180,9 +182,11 @@ class Accumulate(Stage):
 
         def last(step: Step) -> tuple[list[Any], Any]:
             results, inner = self.opt.update(step, grads, state.inner_opt_state, params, extra)
-            emptied = tree.map(step.xp.zeros_like, acc_grads)
+            held = step.slot(acc_grads, "state.acc_grads")
+            emptied = [acc if g is None else step.xp.zeros_like(acc) for g, acc in zip(grads, held, strict=True)]
             counts = {"mini_step": clock.xp.zeros_like(mini_step), "gradient_step": clock.next()}
-            return step.widen(results), state._replace(inner_opt_state=inner, acc_grads=emptied, **counts)
+            after = state._replace(inner_opt_state=inner, acc_grads=step.rebuild(emptied), **counts)
+            return step.widen(results), after
 
         def before(step: Step) -> tuple[list[Any], Any]:
             return zeros(step, updates), state._replace(mini_step=mini_step, acc_grads=acc_grads)
@@ -217,7 +221,8 @@ def _init(xp: Any, p: Array, *, accumulator_dtype: Any) -> dict[str, Array]:
 
 
 def _mean(xp: Any, g: Array, s: _Accumulated, *, t: Time) -> tuple[Array, _Accumulated]:
-    acc = s.acc_grads + (g - s.acc_grads) / t.once(_number)
+    held = xp.where(t.is_first(), xp.zeros_like(s.acc_grads), s.acc_grads)  # it may be NaN
+    acc = held + (g - held) / t.once(_number)
     return acc, s._replace(acc_grads=acc)
 
 

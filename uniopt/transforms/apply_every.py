@@ -39,6 +39,9 @@ def apply_every(k: int = 1) -> GradientTransformation:
     The other parts of a chain go on in every step, and see the zeros. `MultiSteps` is for an optimizer that is to take
     one step for several gradients.
 
+    A sum begins with the gradient of the first of `k` steps. A leaf that has none then, ``None``, goes on with the sum
+    before it, which has been handed on; give zeros instead.
+
     Examples
     --------
     >>> import numpy as np
