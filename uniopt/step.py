@@ -10,13 +10,7 @@ from uniopt import tree
 from uniopt.backends import registry
 from uniopt.backends.dtypes import dtype_kind, dtype_name
 from uniopt.backends.protocol import Backend
-from uniopt.errors import (
-    DtypeKindError,
-    MixedDevicesError,
-    ShapeError,
-    StateError,
-    TreeStructureError,
-)
+from uniopt.errors import DtypeKindError, MixedDevicesError, ShapeError, StateError, TreeStructureError
 from uniopt.library import library_of, numbers_as_arrays
 from uniopt.place import Place, places_of
 from uniopt.typing import Array, Tree

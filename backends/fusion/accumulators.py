@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from uniopt.backends.fusion.memory import address
-from uniopt.backends.fusion.recording import Shape, Symbol
+from uniopt.backends.fusion.symbol import Shape, Symbol
 
 _START = {"sum": 0.0, "max": -np.inf, "min": np.inf}
 _COMBINE = {"sum": np.add, "max": np.maximum, "min": np.minimum}

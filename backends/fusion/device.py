@@ -16,11 +16,11 @@ from uniopt.backends.fusion.gathered import NEUTRAL
 from uniopt.backends.fusion.layout import Strides, contiguous
 from uniopt.backends.fusion.library import Calls, check, empty, evaluate, memory_dtype, number
 from uniopt.backends.fusion.memory import Memory
-from uniopt.backends.fusion.recording import Symbol
 from uniopt.backends.fusion.schedule import Schedule
 from uniopt.backends.fusion.scratch import Device, Scratch
 from uniopt.backends.fusion.segment import FIRST_SLOT, Loop, Segment, Wave
 from uniopt.backends.fusion.separate import Parts
+from uniopt.backends.fusion.symbol import Symbol
 from uniopt.backends.fusion.turns import cut, is_constant, keep_numbers
 
 _ALIGNMENT = 256

@@ -6,7 +6,8 @@ from typing import Any
 
 import array_api_compat.numpy as xp
 import numpy as np
-from uniopt.backends.fusion.recording import NotRecordable, Symbol, current
+from uniopt.backends.fusion.recording import current
+from uniopt.backends.fusion.symbol import NotRecordable, Symbol
 
 _TO_BOOL = {
     "equal", "not_equal", "less", "less_equal", "greater", "greater_equal",

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from uniopt.backends.fusion.operations import FLOATS
-from uniopt.backends.fusion.recording import Symbol, identity, symbols_in
 from uniopt.backends.fusion.schedule import Output
+from uniopt.backends.fusion.symbol import Symbol, identity, symbols_in
 
 _INFINITY = float("inf")
 NEUTRAL: Mapping[str, float | bool] = {

@@ -16,8 +16,8 @@ from uniopt.backends.fusion.bfloat16 import narrow, widen
 from uniopt.backends.fusion.gathered import NEUTRAL
 from uniopt.backends.fusion.library import memory_dtype
 from uniopt.backends.fusion.operations import INTEGERS
-from uniopt.backends.fusion.recording import NotRecordable, Symbol, symbols_in
 from uniopt.backends.fusion.schedule import Turn
+from uniopt.backends.fusion.symbol import NotRecordable, Symbol, symbols_in
 
 _OPERATORS = {
     "add": "+", "subtract": "-", "multiply": "*", "divide": "/", "pow": "**", "matmul": "@",

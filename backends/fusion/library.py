@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 from uniopt.backends.fusion.bfloat16 import narrow, widen
-from uniopt.backends.fusion.recording import NotRecordable, Symbol
 from uniopt.backends.fusion.schedule import VIEWS, Output
+from uniopt.backends.fusion.symbol import NotRecordable, Symbol
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ find out about the addresses, and a reduction has the same partial results on ev
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from uniopt.backends.fusion.arithmetic import maximum, minimum, operate
+from uniopt.backends.fusion.control_flow import ControlFlow
 from uniopt.backends.fusion.conversion import HALF_CONVERSIONS, convert
 from uniopt.backends.fusion.kernel import Argument, Constant, Instruction, Kernel, Load, Reduction, Source, Value
 from uniopt.backends.fusion.lanes import FLOATS, SIZES, Lanes, memory_type
@@ -84,14 +84,6 @@ class _Body:
         )
 
 
-@dataclass
-class _Carried:
-    """Values that a loop carries from one round to the next: their names in the loop and after it, what they become."""
-
-    names: list[str]
-    become: list[str] = field(default_factory=list)
-
-
 class _Emission:
     """The text under way."""
 
@@ -99,8 +91,8 @@ class _Emission:
         self.kernel = kernel
         self.lines: list[str] = []
         self.declarations: set[str] = set()
-        self.block = "entry"
         self.one = self._lanes(1)
+        self.flow = ControlFlow(self.one)
         inner = [operand.inner for operand in kernel.operands]
         stored = {operand for operand, _ in kernel.stores}
         sources = [x for instruction in kernel.body for x in instruction.args]
@@ -124,11 +116,9 @@ class _Emission:
     def _lanes(self, width: int) -> Lanes:
         return Lanes(self.lines, self.declarations, width)
 
-    # The loops
-
     def _rows(self) -> None:
         k, let = self.kernel, self.one.let
-        with self._loop("row", "0", "%rows"):
+        with self.flow.loop("row", "0", "%rows"):
             line = let(f"getelementptr i64, ptr %table, i64 {let(f'mul i64 %row, {k.columns}')}")
             cells = (self.one.load("int64", let(f"getelementptr i64, ptr {line}, i64 {i}")) for i in range(k.columns))
             extents = [next(cells) for _ in range(k.rank)]
@@ -138,8 +128,8 @@ class _Emission:
                 strides.append([next(cells) for _ in range(k.rank)])
             arguments = self._arguments()
             # An operand that stays where it is is read before the innermost loop: there has to be something in it.
-            self._branch(let(f"icmp sgt i64 {extents[-1]}, 0"), "some", "row.next")
-            self._label("some")
+            self.flow.branch(let(f"icmp sgt i64 {extents[-1]}, 0"), "some", "row.next")
+            self.flow.label("some")
             self._nest(extents, addresses, strides, arguments)
 
     def _arguments(self) -> list[str]:
@@ -161,7 +151,7 @@ class _Emission:
             self._innermost(extents[0], addresses, [steps[0] for steps in strides], arguments)
             return
         let, index = self.one.let, f"loop{len(extents)}"
-        with self._loop(index, "0", extents[0]):
+        with self.flow.loop(index, "0", extents[0]):
             offsets = [let(f"mul i64 %{index}, {steps[0]}") for steps in strides]
             moved = [let(f"getelementptr i8, ptr {x}, i64 {by}") for x, by in zip(addresses, offsets, strict=True)]
             self._nest(extents[1:], moved, [steps[1:] for steps in strides], arguments)
@@ -190,7 +180,7 @@ class _Emission:
             early = self.streams if width > 1 else []
             types = [lanes.type(dtype) for dtype in (*dtypes, *(k.operands[i].dtype for i in early))]
             initial = [*initial, *self._loads(lanes, early, addresses, "0", stop)]
-            with self._loop(name, start, stop, width, types, initial) as carried:
+            with self.flow.loop(name, start, stop, width, types, initial) as carried:
                 body = uniform.spread(lanes)
                 body.loads |= dict(zip(early, carried.names[len(dtypes) :], strict=True))
                 following = self._loads(lanes, early, addresses, one.let(f"add i64 %{name}, {width}"), stop)
@@ -269,37 +259,6 @@ class _Emission:
             low, high = (self._lanes(2 * width).part(dtype, x, first, width) for first in (0, width))
             x = _combine(self._lanes(width), r, dtype, low, high)
         return x
-
-    # Blocks
-
-    def _label(self, name: str) -> None:
-        self.lines.append(f"{name}:")
-        self.block = name
-
-    def _branch(self, condition: str, yes: str, no: str) -> None:
-        self.lines.append(f"br i1 {condition}, label %{yes}, label %{no}")
-
-    @contextmanager
-    def _loop(
-        self, name: str, start: str, stop: str, by: int = 1, types: Sequence[str] = (), initial: Sequence[str] = ()
-    ) -> Iterator[_Carried]:
-        """Write ``for (i64 name = start; name < stop; name += by)`` around what is written inside."""
-        carried, before = _Carried([f"%{name}.{i}" for i in range(len(types))]), self.block
-        self.lines.append(f"br label %{name}.head")
-        self._label(f"{name}.head")
-        self.lines.append(f"%{name} = phi i64 [ {start}, %{before} ], [ %{name}.after, %{name}.next ]")
-        top = len(self.lines)
-        self.lines += carried.names  # their lines are written when it is known what they become
-        self._branch(self.one.let(f"icmp slt i64 %{name}, {stop}"), f"{name}.body", f"{name}.done")
-        self._label(f"{name}.body")
-        yield carried
-        for i, (x, t, first, after) in enumerate(zip(carried.names, types, initial, carried.become, strict=True)):
-            self.lines[top + i] = f"{x} = phi {t} [ {first}, %{before} ], [ {after}, %{name}.next ]"
-        self.lines.append(f"br label %{name}.next")
-        self._label(f"{name}.next")
-        self.lines.append(f"%{name}.after = add i64 %{name}, {by}")
-        self.lines.append(f"br label %{name}.head")
-        self._label(f"{name}.done")
 
 
 def _combine(lanes: Lanes, r: Reduction, dtype: str, x: str, y: str) -> str:

@@ -15,8 +15,8 @@ from uniopt.backends.fusion.launch import Launch, blocks_of
 from uniopt.backends.fusion.layout import Layout, Strides, contiguous, layout, spread
 from uniopt.backends.fusion.lowering import Body, kept_shape, lower
 from uniopt.backends.fusion.memory import address
-from uniopt.backends.fusion.recording import Shape, Symbol
 from uniopt.backends.fusion.schedule import Group
+from uniopt.backends.fusion.symbol import Shape, Symbol
 
 
 class Pass:

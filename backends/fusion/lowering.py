@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from uniopt.backends.fusion.kernel import Argument, Constant, Instruction, Load, Reduction, Source, Value
 from uniopt.backends.fusion.operations import HALVES, INTEGERS
-from uniopt.backends.fusion.recording import Shape, Symbol
 from uniopt.backends.fusion.schedule import Group
+from uniopt.backends.fusion.symbol import Shape, Symbol
 
 
 @dataclass

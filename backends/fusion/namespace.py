@@ -22,7 +22,7 @@ from uniopt.backends.fusion.functions import (
     whole,
 )
 from uniopt.backends.fusion.operations import HALVES
-from uniopt.backends.fusion.recording import NotRecordable, Symbol
+from uniopt.backends.fusion.symbol import NotRecordable, Symbol
 
 
 class Namespace:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uniopt.backends.fusion.recording import Symbol
+from uniopt.backends.fusion.symbol import Symbol
 
 FLOATS = ("float32", "float64")
 INTEGERS = ("int32", "int64")

@@ -14,9 +14,9 @@ from uniopt.backends.fusion.host import compile_turn
 from uniopt.backends.fusion.layout import Strides
 from uniopt.backends.fusion.loops import Pass, empty, temporaries
 from uniopt.backends.fusion.memory import Memory, number_at
-from uniopt.backends.fusion.recording import Symbol, symbols_in
 from uniopt.backends.fusion.schedule import Schedule, Turn
 from uniopt.backends.fusion.separate import Parts
+from uniopt.backends.fusion.symbol import Symbol, symbols_in
 
 _AS_EVER = nullcontext()
 _SMALL = 1 << 16  # bytes

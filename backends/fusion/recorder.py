@@ -7,7 +7,8 @@ from typing import Any
 
 from uniopt.backends.fusion.functions import operand
 from uniopt.backends.fusion.namespace import Namespace
-from uniopt.backends.fusion.recording import Symbol, current
+from uniopt.backends.fusion.recording import current
+from uniopt.backends.fusion.symbol import Symbol
 from uniopt.backends.standard import StandardBackend
 
 
@@ -15,7 +16,7 @@ class Recorder(StandardBackend):
     """Symbolic arrays. Every device is one place: a program runs where its leaves are."""
 
     name = "recorder"
-    array_types = ("uniopt.backends.fusion.recording.Symbol",)
+    array_types = ("uniopt.backends.fusion.symbol.Symbol",)
     xp = Namespace()
 
     def version(self) -> str:

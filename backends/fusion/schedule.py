@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from uniopt.backends.fusion.functions import ELEMENTWISE
-from uniopt.backends.fusion.recording import Symbol, symbols_in
+from uniopt.backends.fusion.symbol import Symbol, symbols_in
 
 REDUCTIONS = ("sum", "max", "min")
 VIEWS = ("reshape", "permute_dims", "broadcast_to", "getitem")

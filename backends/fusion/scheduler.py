@@ -11,8 +11,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from uniopt.backends.fusion.operations import STORED, is_fusible
-from uniopt.backends.fusion.recording import NotRecordable, Recording, Symbol, symbols_in
+from uniopt.backends.fusion.recording import Recording
 from uniopt.backends.fusion.schedule import REDUCTIONS, VIEWS, Group, Output, Schedule, Turn
+from uniopt.backends.fusion.symbol import NotRecordable, Symbol, symbols_in
 
 
 def schedule(recording: Recording, outputs: list[Output], asked: Sequence[Symbol] = ()) -> Schedule:

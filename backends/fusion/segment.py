@@ -17,10 +17,10 @@ from uniopt.backends.fusion.cuda import CHUNK, THREADS, emit
 from uniopt.backends.fusion.kernel import Kernel, Load, Operand, Reduction
 from uniopt.backends.fusion.layout import Layout, Strides, contiguous, layout, spread
 from uniopt.backends.fusion.lowering import Body, kept_shape, lower
-from uniopt.backends.fusion.recording import Symbol
 from uniopt.backends.fusion.schedule import Group
 from uniopt.backends.fusion.scratch import Device, Scratch
 from uniopt.backends.fusion.split import split
+from uniopt.backends.fusion.symbol import Symbol
 
 _SHARE = 64
 """Elements that a thread adds up before it is another thread's turn: the same on every device."""

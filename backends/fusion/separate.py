@@ -13,8 +13,9 @@ from functools import cache, partial
 from typing import NamedTuple
 
 from uniopt.backends.fusion.gathered import Gathered, are_alike, gather
-from uniopt.backends.fusion.recording import Recording, Symbol
+from uniopt.backends.fusion.recording import Recording
 from uniopt.backends.fusion.schedule import REDUCTIONS, VIEWS, Group, Output, Schedule
+from uniopt.backends.fusion.symbol import Symbol
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from uniopt.backends.fusion.operations import HALVES
-from uniopt.backends.fusion.recording import Symbol, symbols_in
 from uniopt.backends.fusion.schedule import Group
+from uniopt.backends.fusion.symbol import Symbol, symbols_in
 
 
 def split(group: Group) -> Iterator[Group]:

@@ -18,10 +18,11 @@ from uniopt.backends.fusion.eager import EagerStep
 from uniopt.backends.fusion.memory import Memory
 from uniopt.backends.fusion.program import Program
 from uniopt.backends.fusion.recorder import RECORDER
-from uniopt.backends.fusion.recording import NotRecordable, Shape, Symbol, UndecidedError, recording
+from uniopt.backends.fusion.recording import UndecidedError, recording
 from uniopt.backends.fusion.schedule import Output, Schedule
 from uniopt.backends.fusion.scheduler import schedule
 from uniopt.backends.fusion.separate import Parts, Plan, separate
+from uniopt.backends.fusion.symbol import NotRecordable, Shape, Symbol
 
 _MOST_PROGRAMS = 32
 _NONE: frozenset[int] = frozenset()

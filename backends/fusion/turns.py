@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable, Mapping
 from uniopt.backends.fusion.cuda_arithmetic import TRANSCENDENTAL
 from uniopt.backends.fusion.library import Calls
 from uniopt.backends.fusion.operations import FLOATS, STORED, is_fusible
-from uniopt.backends.fusion.recording import Symbol, symbols_in
 from uniopt.backends.fusion.schedule import Group, Turn
 from uniopt.backends.fusion.segment import Loop, Wave
+from uniopt.backends.fusion.symbol import Symbol, symbols_in
 
 
 def cut(

@@ -9,9 +9,9 @@ import torch
 from uniopt.backends.fusion.functions import ELEMENTWISE, result_type
 from uniopt.backends.fusion.gathered import NEUTRAL
 from uniopt.backends.fusion.memory import Memory
-from uniopt.backends.fusion.recording import NotRecordable, Symbol
 from uniopt.backends.fusion.schedule import Schedule
 from uniopt.backends.fusion.separate import Parts
+from uniopt.backends.fusion.symbol import NotRecordable, Symbol
 
 Compile = Callable[[Callable[..., Any]], Callable[..., Any]]
 

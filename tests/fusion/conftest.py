@@ -1,4 +1,4 @@
-"""Kernels are kept where no other test run finds them, and graphs are compiled in several ways."""
+"""What the tests share: a folder for kernels, ways to compile graphs, and the libraries of CUDA devices."""
 
 from __future__ import annotations
 
@@ -37,6 +37,15 @@ def compiler(monkeypatch: pytest.MonkeyPatch) -> Compiler:
 @pytest.fixture
 def inductor(monkeypatch: pytest.MonkeyPatch) -> None:
     on_graphs(monkeypatch, compiled)
+
+
+@pytest.fixture(params=["cupy", "torch"])
+def library(request: pytest.FixtureRequest) -> str:
+    """Each library that has arrays on CUDA devices."""
+    if request.param == "torch" and not torch.cuda.is_available():
+        pytest.skip("NOT RUN: torch.cuda.is_available() is False")
+    name: str = request.param
+    return name
 
 
 @pytest.fixture

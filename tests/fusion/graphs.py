@@ -28,7 +28,7 @@ class Compiler:
 
     def __call__(self, graph: torch.fx.GraphModule, inputs: Any) -> Callable[..., Any]:
         self.graphs.append(graph)
-        return torch._dynamo.lookup_backend("aot_eager")(graph, inputs)  # type: ignore[no-any-return]
+        return torch._dynamo.lookup_backend("aot_eager")(graph, inputs)
 
 
 def on_graphs(patch: pytest.MonkeyPatch, compile: Callable[..., Any]) -> None:

@@ -129,6 +129,28 @@ def test_gradients_of_another_dtype_layout_and_type_later() -> None:
         assert_same_bits(*pair, f"step {k}")
 
 
+def test_functions_and_texts_among_the_extra_arguments_belong_to_the_program() -> None:
+    """Another one is another program; one that is equal to a known one is not."""
+    recorded = []
+
+    def update(updates: Any, state: Any, params: Any = None, *, rate: Any, way: str) -> Any:
+        recorded.append(way)
+        return uniopt.tree.map(lambda g: rate(g) if way == "up" else -rate(g), updates), state
+
+    def half(x: Any) -> Any:
+        return 0.5 * x
+
+    def whole(x: Any) -> Any:
+        return x
+
+    step = uniopt.compile(uniopt.GradientTransformation(lambda params: (), update), donate=False)
+    calls = [(half, "down", -1.0), (whole, "down", -3.0), (half, "up", 3.0), (whole, "".join("down"), -3.0)]
+    for rate, way, expected in (*calls, *calls):
+        after, _ = step(np.full(2, 4.0), (), np.ones(2), rate=rate, way=way)
+        assert after.tolist() == [expected] * 2
+    assert recorded == ["down", "down", "up"]
+
+
 # Copies
 
 

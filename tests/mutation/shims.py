@@ -1,4 +1,4 @@
-"""The shims of the libraries, and their trials: the suite's tests of backends, and its cells on each of them.
+"""The shims of the libraries, optree's among them, and their trials: the suite's tests, and its cells on each library.
 
 CuPy's runs on a device only, and is not among them.
 """
@@ -30,10 +30,11 @@ MODULES = {
     "backends/standard.py": ("array_api_strict", "strict or dask or mlx or numpy or test_standard"),
     "backends/torch/__init__.py": ("torch", "torch"),
     "backends/torch/memory.py": ("torch", "torch"),
+    "traced_tree.py": ("", "test_traced_tree"),
 }
 """Whose cells are run, and which tests: what pytest's ``-k`` selects of them."""
 
-TESTS = ("tests/backends", "tests/properties/test_conditional.py")
+TESTS = ("tests/backends", "tests/properties/test_conditional.py", "tests/properties/test_traced_tree.py")
 OPTIMIZERS = ("adamw", "lion", "polyak_sgd", "sam", "apply_if_finite", "MultiSteps", "add_noise")
 
 

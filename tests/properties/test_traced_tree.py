@@ -27,6 +27,7 @@ def test_taken_apart_and_put_together(values: Any) -> None:
     expected, theirs = tree.flatten(values)
     leaves, ours = flattened(values)
     assert leaves == expected
+    assert ours.accessors() == theirs.accessors()
     assert tree.paths(ours) == tree.paths(theirs)
     assert tree.dotted_paths(ours) == tree.dotted_paths(theirs)
     numbers = list(range(len(leaves)))

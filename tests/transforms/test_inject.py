@@ -113,8 +113,9 @@ def test_a_compiled_step_is_compiled_once(backend: Backend, monkeypatch: pytest.
     assert len(made) == (backend.name in ("numpy", "torch", "cupy"))
 
 
+@pytest.mark.parametrize("start", [0, 1, 3, 4])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_number_may_be_set_before_the_first_compiled_step(backend: Backend, dtype: str) -> None:
+def test_a_number_may_be_set_before_the_first_compiled_step(backend: Backend, dtype: str, start: int) -> None:
     """It becomes what it is in an eager step, and what is set afterwards needs no other program."""
     with float64(backend.name):
         if dtype not in backend.dtypes():
@@ -123,7 +124,8 @@ def test_a_number_may_be_set_before_the_first_compiled_step(backend: Backend, dt
         params = moved(np.ones(2, F), backend, dtype)
         state, step = tx.init(params), uniopt.compile(tx)
         first = state.hyperparams["learning_rate"]
-        for value in (0.1, np.float64(0.2), 0.3, np.asarray(0.4, dtype), 1):
+        values = (0.1, np.float64(0.2), 0.3, np.asarray(0.4, dtype), 1)
+        for value in (*values[start:], *values[:start]):
             state.hyperparams["learning_rate"] = value
             params, state = step(moved(np.ones(2, F), backend, dtype), state, params)
             found = state.hyperparams["learning_rate"]

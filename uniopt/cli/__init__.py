@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -26,8 +27,21 @@ _COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status: 0, 1 where something failed, 2 where it was misused."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
+    """Run the command line and return its exit status: 0, 1 where something failed, 2 where it was misused.
+
+    As of a program that a signal ends, it is 130 after an interrupt, and 141 if the reader of the output has gone.
+    """
+    try:
+        try:
+            return _run(sys.argv[1:] if arguments is None else list(arguments))
+        finally:
+            sys.stdout.flush()  # here, where the error can be caught; the interpreter would do it when it ends
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is left in the buffer
+        return 141
+
+
+def _run(given: list[str]) -> int:
     parser = _parser(next((word for word in given if not word.startswith("-")), None))
     options = parser.parse_args(given)
     if options.command is None:
