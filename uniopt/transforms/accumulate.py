@@ -16,7 +16,7 @@ from uniopt.numerics import zeros_like
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, stage_of, transformation
 from uniopt.transforms.skip import ShouldSkipUpdateFunction
-from uniopt.typing import Array, Schedule, Tree
+from uniopt.typing import Array, Integer, Schedule, Tree
 
 
 class MultiStepsState(NamedTuple):
@@ -89,7 +89,7 @@ class MultiSteps(GradientTransformation):
     def __new__(
         cls,
         opt: GradientTransformation,
-        every_k_schedule: int | Schedule,
+        every_k_schedule: Integer | Schedule,
         use_grad_mean: bool = True,
         should_skip_update_fn: ShouldSkipUpdateFunction | None = None,
         accumulator_dtype: Any = None,
@@ -140,7 +140,7 @@ class Accumulate(Stage):
 
     opt: Stage
     rule: Stage
-    every_k_schedule: int | Schedule
+    every_k_schedule: Integer | Schedule
     use_grad_mean: bool
     should_skip_update_fn: ShouldSkipUpdateFunction | None
     accumulator_dtype: DtypeName | None
@@ -193,7 +193,7 @@ class Accumulate(Stage):
     def _every(self, clock: Clock) -> Any:
         """Return the number of mini-steps for this update, an int or a 0-d int32 array."""
         if not callable(self.every_k_schedule):
-            return self.every_k_schedule
+            return clock.integer("every_k_schedule", self.every_k_schedule)
         k = clock.scheduled("every_k_schedule", self.every_k_schedule)
         if registry.find(type(k)) is not clock.backend:  # a number, maybe one of NumPy's
             return round(float(k))

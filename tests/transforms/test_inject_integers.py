@@ -1,0 +1,410 @@
+"""Integers in the state: numbers of steps that are read, set and scheduled as the other hyperparameters are."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from uniopt.backends.fusion.step import FusedStep
+from uniopt.backends.protocol import Backend
+
+import uniopt
+from tests.conftest import EVERYWHERE, float64, require
+from tests.properties.problems import host, moved
+from uniopt.errors import HyperparameterError, MixedLibrariesError, ScheduleError, StateError
+
+F = np.float32
+
+
+@dataclass(frozen=True)
+class Case:
+    """A function, its arguments, and two values of the integers among them."""
+
+    make: Callable[..., Any]
+    given: dict[str, Any]
+    integers: dict[str, tuple[int, int]]
+
+    def plain(self, which: int) -> Any:
+        """Return the transformation that is made with the first or the second integers."""
+        return self.make(**self.given, **{name: pair[which] for name, pair in self.integers.items()})
+
+    def injected(self, **schedules: Any) -> Any:
+        """Return the transformation whose integers, and nothing else, are in the state."""
+        static = [name for name in inspect.signature(self.make).parameters if name not in self.integers]
+        first = {name: pair[0] for name, pair in self.integers.items()}
+        return uniopt.inject_hyperparams(self.make, static_args=static)(**self.given, **{**first, **schedules})
+
+
+def mean_of(start: uniopt.Integer, every: uniopt.Integer) -> Any:
+    return uniopt.chain(uniopt.sgd(0.5), uniopt.params_mean(start, every))
+
+
+def ema_of(debias: bool, start: uniopt.Integer) -> Any:
+    return uniopt.chain(uniopt.sgd(0.5), uniopt.params_ema(0.75, debias, start=start))
+
+
+def overwritten(every: uniopt.Integer, mini_steps: uniopt.Integer) -> Any:
+    return uniopt.chain(uniopt.sgd(0.5), uniopt.overwrite_params(uniopt.params_mean(), every, mini_steps))
+
+
+def factored(decay_offset: uniopt.Integer) -> Any:
+    return uniopt.adafactor(0.5, 2, decay_offset=decay_offset)
+
+
+def factored_by(step_offset: uniopt.Integer) -> Any:
+    rate = lambda n, c: 1.0 - c / (n * n + 2)  # noqa: E731
+    return uniopt.scale_by_factored_rms(decay_rate=0.5, step_offset=step_offset, decay_rate_fn=rate)
+
+
+INNER = uniopt.sgd(0.5, momentum=0.5)
+CASES = {
+    "MultiSteps": Case(uniopt.MultiSteps, {"opt": INNER}, {"every_k_schedule": (3, 2)}),
+    "adafactor": Case(factored, {}, {"decay_offset": (2, 7)}),
+    "scale_by_factored_rms": Case(factored_by, {}, {"step_offset": (0, 3)}),
+    "apply_every": Case(uniopt.apply_every, {}, {"k": (5, 2)}),
+    "apply_if_finite": Case(uniopt.apply_if_finite, {"inner": INNER}, {"max_consecutive_errors": (3, 1)}),
+    "dynamic_loss_scaling": Case(
+        uniopt.dynamic_loss_scaling, {"inner": INNER, "init_scale": 4.0}, {"growth_interval": (4, 2)}
+    ),
+    "lookahead": Case(
+        uniopt.lookahead, {"fast_optimizer": INNER, "slow_step_size": 0.5, "reset_state": True}, {"sync_period": (6, 2)}
+    ),
+    "overwrite_params": Case(overwritten, {}, {"every": (3, 2), "mini_steps": (2, 1)}),
+    "params_ema": Case(ema_of, {"debias": True}, {"start": (2, 6)}),
+    "params_ema from the start": Case(ema_of, {"debias": False}, {"start": (2, 7)}),
+    "params_mean": Case(mean_of, {}, {"start": (1, 4), "every": (2, 3)}),
+    "reduce_on_plateau": Case(
+        uniopt.reduce_on_plateau, {}, {"patience": (2, 1), "cooldown": (0, 2), "accumulation_size": (2, 1)}
+    ),
+    "sam": Case(
+        uniopt.sam, {"optimizer": INNER, "adv_optimizer": uniopt.sgd(0.25, momentum=0.5)}, {"sync_period": (6, 2)}
+    ),
+    "schedule_free_sgd": Case(uniopt.schedule_free_sgd, {"learning_rate": 0.5}, {"warmup_steps": (3, 9)}),
+    "schedule_free_adamw": Case(uniopt.schedule_free_adamw, {"learning_rate": 0.5}, {"warmup_steps": (3, 9)}),
+    "ScheduleFreeAdamW": Case(
+        uniopt.dialects.keras.ScheduleFreeAdamW, {"learning_rate": 0.5}, {"warmup_steps": (3, 9)}
+    ),
+}
+SWITCH, STEPS = 4, 10
+"""The step before which the second integers are set, and how many are taken."""
+
+
+def start_of(case: Case) -> Any:
+    params = {"w": np.asarray([[1.0, -2.0], [0.5, 3.0]], F), "b": np.asarray([1.0, 2.0], F)}
+    return uniopt.LookaheadParams.init_synced(params) if case.make is uniopt.lookahead else params
+
+
+def gradients(case: Case, k: int) -> Any:
+    rng = np.random.default_rng(k)
+    bad = case.make is uniopt.apply_if_finite and k in (1, 2, 5, 6, 7)
+    return {"w": rng.normal(size=(2, 2)).astype(F), "b": np.asarray([np.nan if bad else 0.5, -1.0], F)}
+
+
+def switched(case: Case, backend: Backend, walk: Callable[..., Any], tx: Any) -> tuple[Any, Any]:
+    """Return parameters and state after all steps of the transformation whose integers are set on the way."""
+    params = moved(start_of(case), backend)
+    state = tx.init(params)
+    for k in range(STEPS):
+        if k == SWITCH:
+            for name, (_, second) in case.integers.items():
+                state.hyperparams[name] = second
+        params, state = walk(moved(gradients(case, k), backend), state, params, value=3.0 - (k % 4) // 2)
+    return params, state
+
+
+def expected(case: Case, backend: Backend) -> tuple[Any, Any]:
+    """Return the same of the plain transformations: the second goes on from the state of the first."""
+    params = moved(start_of(case), backend)
+    state = case.plain(0).init(params)
+    for k in range(STEPS):
+        grads = moved(gradients(case, k), backend)
+        params, state = eagerly(case.plain(k >= SWITCH))(grads, state, params, value=3.0 - (k % 4) // 2)
+    return params, state
+
+
+def eagerly(tx: Any) -> Callable[..., Any]:
+    def walk(grads: Any, state: Any, params: Any, **extra: Any) -> Any:
+        updates, state = tx.update(grads, state, params, **extra)
+        return uniopt.apply_updates(params, updates), state
+
+    return walk
+
+
+def assert_same_bits(found: Any, wanted: Any, backend: Backend) -> None:
+    assert uniopt.tree.flatten(found)[1] == uniopt.tree.flatten(wanted)[1]
+    for x, y in zip(uniopt.tree.leaves(host(found, backend)), uniopt.tree.leaves(host(wanted, backend)), strict=True):
+        assert x.dtype == y.dtype
+        np.testing.assert_array_equal(x, y)
+
+
+def assert_set(case: Case, state: Any, backend: Backend) -> None:
+    for name, (_, second) in case.integers.items():
+        value = state.hyperparams[name]
+        assert uniopt.backends.backend_of(value) is backend
+        assert (tuple(value.shape), str(value.dtype).split(".")[-1], int(value)) == ((), "int32", second)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("library", EVERYWHERE)
+def test_the_steps_are_those_of_the_integers(name: str, library: str) -> None:
+    """From the first one, and from the step on before which others are set: every bit of parameters and state."""
+    case, backend = CASES[name], require(library)
+    tx = case.injected()
+    params, state = switched(case, backend, eagerly(tx), tx)
+    assert state.hyperparams.keys() == case.integers.keys()
+    assert_set(case, state, backend)
+    assert_same_bits((params, state.inner_state), expected(case, backend), backend)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("library", ["numpy", "torch", "jax", "mlx"])
+def test_a_compiled_step_is_compiled_once(name: str, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, record = [], FusedStep._record
+    monkeypatch.setattr(FusedStep, "_record", lambda *args: made.append(None) or record(*args))
+    case, backend = CASES[name], require(library)
+    tx = case.injected()
+    step = uniopt.compile(tx)
+    params, state = switched(case, backend, step, tx)
+    assert sum(map(len, step._programs.values())) == 1
+    assert len(made) == (library in ("numpy", "torch"))
+    assert_set(case, state, backend)
+    wanted = expected(case, backend)
+    for x, y in zip(
+        uniopt.tree.leaves(host((params, state.inner_state), backend)),
+        uniopt.tree.leaves(host(wanted, backend)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_jax_traces_once(name: str) -> None:
+    import jax
+
+    case, backend, traces = CASES[name], require("jax"), []
+    tx = case.injected()
+
+    @jax.jit
+    def step(grads: Any, state: Any, params: Any, value: Any) -> Any:
+        traces.append(None)
+        return eagerly(tx)(grads, state, params, value=value)
+
+    def walk(grads: Any, state: Any, params: Any, value: float) -> Any:
+        strong = {key: backend.asarray(x, dtype=backend.xp.int32) for key, x in state.hyperparams.items()}
+        return step(grads, state._replace(hyperparams=strong), params, value)
+
+    with jax.numpy_dtype_promotion("strict"):
+        params, state = switched(case, backend, walk, tx)
+    assert len(traces) == 1
+    wanted = expected(case, backend)
+    for x, y in zip(
+        uniopt.tree.leaves(host((params, state.inner_state), backend)),
+        uniopt.tree.leaves(host(wanted, backend)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["MultiSteps", "lookahead", "params_mean", "reduce_on_plateau"])
+def test_torch_traces_once(name: str) -> None:
+    import torch
+    from torch._dynamo.testing import CompileCounter
+
+    case, backend = CASES[name], require("torch")
+    tx = case.injected()
+    torch._dynamo.reset()
+    counter = CompileCounter()
+    step = torch.compile(eagerly(tx), fullgraph=True, backend=counter)
+
+    def walk(grads: Any, state: Any, params: Any, value: float) -> Any:
+        arrays = {key: backend.asarray(x, dtype=backend.xp.int32) for key, x in state.hyperparams.items()}
+        return step(grads, state._replace(hyperparams=arrays), params, value=torch.tensor(value))
+
+    params, state = switched(case, backend, walk, tx)
+    assert counter.frame_count == 1
+    assert_same_bits((params, state.inner_state), expected(case, backend), backend)
+
+
+@pytest.mark.parametrize("library", EVERYWHERE)
+def test_in_float64(library: str) -> None:
+    """Where the step is counted in the float64 that the integers have to meet."""
+    case, backend = CASES["params_mean"], require(library)
+    with float64(library):
+        tx = case.injected()
+        params, state = switched(case, backend, eagerly(tx), tx)
+        assert_same_bits((params, state.inner_state), expected(case, backend), backend)
+
+
+def test_a_schedule_is_rounded(backend: Backend) -> None:
+    """It is a function of the count of update; what it returns is rounded to the nearest integer."""
+    case = CASES["lookahead"]
+    tx = case.injected(sync_period=uniopt.piecewise_constant_schedule(2.9, {SWITCH - 1: 2.1 / 2.9}))
+    params = moved(start_of(case), backend)
+    state, seen = tx.init(params), []
+    for k in range(6):
+        _, state = tx.update(moved(gradients(case, k), backend), state, params)
+        value = state.hyperparams["sync_period"]
+        assert backend.to_numpy(value).dtype == np.int32
+        seen.append(int(value))
+    assert seen == [3, 3, 3, 3, 2, 2]
+    tx = case.injected(sync_period=lambda n: 2)
+    assert backend.to_numpy(tx.init(params).hyperparams["sync_period"]).dtype == np.int32
+
+
+def test_every_k_schedule_counts_updates() -> None:
+    tx = CASES["MultiSteps"].injected(every_k_schedule=lambda n: 1 + n)
+    params = np.ones(2)
+    state = tx.init(params)
+    assert state.hyperparams == {}
+    moves = []
+    for _ in range(6):
+        updates, state = tx.update(params, state, params)
+        moves.append(bool(updates.any()))
+    assert moves == [True, False, True, False, False, True]
+
+
+@pytest.mark.parametrize("value", [3, np.int64(3)])
+def test_an_integer_may_be_set_before_the_first_compiled_step(backend: Backend, value: Any) -> None:
+    tx = uniopt.inject_hyperparams(uniopt.lookahead)(INNER, 2, 0.5)
+    params = moved(start_of(CASES["lookahead"]), backend)
+    state, step = tx.init(params), uniopt.compile(tx)
+    state.hyperparams["sync_period"] = value
+    state.hyperparams["slow_step_size"] = 1
+    for k in range(3):
+        assert int(state.inner_state.steps_since_sync) == k
+        params, state = step(moved(gradients(CASES["lookahead"], k), backend), state, params)
+        state.hyperparams["sync_period"] = 3
+    assert int(state.inner_state.steps_since_sync) == 0
+    assert backend.to_numpy(state.hyperparams["slow_step_size"]).dtype == F
+    if type(value) is int:
+        assert sum(map(len, step._programs.values())) == 1
+
+
+def test_saved_and_restored(tmp_path: Path) -> None:
+    tx = CASES["lookahead"].injected()
+    params = start_of(CASES["lookahead"])
+    state = tx.init(params)
+    state.hyperparams["sync_period"] = 4
+    _, state = tx.update(gradients(CASES["lookahead"], 0), state, params)
+    uniopt.save(tmp_path / "state.safetensors", state)
+    loaded = uniopt.load(tmp_path / "state.safetensors", like=tx.init(params))
+    assert (loaded.hyperparams["sync_period"].dtype, int(loaded.hyperparams["sync_period"])) == (np.int32, 4)
+    for k in range(1, 5):
+        (updates, state), (others, loaded) = (
+            tx.update(gradients(CASES["lookahead"], k), s, params) for s in (state, loaded)
+        )
+        assert_same_bits((others, loaded), (updates, state), require("numpy"))
+
+
+def test_which_integers_are_hyperparameters() -> None:
+    params = {"w": np.ones((2, 3), F)}
+
+    def names(make: Any, *args: Any, **kwargs: Any) -> dict[str, str]:
+        found = uniopt.inject_hyperparams(make)(*args, **kwargs).init(params).hyperparams
+        return {name: str(x.dtype) for name, x in found.items()}
+
+    def own(structure: int, steps: uniopt.Integer | None, rate: float, unknown, other: uniopt.Integer):  # noqa: ANN001
+        assert (structure, type(structure)) == (2, int)
+        return uniopt.scale(rate * unknown)
+
+    assert names(own, 2, 3, 4, 5, other=np.asarray(6)) == {
+        "steps": "int32", "rate": "float32", "unknown": "float32", "other": "int32"
+    }  # fmt: skip
+    own.__annotations__ = {"structure": int, "steps": uniopt.Integer | None, "other": uniopt.Integer}  # not strings
+    assert names(own, 2, None, 4, 5, other=6) == {"rate": "float32", "unknown": "float32", "other": "int32"}
+    assert names(uniopt.adafactor) == {
+        "decay_rate": "float32", "decay_offset": "int32", "clipping_threshold": "float32", "eps": "float32"
+    }  # fmt: skip
+    assert "num_betas" not in names(uniopt.mechanize, uniopt.sgd(0.1))
+    assert "ns_steps" not in names(uniopt.muon, 0.1)
+    assert "key" not in names(uniopt.add_noise, 0.1, 0.5, key=1)
+    assert "warmup_steps" not in names(uniopt.schedule_free_sgd, 0.1)
+    keras = uniopt.dialects.keras.Adam
+    assert names(keras, gradient_accumulation_steps=2, use_ema=True, ema_overwrite_frequency=2).keys() == {
+        "learning_rate", "beta_1", "beta_2", "epsilon", "ema_momentum"
+    }  # fmt: skip
+
+
+def test_where_the_counter_is_elsewhere() -> None:
+    """The hyperparameters are where the parameters meet, the counter is where the first of them is."""
+    strict = require("array_api_strict")
+    place = strict.xp.Device("device1")
+    params = {"a": strict.xp.ones(2, dtype=strict.xp.float32), "b": strict.xp.ones(2, device=place)}
+    for make in (lambda k: uniopt.MultiSteps(uniopt.sgd(0.5), k), uniopt.apply_every, lambda k: mean_of(k, k)):
+        counted: Any = lambda k, make=make: make(k)  # noqa: E731
+        counted.__annotations__ = {"k": uniopt.Integer}
+        tx = uniopt.inject_hyperparams(counted)(k=2)
+        state = tx.init(params)
+        assert state.hyperparams["k"].device == place
+        assert tx.update(params, state, params)[0]["a"].device == params["a"].device
+
+
+WRONG = [
+    (2.5, HyperparameterError, "hyperparameter sync_period is 2.5, expected an integer"),
+    (2.0, HyperparameterError, "hyperparameter sync_period is 2.0, expected an integer"),
+    (True, HyperparameterError, "hyperparameter sync_period is True, expected an integer"),
+    (np.asarray(2.5), HyperparameterError, "hyperparameter sync_period is array.2.5., expected an integer"),
+    (2**31, HyperparameterError, "hyperparameter sync_period is 2147483648, expected an integer within int32"),
+    ("3", ScheduleError, "hyperparameter sync_period is '3'"),
+]
+
+
+@pytest.mark.parametrize(("value", "error", "text"), WRONG)
+def test_wrong_values(backend: Backend, value: Any, error: type[Exception], text: str) -> None:
+    case = CASES["lookahead"]
+    params = moved(start_of(case), backend)
+    tx = case.injected()
+    state = tx.init(params)
+    state.hyperparams["sync_period"] = value
+    with pytest.raises(error, match=text):
+        tx.update(params.fast, state, params)
+
+
+@pytest.mark.parametrize("value", [2.5, np.float64(2.5), np.asarray(2.5)])
+@pytest.mark.parametrize("taken", [0, 1])
+def test_a_compiled_step_does_not_cut_off_what_is_no_integer(backend: Backend, value: Any, taken: int) -> None:
+    case = CASES["lookahead"]
+    params = moved(start_of(case), backend)
+    tx = case.injected()
+    state, step = tx.init(params), uniopt.compile(tx)
+    for _ in range(taken):
+        params, state = step(moved(gradients(case, 0), backend), state, params)
+    state.hyperparams["sync_period"] = value
+    with pytest.raises((HyperparameterError, StateError), match="sync_period.* expected an integer"):
+        step(moved(gradients(case, 0), backend), state, params)
+
+
+def test_wrong_integers_of_the_plain_ones() -> None:
+    params = np.ones(2)
+    with pytest.raises(HyperparameterError, match="sync_period is 0, expected an integer not below 1"):
+        state = (tx := CASES["lookahead"].injected()).init(pair := start_of(CASES["lookahead"]))
+        tx.update(pair.fast, state._replace(hyperparams={"sync_period": 0}), pair)
+    with pytest.raises(HyperparameterError, match="k is 2.5, expected an integer"):
+        uniopt.inject_hyperparams(uniopt.apply_every)(2.5).init(params)
+    jax = require("jax")
+    for k in (jax.asarray(2.5), jax.asarray([2])):
+        with pytest.raises(HyperparameterError, match="k is .*, expected an integer not below 1 or a 0-d array of int"):
+            uniopt.apply_every(k)
+    tx = uniopt.apply_every(jax.asarray(2))
+    with pytest.raises(MixedLibrariesError, match="k is an array of jax, the parameters are of numpy"):
+        tx.update(params, tx.init(params), params)
+
+
+def test_sam_in_opaque_mode() -> None:
+    """The number of calls of a function is no array that has no value yet."""
+    import jax
+
+    make = lambda **own: uniopt.inject_hyperparams(uniopt.sam, **own)(INNER, INNER, opaque_mode=True)  # noqa: E731
+    params = moved(np.ones(2, F), require("jax"))
+
+    def step(tx: Any) -> Any:
+        return jax.jit(lambda s, p: tx.update(p, s, p, grad_fn=lambda q, i: q))(tx.init(params), params)
+
+    with pytest.raises(HyperparameterError, match="sync_period is .*static_args"):
+        step(make())
+    step(make(static_args="sync_period"))
