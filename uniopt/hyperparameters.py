@@ -13,6 +13,7 @@ from uniopt import tree
 from uniopt.backends import registry
 from uniopt.backends.dtypes import dtype_kind, dtype_name
 from uniopt.errors import HyperparameterError
+from uniopt.library import outline
 from uniopt.typing import Integer, Scalar, ScalarOrSchedule
 
 
@@ -132,7 +133,7 @@ def integer(name: str, value: Any, *, at_least: int) -> Integer:
     if tuple(value.shape) == () and dtype_kind(dtype_name(value.dtype)) == "integer":
         return value
     raise HyperparameterError(
-        f"{name} is {value!r}, expected an integer not below {at_least} or a 0-d array of integers."
+        f"{name} is {outline(value)}, expected an integer not below {at_least} or a 0-d array of integers."
     )
 
 
@@ -144,7 +145,7 @@ def fixed_integer(name: str, value: Any, *, at_least: int, below: int | None = N
         found = None
     if found is None or found < at_least or (below is not None and found >= below):
         bounds = f"not below {at_least}" if below is None else f"in [{at_least}, {below})"
-        raise HyperparameterError(f"{name} is {value!r}, expected an integer {bounds}.")
+        raise HyperparameterError(f"{name} is {outline(value)}, expected an integer {bounds}.")
     return found
 
 

@@ -103,9 +103,9 @@ class TreeProgram:
         if not numbers:
             return leaves
         for i in numbers:
-            if dtype_kind(dtype_name(self._scalars[i])) == "integer" and not hasattr(leaves[i], "__index__"):
+            if dtype_kind(dtype_name(self._scalars[i])) == "integer" and not _is_integer(leaves[i]):
                 path = tree.paths(self._structure.children()[2], "state")[i - self._parts[2]]
-                raise StateError(f"{path} is {leaves[i]!r}, expected an integer or a 0-d array of integers.")
+                raise StateError(f"{path} is {leaves[i]!r}, expected an integer or a 0-d array of one.")
         like = next((x for x in leaves[self._parts[3] :] if hasattr(x, "dtype")), None)
         return [
             self._backend.asarray(x, dtype=self._scalars[i], like=like) if i in numbers else x

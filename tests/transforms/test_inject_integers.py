@@ -57,7 +57,7 @@ def factored(decay_offset: uniopt.Integer) -> Any:
 
 
 def factored_by(step_offset: uniopt.Integer) -> Any:
-    rate = lambda n, c: 1.0 - c / (n * n + 2)  # noqa: E731
+    rate = lambda n, c: uniopt.linear_schedule(0.25, c, 8)(n)  # noqa: E731
     return uniopt.scale_by_factored_rms(decay_rate=0.5, step_offset=step_offset, decay_rate_fn=rate)
 
 
@@ -142,6 +142,11 @@ def assert_same_bits(found: Any, wanted: Any, backend: Backend) -> None:
         np.testing.assert_array_equal(x, y)
 
 
+def assert_close(found: Any, wanted: Any, backend: Backend, rtol: float = 1e-5) -> None:
+    for x, y in zip(uniopt.tree.leaves(host(found, backend)), uniopt.tree.leaves(host(wanted, backend)), strict=True):
+        np.testing.assert_allclose(x, y, rtol=rtol, atol=1e-6)
+
+
 def assert_set(case: Case, state: Any, backend: Backend) -> None:
     for name, (_, second) in case.integers.items():
         value = state.hyperparams[name]
@@ -158,7 +163,10 @@ def test_the_steps_are_those_of_the_integers(name: str, library: str) -> None:
     params, state = switched(case, backend, eagerly(tx), tx)
     assert state.hyperparams.keys() == case.integers.keys()
     assert_set(case, state, backend)
-    assert_same_bits((params, state.inner_state), expected(case, backend), backend)
+    if (library, name) == ("jax", "params_ema"):  # its scalars are of float64, unless they are made of arrays
+        assert_close((params, state.inner_state), expected(case, backend), backend, 1e-6)
+    else:
+        assert_same_bits((params, state.inner_state), expected(case, backend), backend)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -173,13 +181,7 @@ def test_a_compiled_step_is_compiled_once(name: str, library: str, monkeypatch: 
     assert sum(map(len, step._programs.values())) == 1
     assert len(made) == (library in ("numpy", "torch"))
     assert_set(case, state, backend)
-    wanted = expected(case, backend)
-    for x, y in zip(
-        uniopt.tree.leaves(host((params, state.inner_state), backend)),
-        uniopt.tree.leaves(host(wanted, backend)),
-        strict=True,
-    ):
-        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
+    assert_close((params, state.inner_state), expected(case, backend), backend)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -201,13 +203,7 @@ def test_jax_traces_once(name: str) -> None:
     with jax.numpy_dtype_promotion("strict"):
         params, state = switched(case, backend, walk, tx)
     assert len(traces) == 1
-    wanted = expected(case, backend)
-    for x, y in zip(
-        uniopt.tree.leaves(host((params, state.inner_state), backend)),
-        uniopt.tree.leaves(host(wanted, backend)),
-        strict=True,
-    ):
-        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
+    assert_close((params, state.inner_state), expected(case, backend), backend)
 
 
 @pytest.mark.parametrize("name", ["MultiSteps", "lookahead", "params_mean", "reduce_on_plateau"])
@@ -251,7 +247,7 @@ def test_a_schedule_is_rounded(backend: Backend) -> None:
         value = state.hyperparams["sync_period"]
         assert backend.to_numpy(value).dtype == np.int32
         seen.append(int(value))
-    assert seen == [3, 3, 3, 3, 2, 2]
+    assert seen == [3, 3, 3, 2, 2, 2]
     tx = case.injected(sync_period=lambda n: 2)
     assert backend.to_numpy(tx.init(params).hyperparams["sync_period"]).dtype == np.int32
 
@@ -313,7 +309,7 @@ def test_which_integers_are_hyperparameters() -> None:
         return uniopt.scale(rate * unknown)
 
     assert names(own, 2, 3, 4, 5, other=np.asarray(6)) == {
-        "steps": "int32", "rate": "float32", "unknown": "float32", "other": "int32"
+        "steps": "int32", "rate": "float32", "unknown": "float32", "other": "int64"
     }  # fmt: skip
     own.__annotations__ = {"structure": int, "steps": uniopt.Integer | None, "other": uniopt.Integer}  # not strings
     assert names(own, 2, None, 4, 5, other=6) == {"rate": "float32", "unknown": "float32", "other": "int32"}
@@ -335,13 +331,11 @@ def test_where_the_counter_is_elsewhere() -> None:
     strict = require("array_api_strict")
     place = strict.xp.Device("device1")
     params = {"a": strict.xp.ones(2, dtype=strict.xp.float32), "b": strict.xp.ones(2, device=place)}
-    for make in (lambda k: uniopt.MultiSteps(uniopt.sgd(0.5), k), uniopt.apply_every, lambda k: mean_of(k, k)):
-        counted: Any = lambda k, make=make: make(k)  # noqa: E731
-        counted.__annotations__ = {"k": uniopt.Integer}
-        tx = uniopt.inject_hyperparams(counted)(k=2)
+    for case in (CASES["MultiSteps"], CASES["apply_every"], CASES["params_mean"], CASES["apply_if_finite"]):
+        tx = case.injected()
         state = tx.init(params)
-        assert state.hyperparams["k"].device == place
-        assert tx.update(params, state, params)[0]["a"].device == params["a"].device
+        assert all(x.device == place for x in state.hyperparams.values())
+        assert tx.update(params, state, params, value=1.0)[0]["a"].device == params["a"].device
 
 
 WRONG = [
@@ -381,14 +375,14 @@ def test_a_compiled_step_does_not_cut_off_what_is_no_integer(backend: Backend, v
 
 def test_wrong_integers_of_the_plain_ones() -> None:
     params = np.ones(2)
-    with pytest.raises(HyperparameterError, match="sync_period is 0, expected an integer not below 1"):
+    with pytest.raises(HyperparameterError, match=r"sync_period is array\(0.*, expected an integer not below 1"):
         state = (tx := CASES["lookahead"].injected()).init(pair := start_of(CASES["lookahead"]))
         tx.update(pair.fast, state._replace(hyperparams={"sync_period": 0}), pair)
     with pytest.raises(HyperparameterError, match="k is 2.5, expected an integer"):
         uniopt.inject_hyperparams(uniopt.apply_every)(2.5).init(params)
     jax = require("jax")
     for k in (jax.asarray(2.5), jax.asarray([2])):
-        with pytest.raises(HyperparameterError, match="k is .*, expected an integer not below 1 or a 0-d array of int"):
+        with pytest.raises(HyperparameterError, match="k is an array of jax .*, expected an integer not below 1 or a 0-d"):
             uniopt.apply_every(k)
     tx = uniopt.apply_every(jax.asarray(2))
     with pytest.raises(MixedLibrariesError, match="k is an array of jax, the parameters are of numpy"):
@@ -405,6 +399,6 @@ def test_sam_in_opaque_mode() -> None:
     def step(tx: Any) -> Any:
         return jax.jit(lambda s, p: tx.update(p, s, p, grad_fn=lambda q, i: q))(tx.init(params), params)
 
-    with pytest.raises(HyperparameterError, match="sync_period is .*static_args"):
+    with pytest.raises(HyperparameterError, match=r"sync_period is an array of jax of shape \(\) and dtype int32.*static_args"):
         step(make())
     step(make(static_args="sync_period"))

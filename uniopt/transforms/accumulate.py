@@ -147,7 +147,7 @@ class Accumulate(Stage):
 
     def __repr__(self) -> str:
         options = {name: getattr(self, name) for name in _OPTIONS}
-        given = [f"{name}={getattr(x, '__name__', repr(x))}" for name, x in options.items() if x != _OPTIONS[name]]
+        given = [f"{name}={getattr(x, '__name__', repr(x))}" for name, x in options.items() if x is not _OPTIONS[name]]
         return f"MultiSteps({', '.join([repr(self.opt), *given])})"
 
     def init(self, step: Step, params: list[Any]) -> Any:

@@ -16,6 +16,7 @@ from uniopt.clock import Clock
 from uniopt.constants import constant
 from uniopt.errors import HyperparameterError, ScheduleError, StateError
 from uniopt.hyperparameters import DtypeName
+from uniopt.library import outline
 from uniopt.norms import meeting
 from uniopt.schedules.stateful import StatefulSchedule, WrappedSchedule
 from uniopt.step import Step
@@ -251,18 +252,21 @@ class Injected(Stage):
         return stage_of(self.factory(*bound.args, **bound.kwargs))
 
     def _array(self, step: Step, name: str, value: Any) -> Array:
-        """Return a hyperparameter as a 0-d array: a number in the hyperparameters' dtype, a float array as it is."""
+        """Return a hyperparameter as a 0-d array: a number in the hyperparameters' dtype, an array as it is.
+
+        Arrays of integers that are not to be integers are taken for numbers.
+        """
         backend, is_integer = step.backend, name in self.integers
         if not _is_number(value):
             raise ScheduleError(f"The hyperparameter {name} is {value!r}, expected a number or a 0-d array.")
         if is_integer and not _is_int32(value):
             raise HyperparameterError(
-                f"The hyperparameter {name} is {value!r}, expected an integer within int32 or a 0-d array of integers."
+                f"The hyperparameter {name} is {outline(value)}, expected an integer within int32 or a 0-d array of one."
             )
         found = registry.find(type(value))
         if found is not None and (backend.accepts(found) or not any(x is not None for x in step.leaves)):
-            kept = value.dtype if dtype_kind(dtype_name(value.dtype)) == "real" else found.dtype(self._dtype(step))
-            return found.astype(value, found.dtype("int32") if is_integer else kept)
+            is_kept = is_integer or _is_scalar(value, "real")
+            return found.astype(value, value.dtype if is_kept else found.dtype(self._dtype(step)))
         if found is not None and found.name != "numpy":
             raise StateError(
                 f"state.hyperparams[{name!r}] is an array of {found.name}, the parameters are of {backend.name}. "

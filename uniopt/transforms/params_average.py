@@ -9,6 +9,7 @@ from uniopt import hyperparameters
 from uniopt.clock import Time
 from uniopt.leafwise import leafwise
 from uniopt.numerics import bias_correction, in_dtype_of
+from uniopt.schedules.time import whole
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, needed_params, stage_of, transformation
 from uniopt.transforms.copies import copies
@@ -162,7 +163,8 @@ class OfNextParams(Stage):
     def update(
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
     ) -> tuple[list[Any], Any]:
-        params = needed_params(repr(self), params)
+        if params is None:  # an array among the hyperparameters may have no value to be shown
+            params = needed_params(repr(self), params)
         added = step.widen(step.finish(updates))
         following = [  # as apply_updates will round them, for 16-bit leaves
             None if u is None else step.backend.rounded(p + u, step.dtype(i))
@@ -207,6 +209,6 @@ def _constant_weight(xp: Any, t: Array, decay: Scalar, start: Integer) -> Array:
 def _weight_in_mean(xp: Any, t: Array, start: Integer, every: Integer) -> Array:
     """Return the weight of the parameters after step `t`: 1 / n for the n-th of the mean, 0 for those between."""
     start, every = in_dtype_of(xp, t, start), in_dtype_of(xp, t, every)
-    n = xp.floor((t - start) / every)
+    n = whole(xp, t - start, every)
     share = 1 / xp.maximum(n, 1.0)
     return xp.where((n < 1) | (n * every == t - start), share, xp.zeros_like(n))

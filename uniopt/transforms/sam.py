@@ -9,7 +9,7 @@ from uniopt import hyperparameters, tree
 from uniopt.clock import Clock
 from uniopt.conditional import cond
 from uniopt.errors import HyperparameterError, MissingArgumentError
-from uniopt.library import numbers_as_arrays
+from uniopt.library import numbers_as_arrays, outline
 from uniopt.step import Step
 from uniopt.transformation import (
     GradientTransformation,
@@ -107,8 +107,12 @@ def sam(
     """
     if batch_axis_name is not None and not isinstance(batch_axis_name, str):
         raise HyperparameterError(f"batch_axis_name is {batch_axis_name!r}, expected the name of an axis or None.")
-    checked = hyperparameters.fixed_integer if opaque_mode else hyperparameters.integer
-    period = checked("sync_period", sync_period, at_least=1)
+    period = hyperparameters.integer("sync_period", sync_period, at_least=1)
+    if opaque_mode and not isinstance(period, int):
+        raise HyperparameterError(
+            f"sync_period is {outline(period)}, expected an int in opaque mode, where it is the number of calls of "
+            "grad_fn. Name it in the static_args of inject_hyperparams."
+        )
     kind = OpaqueSam if opaque_mode else Sam
     return transformation(kind(stage_of(optimizer), stage_of(adv_optimizer), period, reset_state, batch_axis_name))
 
