@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from uniopt.typing import Integer
+
 Make = Callable[..., Any]
 
 
@@ -80,9 +82,13 @@ def named_clipped_adamw(library: Any, /, *, max_norm: float, **of_adamw: Any) ->
     return library.named_chain(("clip", clipping), ("adamw", adamw))
 
 
-def injected_adamw(library: Any, /, **of_adamw: Any) -> Any:
-    """Return AdamW with its hyperparameters in the state."""
-    return library.inject_hyperparams(library.adamw)(**of_adamw)
+def injected(library: Any, /, **hyper: Any) -> Any:
+    """Return AdamW, or descent along sums of `k` gradients, with its hyperparameters in the state."""
+    return library.inject_hyperparams(partial(_summed, library) if "k" in hyper else library.adamw)(**hyper)
+
+
+def _summed(library: Any, learning_rate: Any, k: Integer) -> Any:
+    return library.chain(library.apply_every(k), library.scale_by_learning_rate(learning_rate))
 
 
 def multi_steps(library: Any, /, *, skip_not_finite: bool = False, **hyper: Any) -> Any:

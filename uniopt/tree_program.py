@@ -117,20 +117,24 @@ class TreeProgram:
         arrays = [x for x in params if hasattr(x, "dtype")]
         is_wide = not arrays or any(dtype_name(x.dtype) in ("float64", "complex128") for x in arrays)
         real = self._backend.dtype("float64" if is_wide else "float32")
-        set_here = [i for i, x in enumerate(state) if self._is_set(x)]
-        counts = self._integers(state, params, structures) if any(map(_is_integer, (state[i] for i in set_here))) else {}
-        own = {i: counts[i] if i in counts and _is_integer(state[i]) else real for i in set_here}
+        values = {i: x for i, x in enumerate(state) if self._is_set(x)}
+        integers = self._integers(params, structures) if any(map(_is_integer, values.values())) else {}
         like = next(iter(arrays), None)
-        return [
-            self._backend.asarray((float if own[i] is real else int)(x), dtype=own[i], like=like) if i in own else x
-            for i, x in enumerate(state)
-        ]
 
-    def _integers(self, state: list[Any], params: list[Any], structures: list[PyTreeSpec]) -> dict[int, Any]:
+        def array(i: int, x: Any) -> Array:
+            if i in integers and _is_integer(x):
+                return self._backend.asarray(int(x), dtype=integers[i], like=like)
+            return self._backend.asarray(float(x), dtype=real, like=like)
+
+        return [array(i, x) if i in values else x for i, x in enumerate(state)]
+
+    def _integers(self, params: list[Any], structures: list[PyTreeSpec]) -> dict[int, Any]:
         """Return the dtypes of the leaves of a state that are integers where ``init`` makes it."""
         made, structure = tree.flatten(self._tx.init(tree.unflatten(structures[3], params)))
+        if structure != structures[2]:
+            return {}
         dtypes = {i: x.dtype for i, x in enumerate(made) if hasattr(x, "dtype")}
-        return {i: x for i, x in dtypes.items() if structure == structures[2] and dtype_kind(dtype_name(x)) == "integer"}
+        return {i: dtype for i, dtype in dtypes.items() if dtype_kind(dtype_name(dtype)) == "integer"}
 
     def _is_set(self, x: Any) -> bool:
         """Return whether a leaf of a state is a real number: Python's, or NumPy's among arrays of another library."""

@@ -304,7 +304,7 @@ def test_which_integers_are_hyperparameters() -> None:
         found = uniopt.inject_hyperparams(make)(*args, **kwargs).init(params).hyperparams
         return {name: str(x.dtype) for name, x in found.items()}
 
-    def own(structure: int, steps: uniopt.Integer | None, rate: float, unknown, other: uniopt.Integer):  # noqa: ANN001
+    def own(structure: int, steps: uniopt.Integer | None, rate: float, unknown, other: uniopt.Integer):
         assert (structure, type(structure)) == (2, int)
         return uniopt.scale(rate * unknown)
 
@@ -369,20 +369,21 @@ def test_a_compiled_step_does_not_cut_off_what_is_no_integer(backend: Backend, v
     for _ in range(taken):
         params, state = step(moved(gradients(case, 0), backend), state, params)
     state.hyperparams["sync_period"] = value
-    with pytest.raises((HyperparameterError, StateError), match="sync_period.* expected an integer"):
+    with pytest.raises((HyperparameterError, StateError), match=r"sync_period.* expected an integer"):
         step(moved(gradients(case, 0), backend), state, params)
 
 
 def test_wrong_integers_of_the_plain_ones() -> None:
     params = np.ones(2)
+    tx, pair = CASES["lookahead"].injected(), start_of(CASES["lookahead"])
+    state = tx.init(pair)._replace(hyperparams={"sync_period": 0})
     with pytest.raises(HyperparameterError, match=r"sync_period is array\(0.*, expected an integer not below 1"):
-        state = (tx := CASES["lookahead"].injected()).init(pair := start_of(CASES["lookahead"]))
-        tx.update(pair.fast, state._replace(hyperparams={"sync_period": 0}), pair)
-    with pytest.raises(HyperparameterError, match="k is 2.5, expected an integer"):
+        tx.update(pair.fast, state, pair)
+    with pytest.raises(HyperparameterError, match=r"k is 2\.5, expected an integer"):
         uniopt.inject_hyperparams(uniopt.apply_every)(2.5).init(params)
     jax = require("jax")
     for k in (jax.asarray(2.5), jax.asarray([2])):
-        with pytest.raises(HyperparameterError, match="k is an array of jax .*, expected an integer not below 1 or a 0-d"):
+        with pytest.raises(HyperparameterError, match=r"k is an array of jax .* not below 1 or a 0-d array"):
             uniopt.apply_every(k)
     tx = uniopt.apply_every(jax.asarray(2))
     with pytest.raises(MixedLibrariesError, match="k is an array of jax, the parameters are of numpy"):
@@ -399,6 +400,6 @@ def test_sam_in_opaque_mode() -> None:
     def step(tx: Any) -> Any:
         return jax.jit(lambda s, p: tx.update(p, s, p, grad_fn=lambda q, i: q))(tx.init(params), params)
 
-    with pytest.raises(HyperparameterError, match=r"sync_period is an array of jax of shape \(\) and dtype int32.*static_args"):
+    with pytest.raises(HyperparameterError, match=r"sync_period is an array of jax of shape \(\) .*static_args"):
         step(make())
     step(make(static_args="sync_period"))

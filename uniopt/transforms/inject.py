@@ -71,12 +71,13 @@ def inject_hyperparams(
     steps by the time it is set to that, or gone beyond it, has reached it at the next step.
 
     Arguments that are not numbers stay as they are: bools, strings, ``None``, trees, dtypes; so do functions of a
-    parameter that is annotated as a mask or a function (``every_k_schedule``, which counts updates, is one), and numbers
-    of one that is annotated ``int``. Those are seeds and keys, which are in the state from ``init`` on, and what decides
-    the state's structure or the operations: axes, ``min_dim_size_to_factor``, ``num_betas``, ``ns_steps``, and keras's
-    ``gradient_accumulation_steps`` and ``ema_overwrite_frequency``, of which 0 is for none. ``sync_period`` of `sam` in
-    opaque mode, the number of calls of ``grad_fn``, must be named in `static_args` where steps are traced or compiled.
-    (optax makes hyperparameters of all integers, and schedules of all functions, unless they are static.)
+    parameter that is annotated as a mask or a function (``every_k_schedule``, which counts updates, is one), and
+    numbers of one that is annotated ``int``. Those are seeds and keys, which are in the state from ``init`` on, and
+    what decides the state's structure or the operations: axes, ``min_dim_size_to_factor``, ``num_betas``, ``ns_steps``,
+    and keras's ``gradient_accumulation_steps`` and ``ema_overwrite_frequency``, of which 0 is for none. ``sync_period``
+    of `sam` in opaque mode, the number of calls of ``grad_fn``, must be named in `static_args` unless the arrays are
+    NumPy's and steps are not compiled. (optax makes hyperparameters of all integers, and schedules of all functions,
+    unless they are static.)
 
     The arithmetic is that of the transformation with the same numbers, rounded to the hyperparameters' dtype.
 
@@ -261,7 +262,7 @@ class Injected(Stage):
             raise ScheduleError(f"The hyperparameter {name} is {value!r}, expected a number or a 0-d array.")
         if is_integer and not _is_int32(value):
             raise HyperparameterError(
-                f"The hyperparameter {name} is {outline(value)}, expected an integer within int32 or a 0-d array of one."
+                f"The hyperparameter {name} is {outline(value)}, expected an integer of int32 or a 0-d array of one."
             )
         found = registry.find(type(value))
         if found is not None and (backend.accepts(found) or not any(x is not None for x in step.leaves)):

@@ -154,7 +154,8 @@ class DynamicLossScaling(Stage):
         results, inner_state = update_if(
             step, finite, self.inner, grads, state.inner_state, params, extra, otherwise=zeros(step, grads)
         )
-        return results, self._adapted(Clock(step, state.growth_tracker), state, finite)._replace(inner_state=inner_state)
+        after = self._adapted(Clock(step, state.growth_tracker), state, finite)
+        return results, after._replace(inner_state=inner_state)
 
     def _adapted(self, clock: Clock, state: Any, finite: Array) -> Any:
         """Return the state with the next scale and counters."""

@@ -14,7 +14,9 @@ from uniopt.transforms.params_average import OfNextParams
 from uniopt.typing import Integer
 
 
-def overwrite_params(average: GradientTransformation, every: Integer, mini_steps: Integer = 1) -> GradientTransformation:
+def overwrite_params(
+    average: GradientTransformation, every: Integer, mini_steps: Integer = 1
+) -> GradientTransformation:
     r"""Average the parameters, and put the average in their place every so many steps, as keras does.
 
     Parameters
