@@ -10,8 +10,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from uniopt.typing import Integer
-
 Make = Callable[..., Any]
 
 
@@ -82,13 +80,12 @@ def named_clipped_adamw(library: Any, /, *, max_norm: float, **of_adamw: Any) ->
     return library.named_chain(("clip", clipping), ("adamw", adamw))
 
 
-def injected(library: Any, /, **hyper: Any) -> Any:
+def injected(library: Any, /, *, learning_rate: Any, k: int | None = None, **of_adamw: Any) -> Any:
     """Return AdamW, or descent along sums of `k` gradients, with its hyperparameters in the state."""
-    return library.inject_hyperparams(partial(_summed, library) if "k" in hyper else library.adamw)(**hyper)
-
-
-def _summed(library: Any, learning_rate: Any, k: Integer) -> Any:
-    return library.chain(library.apply_every(k), library.scale_by_learning_rate(learning_rate))
+    if k is None:
+        return library.inject_hyperparams(library.adamw)(learning_rate=learning_rate, **of_adamw)
+    rate = library.inject_hyperparams(library.scale_by_learning_rate)(learning_rate=learning_rate)
+    return library.chain(library.inject_hyperparams(library.apply_every)(k=k), rate)
 
 
 def multi_steps(library: Any, /, *, skip_not_finite: bool = False, **hyper: Any) -> Any:

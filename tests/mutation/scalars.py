@@ -13,7 +13,9 @@ from uniopt.backends.protocol import Backend
 import uniopt
 from tests.mutation.accumulation import BAD, LIBRARIES, STREAM, close, walk
 from uniopt import backends, tree
+from uniopt.dialects import rates
 from uniopt.errors import UnioptError
+from uniopt.transformation import stage_of
 
 
 def checks() -> Iterator[tuple[str, Callable[[], None]]]:
@@ -21,7 +23,7 @@ def checks() -> Iterator[tuple[str, Callable[[], None]]]:
     for name in LIBRARIES:
         for check in (hyperparameters_are_in_the_state, plateaus, loss_scales):
             yield f"{check.__name__.replace('_', ' ')} ({name})", partial(check, backends.get(name))
-    for check in (hyperparameters_are_chosen, scalars_are_where_the_parameters_are):
+    for check in (hyperparameters_are_chosen, scalars_are_where_the_parameters_are, warmups_may_be_arrays):
         yield check.__name__.replace("_", " "), check
 
 
@@ -194,6 +196,19 @@ def hyperparameters_are_chosen() -> None:
     assert schedule.update(schedule.update(schedule.init())).count == 2
     assert schedule(schedule.update(schedule.init())) == 1.0
     assert int(schedule.update(uniopt.WrappedScheduleState(np.asarray(3, np.int32))).count) == 4
+
+
+def warmups_may_be_arrays() -> None:
+    """For a count that is an array as well, or a number."""
+    strict = backends.get("array_api_strict")
+    for w in (0, 1, 4):
+        steps = strict.asarray(w, dtype=strict.xp.int32)
+        keras = rates.warmed_up(0.5, steps)
+        free = stage_of(uniopt.schedule_free_sgd(0.5, steps)).learning_rate  # type: ignore[attr-defined]
+        for n in range(6):
+            for count in (n, strict.asarray(n, dtype=strict.xp.int32)):
+                close(float(keras(count)), 0.5 * min((n + 1) / max(w, 1), 1.0))
+                close(float(free(count)), 0.5 * min(n / w, 1.0) if w else 0.0)
 
 
 def scalars_are_where_the_parameters_are() -> None:
