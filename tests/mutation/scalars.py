@@ -14,14 +14,14 @@ import uniopt
 from tests.mutation.accumulation import BAD, LIBRARIES, STREAM, close, walk
 from uniopt import backends, tree
 from uniopt.dialects import rates
-from uniopt.errors import UnioptError
+from uniopt.errors import HyperparameterError, UnioptError
 from uniopt.transformation import stage_of
 
 
 def checks() -> Iterator[tuple[str, Callable[[], None]]]:
     """Yield every check with its name."""
     for name in LIBRARIES:
-        for check in (hyperparameters_are_in_the_state, plateaus, loss_scales):
+        for check in (hyperparameters_are_in_the_state, integers_are_in_the_state, plateaus, loss_scales):
             yield f"{check.__name__.replace('_', ' ')} ({name})", partial(check, backends.get(name))
     for check in (hyperparameters_are_chosen, scalars_are_where_the_parameters_are, warmups_may_be_arrays):
         yield check.__name__.replace("_", " "), check
@@ -56,6 +56,36 @@ def hyperparameters_are_in_the_state(backend: Backend) -> None:
     assert backend.to_numpy(wide.hyperparams_states["step_size"]["rate"]).dtype == np.float64
     found = list(walk(uniopt.inject_hyperparams(uniopt.scale)(Doubling()), STREAM, backend, value=STREAM))
     close([u for u, _ in found[1:3]], [0.5, 1.5])
+
+
+def integers_are_in_the_state(backend: Backend) -> None:
+    """Numbers within int32, and rounded ones of schedules."""
+
+    def make(k: uniopt.Integer) -> uniopt.GradientTransformation:
+        seen.append(k)
+        return uniopt.differentially_private_aggregate(8.0, 0.0, key=0)
+
+    seen: list[Any] = []
+    params, examples = (backend.from_numpy(np.ones(shape)) for shape in ((2,), (3, 2)))
+    wide = backend.asarray(2**31, dtype=backend.xp.int64)
+    below, above = np.asarray(-(2**31) - 1), np.asarray(2**31)
+    for given in (2, lambda n: 1.6, lambda n: backend.asarray(1.6, dtype=backend.xp.float32)):
+        tx = uniopt.inject_hyperparams(make)(given)
+        seen.clear()
+        state = tx.init(params)
+        _, after = tx.update(examples, state, params)
+        assert {int(k) for k in seen} == {2}
+        assert [backend.to_numpy(s.hyperparams["k"]).dtype for s in (state, after)] == [np.int32] * 2
+    tx = uniopt.inject_hyperparams(make)(2)
+    for value in (3, -(2**31), 2**31 - 1, *([] if backend.name == "numpy" else [wide])):
+        _, state = tx.update(examples, tx.init(params)._replace(hyperparams={"k": value}), params)
+        assert int(state.hyperparams["k"]) == int(value)
+    for value in (2.0, True, 2**31, -(2**31) - 1, above, below, backend.asarray(2.0)):
+        try:
+            tx.update(examples, tx.init(params)._replace(hyperparams={"k": value}), params)
+        except HyperparameterError:
+            continue
+        raise AssertionError(f"{value!r} is no integer of int32")
 
 
 class Doubling:
