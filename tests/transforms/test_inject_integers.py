@@ -279,3 +279,16 @@ def test_sam_in_opaque_mode() -> None:
     with pytest.raises(HyperparameterError, match=r"sync_period is an array of jax of shape \(\) .*static_args"):
         step(make())
     step(make(static_args="sync_period"))
+
+
+@pytest.mark.parametrize("name", ["lookahead", "sam"])
+def test_a_count_that_is_beyond_what_is_set_has_reached_it(name: str) -> None:
+    case, params = CASES[name], start_of(CASES[name])
+    tx = case.injected()
+    state = tx.init(params)
+    for k in range(4):
+        _, state = tx.update(gradients(case, k), state, params)
+    assert int(state.inner_state.steps_since_sync) == 4
+    state.hyperparams["sync_period"] = 2
+    _, state = tx.update(gradients(case, 4), state, params)
+    assert int(state.inner_state.steps_since_sync) == 0
