@@ -80,9 +80,12 @@ def named_clipped_adamw(library: Any, /, *, max_norm: float, **of_adamw: Any) ->
     return library.named_chain(("clip", clipping), ("adamw", adamw))
 
 
-def injected_adamw(library: Any, /, **of_adamw: Any) -> Any:
-    """Return AdamW with its hyperparameters in the state."""
-    return library.inject_hyperparams(library.adamw)(**of_adamw)
+def injected(library: Any, /, *, learning_rate: Any, k: int | None = None, **of_adamw: Any) -> Any:
+    """Return AdamW, or descent along sums of `k` gradients, with its hyperparameters in the state."""
+    if k is None:
+        return library.inject_hyperparams(library.adamw)(learning_rate=learning_rate, **of_adamw)
+    rate = library.inject_hyperparams(library.scale_by_learning_rate)(learning_rate=learning_rate)
+    return library.chain(library.inject_hyperparams(library.apply_every)(k=k), rate)
 
 
 def multi_steps(library: Any, /, *, skip_not_finite: bool = False, **hyper: Any) -> Any:

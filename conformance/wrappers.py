@@ -73,9 +73,13 @@ WRAPPERS: dict[str, Subject] = {
     ),
     "flatten": Subject(around("flatten", "adamw"), OPTIMIZERS["adamw"], {"default": ADAMW}, FEW),
     "inject_hyperparams": Subject(
-        composition.injected_adamw,
-        OPTIMIZERS["adamw"],
-        {"default": {**ADAMW, "mask": EXCEPT_MATRIX}, "schedule": {**ADAMW, **FALLING}},
+        composition.injected,
+        accumulation.injected,
+        {
+            "default": {**ADAMW, "mask": EXCEPT_MATRIX},
+            "schedule": {**ADAMW, **FALLING},
+            "steps": {**FALLING, "k": 3},
+        },
     ),
     "lookahead": Subject(
         around("lookahead", "sgd", "sync_period", "slow_step_size", "reset_state"),

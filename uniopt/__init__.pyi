@@ -237,6 +237,7 @@ from uniopt.transforms.trust_ratio import scale_by_param_block_norm as scale_by_
 from uniopt.transforms.trust_ratio import scale_by_param_block_rms as scale_by_param_block_rms
 from uniopt.transforms.trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio
 from uniopt.typing import Array as Array
+from uniopt.typing import Integer as Integer
 from uniopt.typing import Mask as Mask
 from uniopt.typing import Scalar as Scalar
 from uniopt.typing import ScalarOrSchedule as ScalarOrSchedule

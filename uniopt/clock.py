@@ -7,10 +7,11 @@ from typing import Any
 
 from uniopt import numerics
 from uniopt.backends import registry
+from uniopt.backends.protocol import Backend
 from uniopt.errors import MixedLibrariesError, ScheduleError, ShapeError
 from uniopt.place import Place
 from uniopt.step import Step
-from uniopt.typing import Array, Scalar, Schedule
+from uniopt.typing import Array, Integer, Scalar, Schedule
 
 
 class Clock:
@@ -47,6 +48,14 @@ class Clock:
         value = self.backend.at_step(f, self.count, *near)
         computed.append((args, value))
         return value
+
+    def integer(self, name: str, value: Integer) -> Integer:
+        """Return an integer hyperparameter as the counter meets it: an array as one of int32 on its device."""
+        found = registry.find(type(value))
+        if found is None:
+            return value
+        _check_library(name, found, self.backend)
+        return self.backend.place(self.backend.astype(value, self.xp.int32), self.count)
 
     def scheduled(self, name: str, schedule: Schedule) -> Scalar:
         """Return the value of a schedule, which counts from 0."""
@@ -106,11 +115,7 @@ class Time:
             return x
         if found.name == "numpy" and self._place.backend.name != "numpy":
             return float(x)
-        if not self._place.backend.accepts(found):
-            raise MixedLibrariesError(
-                f"{name} is an array of {found.name}, the parameters are of {self._place.backend.name}. "
-                f"Pass {name} as a Python number or as a 0-d array of {self._place.backend.name}."
-            )
+        _check_library(name, found, self._place.backend)
         return self._place.bring(x)
 
     def observed(self, name: str, x: Any) -> Any:
@@ -119,6 +124,14 @@ class Time:
         if getattr(value, "shape", ()) != ():
             raise ShapeError(f"{name} has shape {tuple(value.shape)}, expected one number or a 0-d array.")
         return value
+
+
+def _check_library(name: str, found: Backend, own: Backend) -> None:
+    if not own.accepts(found):
+        raise MixedLibrariesError(
+            f"{name} is an array of {found.name}, the parameters are of {own.name}. "
+            f"Pass {name} as a Python number or as a 0-d array of {own.name}."
+        )
 
 
 def _is_first(xp: Any, t: Array) -> Array:

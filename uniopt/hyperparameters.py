@@ -13,7 +13,8 @@ from uniopt import tree
 from uniopt.backends import registry
 from uniopt.backends.dtypes import dtype_kind, dtype_name
 from uniopt.errors import HyperparameterError
-from uniopt.typing import Scalar, ScalarOrSchedule
+from uniopt.library import outline
+from uniopt.typing import Integer, Scalar, ScalarOrSchedule
 
 
 class DtypeName(str):
@@ -118,15 +119,33 @@ def nonpositive(name: str, value: Any) -> Scalar:
     return result
 
 
-def integer(name: str, value: Any, *, at_least: int, below: int | None = None) -> int:
-    """Return an integer of a range."""
+def integer(name: str, value: Any, *, at_least: int) -> Integer:
+    """Return an integer as a Python int, or as it is if it is a 0-d array (which may be traced).
+
+    Raises
+    ------
+    HyperparameterError
+        If it is neither, or an int below `at_least`.
+    """
+    backend = registry.find(type(value))
+    if backend is None or backend.name == "numpy":
+        return fixed_integer(name, value, at_least=at_least)
+    if tuple(value.shape) == () and dtype_kind(dtype_name(value.dtype)) == "integer":
+        return value
+    raise HyperparameterError(
+        f"{name} is {outline(value)}, expected an integer not below {at_least} or a 0-d array of integers."
+    )
+
+
+def fixed_integer(name: str, value: Any, *, at_least: int, below: int | None = None) -> int:
+    """Return an integer of a range that decides shapes, the number of operations, or a seed."""
     try:
         found = None if isinstance(value, bool) else operator.index(value)
     except TypeError:  # a traced array too: the number is needed now
         found = None
     if found is None or found < at_least or (below is not None and found >= below):
         bounds = f"not below {at_least}" if below is None else f"in [{at_least}, {below})"
-        raise HyperparameterError(f"{name} is {value!r}, expected an integer {bounds}.")
+        raise HyperparameterError(f"{name} is {outline(value)}, expected an integer {bounds}.")
     return found
 
 
@@ -163,7 +182,7 @@ def seed(key: Any, seed: Any) -> int:
     if key is not None and seed is not None:
         raise HyperparameterError(f"key is {key!r} and seed is {seed!r}, expected only one of them.")
     name, chosen = ("key", key) if seed is None else ("seed", seed)
-    return 0 if chosen is None else integer(name, chosen, at_least=0, below=2**64)
+    return 0 if chosen is None else fixed_integer(name, chosen, at_least=0, below=2**64)
 
 
 def switch(name: str, value: Any) -> bool:

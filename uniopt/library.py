@@ -53,6 +53,14 @@ def _not_an_array(leaf: Any, path: str) -> Exception:
     return UnknownArrayTypeError(f"At {path}: {registry.unknown_type_message(type(leaf))}")
 
 
+def outline(x: Any) -> str:
+    """Return how an error shows an argument: an array, which may have no value yet, by its shape and dtype."""
+    found = registry.find(type(x))
+    if found is None or found.name == "numpy":
+        return repr(x)
+    return f"an array of {found.name} of shape {tuple(x.shape)} and dtype {x.dtype}"
+
+
 def numbers_as_arrays(backend: Backend, leaves: Sequence[Any], others: Sequence[Any], like: Any = None) -> list[Any]:
     """Return the leaves with each Python number as a 0-d array of the dtype that its counterpart has.
 

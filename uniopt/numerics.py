@@ -38,6 +38,11 @@ def power(xp: Any, x: Array, exponent: Scalar) -> Array:
     return x**exponent if x.ndim else xp.pow(x, exponent)
 
 
+def in_dtype_of(xp: Any, like: Array, value: Scalar) -> Scalar:
+    """Return a Python number as it is, and a 0-d array in the dtype of another, as which it promotes everywhere."""
+    return xp.astype(value, like.dtype) if hasattr(value, "dtype") else value
+
+
 def nonzero(xp: Any, divisor: Array, *added: Scalar) -> Array:
     """Return a divisor, with 1 for 0 unless one of the numbers `added` to it keeps it above 0.
 

@@ -40,7 +40,7 @@ class TreeProgram:
         self._backend = (
             library_of(None, params=params, updates=grads) or library_of(None, state=state) or registry.get("numpy")
         )
-        state = self._with_scalars_set(state, params)
+        state = self._with_scalars_set(state, params, structure.children())
         leaves = [*leaves[: self._parts[2]], *state, *params]
         self._types = list(map(type, leaves))
         children = structure.children()
@@ -103,24 +103,46 @@ class TreeProgram:
         numbers = {i for i in self._scalars if type(leaves[i]) is not self._types[i] and _is_host_number(leaves[i])}
         if not numbers:
             return leaves
+        for i in numbers:
+            if dtype_kind(dtype_name(self._scalars[i])) == "integer" and not _is_integer(leaves[i]):
+                path = tree.paths(self._structure.children()[2], "state")[i - self._parts[2]]
+                raise StateError(f"{path} is {leaves[i]!r}, expected an integer or a 0-d array of one.")
         like = next((x for x in leaves[self._parts[3] :] if hasattr(x, "dtype")), None)
         return [
             self._backend.asarray(x, dtype=self._scalars[i], like=like) if i in numbers else x
             for i, x in enumerate(leaves)
         ]
 
-    def _with_scalars_set(self, state: list[Any], params: list[Any]) -> list[Any]:
+    def _with_scalars_set(self, state: list[Any], params: list[Any], structures: list[PyTreeSpec]) -> list[Any]:
         """Return the leaves of a state with an array for each number that has been set before the first step."""
         arrays = [x for x in params if hasattr(x, "dtype")]
         is_wide = not arrays or any(dtype_name(x.dtype) in ("float64", "complex128") for x in arrays)
-        near = {"dtype": self._backend.dtype("float64" if is_wide else "float32"), "like": next(iter(arrays), None)}
-        return [self._backend.asarray(float(x), **near) if self._is_set(x) else x for x in state]
+        real = self._backend.dtype("float64" if is_wide else "float32")
+        values = {i: x for i, x in enumerate(state) if self._is_set(x)}
+        integers = self._integers(params, structures) if any(map(_is_integer, values.values())) else {}
+        like = next(iter(arrays), None)
+
+        def array(i: int, x: Any) -> Array:
+            if i in integers and _is_integer(x):
+                return self._backend.asarray(int(x), dtype=integers[i], like=like)
+            return self._backend.asarray(float(x), dtype=real, like=like)
+
+        return [array(i, x) if i in values else x for i, x in enumerate(state)]
+
+    def _integers(self, params: list[Any], structures: list[PyTreeSpec]) -> dict[int, Any]:
+        """Return the dtypes of the leaves of a state that are integers where ``init`` makes it."""
+        made, structure = tree.flatten(self._tx.init(tree.unflatten(structures[3], params)))
+        if structure != structures[2]:
+            return {}
+        dtypes = {i: x.dtype for i, x in enumerate(made) if hasattr(x, "dtype")}
+        return {i: dtype for i, dtype in dtypes.items() if dtype_kind(dtype_name(dtype)) == "integer"}
 
     def _is_set(self, x: Any) -> bool:
         """Return whether a leaf of a state is a real number: Python's, or NumPy's among arrays of another library."""
         if isinstance(x, NUMBERS):
             return isinstance(x, float) or type(x) is int
-        return self._backend.name != "numpy" and _is_host_number(x) and dtype_kind(dtype_name(x.dtype)) == "real"
+        kinds = ("real", "integer")
+        return self._backend.name != "numpy" and _is_host_number(x) and dtype_kind(dtype_name(x.dtype)) in kinds
 
     def _differs_in_gradients(self, leaves: list[Any]) -> bool:
         """Return whether the leaves are of other types only where gradients are missing, or are no more."""
@@ -202,6 +224,11 @@ class TreeProgram:
                 "that keeps its structure."
             )
         return [found[i - self._parts[2]] for i in self._donated]
+
+
+def _is_integer(x: Any) -> bool:
+    """Return whether a host number is an integer."""
+    return dtype_kind(dtype_name(x.dtype)) == "integer" if hasattr(x, "dtype") else type(x) is int
 
 
 def _is_host_number(x: Any) -> bool:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from uniopt.conformance.reference.adam import adam
+from uniopt.conformance.reference.adam import adam, adamw
 from uniopt.conformance.reference.leaf import Leaf
 from uniopt.conformance.reference.sgd import sgd
 from uniopt.conformance.reference.steps import Gradient, Gradients, Rate, at, elements, leaves, values, zeros
@@ -21,6 +21,11 @@ def apply_every(params: list[Leaf], gradients: Gradients, *, learning_rate: Rate
             total[leaf][i] = g + (total[leaf][i] if n % k > 0 else 0.0)
             p[leaf][i] -= lr * total[leaf][i] if n % k == k - 1 else 0.0
         yield leaves(params, p)
+
+
+def injected(params: list[Leaf], gradients: Gradients, **hyper: Any) -> Iterator[list[Leaf]]:
+    """AdamW, or `apply_every` where there is a `k`."""
+    return apply_every(params, gradients, **hyper) if "k" in hyper else adamw(params, gradients, **hyper)
 
 
 def multi_steps(

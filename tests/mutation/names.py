@@ -19,6 +19,8 @@ KINDS = {
     "ScalarOrSchedule | None": "number",
     "float": "number",
     "int": "number",
+    "Integer": "number",
+    "Integer | None": "number",
     "bool": "switch",
     "Array": "array",
 }

@@ -58,6 +58,12 @@ MODULES = [
 ]
 """Where rules are, and the arithmetic that they share."""
 
+_COUNTS = {
+    "accumulation_size", "cooldown", "decay_offset", "every", "every_k_schedule", "growth_interval", "k",
+    "max_consecutive_errors", "mini_steps", "patience", "start", "step_offset", "sync_period", "warmup_steps",
+}  # fmt: skip
+"""The integers that may be arrays."""
+
 
 def corpus(*, quick: bool = False) -> Corpus:
     """Return the trials of the rules; the quick ones are the default problem on NumPy."""
@@ -92,11 +98,12 @@ def _of_library(library: str, cases: Sequence[Case]) -> Iterator[Trial]:
 
 
 def _with_arrays(case: Case) -> Case:
-    """Return the case with every rate and epsilon as a 0-d array, which no shortcut for numbers is taken for."""
+    """Return the case with every rate, epsilon and number of steps as a 0-d array, which takes no number's shortcut."""
     strict = backends.get("array_api_strict")
 
-    def given(x: Any) -> Any:
-        return Written(strict.asarray(x), x) if isinstance(x, float) else x
+    def given(name: str, x: Any) -> Any:
+        counts = type(x) is int and name in _COUNTS and "opaque_mode" not in case.hyper
+        return Written(strict.asarray(x), x) if isinstance(x, float) or counts else x
 
-    hyper = {name: given(x) for name, x in case.hyper.items()}
+    hyper = {name: given(name, x) for name, x in case.hyper.items()}
     return replace(case, setting=f"{case.setting} as arrays", hyper=hyper)

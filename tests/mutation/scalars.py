@@ -13,15 +13,17 @@ from uniopt.backends.protocol import Backend
 import uniopt
 from tests.mutation.accumulation import BAD, LIBRARIES, STREAM, close, walk
 from uniopt import backends, tree
-from uniopt.errors import UnioptError
+from uniopt.dialects import rates
+from uniopt.errors import HyperparameterError, UnioptError
+from uniopt.transformation import stage_of
 
 
 def checks() -> Iterator[tuple[str, Callable[[], None]]]:
     """Yield every check with its name."""
     for name in LIBRARIES:
-        for check in (hyperparameters_are_in_the_state, plateaus, loss_scales):
+        for check in (hyperparameters_are_in_the_state, integers_are_in_the_state, plateaus, loss_scales):
             yield f"{check.__name__.replace('_', ' ')} ({name})", partial(check, backends.get(name))
-    for check in (hyperparameters_are_chosen, scalars_are_where_the_parameters_are):
+    for check in (hyperparameters_are_chosen, scalars_are_where_the_parameters_are, warmups_may_be_arrays):
         yield check.__name__.replace("_", " "), check
 
 
@@ -54,6 +56,36 @@ def hyperparameters_are_in_the_state(backend: Backend) -> None:
     assert backend.to_numpy(wide.hyperparams_states["step_size"]["rate"]).dtype == np.float64
     found = list(walk(uniopt.inject_hyperparams(uniopt.scale)(Doubling()), STREAM, backend, value=STREAM))
     close([u for u, _ in found[1:3]], [0.5, 1.5])
+
+
+def integers_are_in_the_state(backend: Backend) -> None:
+    """Numbers within int32, and rounded ones of schedules."""
+
+    def make(k: uniopt.Integer) -> uniopt.GradientTransformation:
+        seen.append(k)
+        return uniopt.differentially_private_aggregate(8.0, 0.0, key=0)
+
+    seen: list[Any] = []
+    params, examples = (backend.from_numpy(np.ones(shape)) for shape in ((2,), (3, 2)))
+    wide = backend.asarray(2**31, dtype=backend.xp.int64)
+    below, above = np.asarray(-(2**31) - 1), np.asarray(2**31)
+    for given in (2, lambda n: 1.6, lambda n: backend.asarray(1.6, dtype=backend.xp.float32)):
+        tx = uniopt.inject_hyperparams(make)(given)
+        seen.clear()
+        state = tx.init(params)
+        _, after = tx.update(examples, state, params)
+        assert {int(k) for k in seen} == {2}
+        assert [backend.to_numpy(s.hyperparams["k"]).dtype for s in (state, after)] == [np.int32] * 2
+    tx = uniopt.inject_hyperparams(make)(2)
+    for value in (3, -(2**31), 2**31 - 1, *([] if backend.name == "numpy" else [wide])):
+        _, state = tx.update(examples, tx.init(params)._replace(hyperparams={"k": value}), params)
+        assert int(state.hyperparams["k"]) == int(value)
+    for value in (2.0, True, 2**31, -(2**31) - 1, above, below, backend.asarray(2.0)):
+        try:
+            tx.update(examples, tx.init(params)._replace(hyperparams={"k": value}), params)
+        except HyperparameterError:
+            continue
+        raise AssertionError(f"{value!r} is no integer of int32")
 
 
 class Doubling:
@@ -194,6 +226,19 @@ def hyperparameters_are_chosen() -> None:
     assert schedule.update(schedule.update(schedule.init())).count == 2
     assert schedule(schedule.update(schedule.init())) == 1.0
     assert int(schedule.update(uniopt.WrappedScheduleState(np.asarray(3, np.int32))).count) == 4
+
+
+def warmups_may_be_arrays() -> None:
+    """For a count that is an array as well, or a number."""
+    strict = backends.get("array_api_strict")
+    for w in (0, 1, 4):
+        steps = strict.asarray(w, dtype=strict.xp.int32)
+        keras = rates.warmed_up(0.5, steps)
+        free = stage_of(uniopt.schedule_free_sgd(0.5, steps)).learning_rate  # type: ignore[attr-defined]
+        for n in range(6):
+            for count in (n, strict.asarray(n, dtype=strict.xp.int32)):
+                close(float(keras(count)), 0.5 * min((n + 1) / max(w, 1), 1.0))
+                close(float(free(count)), 0.5 * min(n / w, 1.0) if w else 0.0)
 
 
 def scalars_are_where_the_parameters_are() -> None:

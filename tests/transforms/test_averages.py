@@ -223,6 +223,20 @@ def test_what_is_not_finite_in_between_is_not_averaged() -> None:
     assert state.average == 4.0
 
 
+@pytest.mark.parametrize("every", [49, 98, 103])
+def test_the_parameters_of_no_cycle_are_left_out_under_jit(every: int) -> None:
+    """Where XLA divides by a constant, 49 / 49 is below 1."""
+    import jax
+
+    tx = uniopt.params_mean(0, every)
+    params = require("jax").asarray(np.ones(1, np.float32))
+    state, update = tx.init(params), jax.jit(tx.update)
+    for n in (1, 2, 3):
+        count = require("jax").asarray(n * every - 1, dtype=jax.numpy.int32)
+        _, after = update(params, state._replace(count=count, average=0 * params), 0 * params)
+        np.testing.assert_allclose(after.average, 1 / n, rtol=1e-6)
+
+
 def test_a_skipped_parameter_keeps_its_average() -> None:
     tx = uniopt.params_mean()
     params = {"a": np.asarray(1.0), "b": np.asarray(1.0)}

@@ -176,7 +176,7 @@ def test_which_arguments_are_hyperparameters() -> None:
         "eps",
     }
     assert "min_dim_size_to_factor" not in names(uniopt.inject_hyperparams(uniopt.adafactor)(0.1))
-    assert names(uniopt.inject_hyperparams(uniopt.MultiSteps)(uniopt.sgd(0.1), 2)) == set()
+    assert names(uniopt.inject_hyperparams(uniopt.MultiSteps)(uniopt.sgd(0.1), 2)) == {"every_k_schedule"}
     assert names(uniopt.inject_hyperparams(uniopt.noisy_sgd)(1)) == {"learning_rate", "eta", "gamma"}
 
     def made(rate, /, *rest, power, **others):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uniopt.schedules import inverse_sqrt_schedule
 from uniopt.schedules.time import as_time
 from uniopt.transformation import Bound
-from uniopt.typing import Scalar, ScalarOrSchedule, Schedule
+from uniopt.typing import Integer, Scalar, ScalarOrSchedule, Schedule
 
 
 def at_most_inverse_sqrt(learning_rate: ScalarOrSchedule) -> Schedule:
@@ -23,8 +23,8 @@ def times(learning_rate: ScalarOrSchedule, factor: Scalar) -> Schedule:
     return Bound(_times, learning_rate=learning_rate, factor=factor)
 
 
-def warmed_up(learning_rate: ScalarOrSchedule, warmup_steps: int) -> Schedule:
-    r"""Return :math:`\eta_t \min(t / w, 1)` for the step :math:`t`, counted from 1."""
+def warmed_up(learning_rate: ScalarOrSchedule, warmup_steps: Integer) -> Schedule:
+    r"""Return :math:`\eta_t \min(t / w, 1)` for the step :math:`t`, counted from 1; :math:`\eta_t` if `w` is 0."""
     return Bound(_warmed_up, learning_rate=learning_rate, warmup_steps=warmup_steps)
 
 
@@ -47,9 +47,12 @@ def _times(count: Scalar, /, *, learning_rate: ScalarOrSchedule, factor: Scalar)
     return _value(learning_rate, count) * factor
 
 
-def _warmed_up(count: Scalar, /, *, learning_rate: ScalarOrSchedule, warmup_steps: int) -> Scalar:
-    xp, n = as_time(count)
-    return _value(learning_rate, count) * xp.minimum((n + 1.0) / warmup_steps, 0.0 * n + 1.0)
+def _warmed_up(count: Scalar, /, *, learning_rate: ScalarOrSchedule, warmup_steps: Integer) -> Scalar:
+    xp, n = as_time(count, warmup_steps)
+    one = 0.0 * n + 1.0
+    is_int = isinstance(warmup_steps, int)
+    steps = warmup_steps if is_int else xp.maximum(xp.astype(warmup_steps, n.dtype), one)
+    return _value(learning_rate, count) * xp.minimum((n + 1.0) / steps, one)
 
 
 def _of_last_mini_steps(count: Scalar, /, *, schedule: Schedule, every: int) -> Scalar:

@@ -11,14 +11,14 @@ from uniopt.chain import chain
 from uniopt.clock import Time
 from uniopt.leafwise import leafwise
 from uniopt.moments import average
-from uniopt.numerics import abs_squared, nonzero, real_full_like, spacing_of_1
+from uniopt.numerics import abs_squared, in_dtype_of, nonzero, real_full_like, spacing_of_1
 from uniopt.transformation import GradientTransformation
 from uniopt.transforms.clip import clip_by_block_rms
 from uniopt.transforms.decay import add_decayed_weights
 from uniopt.transforms.ema import ema
 from uniopt.transforms.scale import ScaleByScheduleState, scale, scale_by_learning_rate
 from uniopt.transforms.trust_ratio import scale_by_param_block_rms
-from uniopt.typing import Array, Mask, Scalar, ScalarOrSchedule, Tree
+from uniopt.typing import Array, Integer, Mask, Scalar, ScalarOrSchedule, Tree
 
 
 class FactoredState(NamedTuple):
@@ -33,7 +33,7 @@ class FactoredState(NamedTuple):
 def scale_by_factored_rms(
     factored: bool = True,
     decay_rate: Scalar = 0.8,
-    step_offset: int = 0,
+    step_offset: Integer = 0,
     min_dim_size_to_factor: int = 128,
     epsilon: Scalar | None = 1e-30,
     decay_rate_fn: Callable[[Array, Scalar], Scalar] | None = None,
@@ -58,7 +58,9 @@ def scale_by_factored_rms(
         factored=hyperparameters.switch("factored", factored),
         decay_rate=hyperparameters.nonnegative("decay_rate", decay_rate),
         step_offset=hyperparameters.number("step_offset", step_offset),
-        min_dim_size_to_factor=hyperparameters.integer("min_dim_size_to_factor", min_dim_size_to_factor, at_least=0),
+        min_dim_size_to_factor=hyperparameters.fixed_integer(
+            "min_dim_size_to_factor", min_dim_size_to_factor, at_least=0
+        ),
         epsilon=None if epsilon is None and clamp_estimate else hyperparameters.nonnegative("epsilon", epsilon),
         decay_rate_fn=None if decay_rate_fn is None else _DecayRate(decay_rate_fn, decay_rate, step_offset),
         last_axes=hyperparameters.switch("last_axes", last_axes),
@@ -72,7 +74,7 @@ class _DecayRate:
 
     function: Callable[[Array, Scalar], Scalar]
     rate: Scalar
-    offset: int
+    offset: Integer
 
     def __call__(self, count: Array) -> Scalar:
         return self.function(count - self.offset, self.rate)
@@ -94,7 +96,7 @@ def adafactor(
     learning_rate: ScalarOrSchedule | None = None,
     min_dim_size_to_factor: int = 128,
     decay_rate: Scalar = 0.8,
-    decay_offset: int = 0,
+    decay_offset: Integer = 0,
     multiply_by_parameter_scale: bool = True,
     clipping_threshold: Scalar | None = 1.0,
     momentum: Scalar | None = None,
@@ -261,7 +263,7 @@ def _root_of_clamped(xp: Any, estimate: Array, epsilon: Scalar) -> Array:
 
 def _decay(xp: Any, t: Array, rate: Scalar, offset: Scalar) -> Array:
     # 1 - n**-c without the loss of digits; 0 at the first step.
-    return -xp.expm1(-rate * xp.log(xp.maximum(t - offset, 1.0)))
+    return -xp.expm1(-rate * xp.log(xp.maximum(t - in_dtype_of(xp, t, offset), 1.0)))
 
 
 def _scale_by_relative_step(xp: Any, g: Array, s: Any, *, t: Time, learning_rate: Scalar) -> tuple[Array, Any]:

@@ -80,7 +80,7 @@ def scale_by_muon(
     UnsupportedDtypeError
         If the library has no `ns_dtype`.
     """
-    steps = hyperparameters.integer("ns_steps", ns_steps, at_least=1)
+    steps = hyperparameters.fixed_integer("ns_steps", ns_steps, at_least=1)
     return leafwise(
         MuonState,
         _init,

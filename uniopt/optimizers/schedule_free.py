@@ -9,16 +9,17 @@ from uniopt.chain import chain
 from uniopt.optimizers.rmsprop import scale_by_rms
 from uniopt.optimizers.sgd import sgd
 from uniopt.schedules import linear_schedule
-from uniopt.transformation import GradientTransformation
+from uniopt.schedules.time import of_time
+from uniopt.transformation import Bound, GradientTransformation
 from uniopt.transforms.decay import add_decayed_weights
 from uniopt.transforms.scale import scale_by_learning_rate
 from uniopt.transforms.schedule_free import schedule_free
-from uniopt.typing import Scalar, ScalarOrSchedule
+from uniopt.typing import Integer, Scalar, ScalarOrSchedule
 
 
 def schedule_free_sgd(
     learning_rate: Scalar = 1.0,
-    warmup_steps: int | None = None,
+    warmup_steps: Integer | None = None,
     b1: Scalar = 0.9,
     weight_decay: Scalar | None = None,
     weight_lr_power: Scalar = 2.0,
@@ -87,7 +88,7 @@ def schedule_free_sgd(
 
 def schedule_free_adamw(
     learning_rate: Scalar = 0.0025,
-    warmup_steps: int | None = None,
+    warmup_steps: Integer | None = None,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     eps: Scalar = 1e-8,
@@ -164,8 +165,17 @@ def schedule_free_adamw(
     return schedule_free(base, rate, b1, weight_lr_power, state_dtype)
 
 
-def _warmed_up(learning_rate: Scalar, warmup_steps: int | None) -> ScalarOrSchedule:
+def _warmed_up(learning_rate: Scalar, warmup_steps: Integer | None) -> ScalarOrSchedule:
     if warmup_steps is None:
         return learning_rate
     steps = hyperparameters.integer("warmup_steps", warmup_steps, at_least=0)
-    return linear_schedule(0.0, hyperparameters.nonnegative("learning_rate", learning_rate), steps)
+    rate = hyperparameters.nonnegative("learning_rate", learning_rate)
+    return linear_schedule(0.0, rate, steps) if isinstance(steps, int) else Bound(_rising, rate=rate, steps=steps)
+
+
+@of_time
+def _rising(xp: Any, n: Scalar, *, rate: Scalar, steps: Integer) -> Scalar:
+    """Return what `linear_schedule` does from 0 to a rate, in a number of steps that is an array."""
+    steps = xp.astype(steps, n.dtype)
+    left = 1.0 - xp.minimum(n / xp.maximum(steps, 1.0), 1.0)
+    return -rate * xp.where(steps > 0.0, left, xp.ones_like(left)) + rate

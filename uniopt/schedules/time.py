@@ -75,14 +75,14 @@ def since(xp: Any, n: Scalar, begin: float) -> Scalar:
     return xp.maximum(n - float(begin), 0.0)
 
 
-def whole(xp: Any, n: Scalar, length: float) -> Scalar:
+def whole(xp: Any, n: Scalar, length: Scalar) -> Scalar:
     """Return how many times a length fits into the time: the quotient, rounded down.
 
     Under ``jax.jit`` a division by a constant becomes a multiplication, after which 41 / 41 is below 1 in float32. So
     the quotient only tells which multiple of the length is near.
     """
-    near = xp.round(n / float(length))
-    return xp.where(n < near * float(length), near - 1.0, near)
+    near = xp.round(n / length)
+    return xp.where(n < near * length, near - 1.0, near)
 
 
 def power(xp: Any, base: Scalar, exponent: Scalar) -> Scalar:

@@ -16,7 +16,7 @@ from uniopt.numerics import zeros_like
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, stage_of, transformation
 from uniopt.transforms.skip import ShouldSkipUpdateFunction
-from uniopt.typing import Array, Schedule, Tree
+from uniopt.typing import Array, Integer, Schedule, Tree
 
 
 class MultiStepsState(NamedTuple):
@@ -91,7 +91,7 @@ class MultiSteps(GradientTransformation):
     def __new__(
         cls,
         opt: GradientTransformation,
-        every_k_schedule: int | Schedule,
+        every_k_schedule: Integer | Schedule,
         use_grad_mean: bool = True,
         should_skip_update_fn: ShouldSkipUpdateFunction | None = None,
         accumulator_dtype: Any = None,
@@ -142,14 +142,14 @@ class Accumulate(Stage):
 
     opt: Stage
     rule: Stage
-    every_k_schedule: int | Schedule
+    every_k_schedule: Integer | Schedule
     use_grad_mean: bool
     should_skip_update_fn: ShouldSkipUpdateFunction | None
     accumulator_dtype: DtypeName | None
 
     def __repr__(self) -> str:
         options = {name: getattr(self, name) for name in _OPTIONS}
-        given = [f"{name}={getattr(x, '__name__', repr(x))}" for name, x in options.items() if x != _OPTIONS[name]]
+        given = [f"{name}={getattr(x, '__name__', repr(x))}" for name, x in options.items() if x is not _OPTIONS[name]]
         return f"MultiSteps({', '.join([repr(self.opt), *given])})"
 
     def init(self, step: Step, params: list[Any]) -> Any:
@@ -197,7 +197,7 @@ class Accumulate(Stage):
     def _every(self, clock: Clock) -> Any:
         """Return the number of mini-steps for this update, an int or a 0-d int32 array."""
         if not callable(self.every_k_schedule):
-            return self.every_k_schedule
+            return clock.integer("every_k_schedule", self.every_k_schedule)
         k = clock.scheduled("every_k_schedule", self.every_k_schedule)
         if registry.find(type(k)) is not clock.backend:  # a number, maybe one of NumPy's
             return round(float(k))

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from uniopt import hyperparameters
-from uniopt.clock import Time
+from uniopt.clock import Clock, Time
 from uniopt.leafwise import leafwise
-from uniopt.numerics import zeros_like
+from uniopt.numerics import in_dtype_of, zeros_like
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, stage_of, transformation
-from uniopt.typing import Array, Tree
+from uniopt.typing import Array, Integer, Tree
 
 
 class ApplyEvery(NamedTuple):
@@ -21,7 +21,7 @@ class ApplyEvery(NamedTuple):
     grad_acc: Tree  # like the parameters
 
 
-def apply_every(k: int = 1) -> GradientTransformation:
+def apply_every(k: Integer = 1) -> GradientTransformation:
     """Add up `k` gradients, and hand on their sum; in the steps in between, hand on zeros.
 
     Parameters
@@ -62,7 +62,7 @@ class ApplyEveryStage(Stage):
     """The stage behind `apply_every`."""
 
     rule: Stage
-    k: int
+    k: Integer
 
     def __repr__(self) -> str:
         return f"apply_every(k={self.k!r})"
@@ -75,17 +75,19 @@ class ApplyEveryStage(Stage):
     ) -> tuple[list[Any], Any]:
         check_state("apply_every", state, ApplyEvery)
         results, after = self.rule.update(step, updates, state, params, extra)
-        return results, after._replace(count=step.backend.astype(after.count % self.k, step.xp.int32))
+        clock = Clock(step, after.count)
+        count = clock.xp.where(after.count >= clock.integer("k", self.k), clock.xp.zeros_like(after.count), after.count)
+        return results, after._replace(count=clock.backend.astype(count, clock.xp.int32))
 
 
 def _init(xp: Any, p: Array) -> dict[str, Array]:
     return {"grad_acc": zeros_like(xp, p)}
 
 
-def _apply_every(xp: Any, g: Array, s: ApplyEvery, *, t: Time, k: int) -> tuple[Array, ApplyEvery]:
+def _apply_every(xp: Any, g: Array, s: ApplyEvery, *, t: Time, k: Integer) -> tuple[Array, ApplyEvery]:
     total = g + xp.where(t.is_first(), xp.zeros_like(g), s.grad_acc)
     return xp.where(t.once(_is_last, k), total, xp.zeros_like(g)), s._replace(grad_acc=total)
 
 
-def _is_last(xp: Any, t: Array, k: int) -> Array:
-    return t == k
+def _is_last(xp: Any, t: Array, k: Integer) -> Array:
+    return t >= in_dtype_of(xp, t, k)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from uniopt import hyperparameters
-from uniopt.backends import registry
+from uniopt.clock import Clock
 from uniopt.conditional import update_if, zeros
 from uniopt.finite import all_finite
 from uniopt.numerics import increment
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, stage_of, transformation
-from uniopt.typing import Array
+from uniopt.typing import Array, Integer
 
 
 class ApplyIfFiniteState(NamedTuple):
@@ -24,7 +24,7 @@ class ApplyIfFiniteState(NamedTuple):
     inner_state: Any
 
 
-def apply_if_finite(inner: GradientTransformation, max_consecutive_errors: int) -> GradientTransformation:
+def apply_if_finite(inner: GradientTransformation, max_consecutive_errors: Integer) -> GradientTransformation:
     """Transform only gradients that are finite; otherwise the updates are 0 and the inner state stays as it is.
 
     Parameters
@@ -59,7 +59,7 @@ class ApplyIfFinite(Stage):
     """The stage behind `apply_if_finite`."""
 
     inner: Stage
-    max_consecutive_errors: int
+    max_consecutive_errors: Integer
 
     def __repr__(self) -> str:
         return f"apply_if_finite({self.inner!r}, max_consecutive_errors={self.max_consecutive_errors!r})"
@@ -73,14 +73,15 @@ class ApplyIfFinite(Stage):
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
     ) -> tuple[list[Any], Any]:
         check_state("apply_if_finite", state, ApplyIfFiniteState)
-        backend = registry.backend_of(state.notfinite_count)
-        xp, astype = backend.xp, backend.astype
+        clock = Clock(step, state.notfinite_count)
+        xp, astype = clock.xp, clock.backend.astype
+        most = clock.integer("max_consecutive_errors", self.max_consecutive_errors)
         finite = all_finite(step, updates, state.notfinite_count)
         in_a_row = xp.where(finite, xp.zeros_like(state.notfinite_count), increment(xp, state.notfinite_count))
         total = xp.where(finite, state.total_notfinite, increment(xp, state.total_notfinite))
         results, inner_state = update_if(
             step,
-            finite | (in_a_row > self.max_consecutive_errors),
+            finite | (in_a_row > most),
             self.inner,
             updates,
             state.inner_state,

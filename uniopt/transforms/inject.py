@@ -16,11 +16,12 @@ from uniopt.clock import Clock
 from uniopt.constants import constant
 from uniopt.errors import HyperparameterError, ScheduleError, StateError
 from uniopt.hyperparameters import DtypeName
+from uniopt.library import outline
 from uniopt.norms import meeting
 from uniopt.schedules.stateful import StatefulSchedule, WrappedSchedule
 from uniopt.step import Step
 from uniopt.transformation import Bound, GradientTransformation, Stage, check_state, stage_of, transformation
-from uniopt.typing import Array, Scalar, Tree
+from uniopt.typing import Array, Integer, Scalar, Tree
 
 
 class InjectStatefulHyperparamsState(NamedTuple):
@@ -65,9 +66,18 @@ def inject_hyperparams(
 
     Notes
     -----
-    Arguments that are not numbers stay as they are: bools, strings, ``None``, trees, dtypes; so do those of a parameter
-    that is annotated ``int``, and functions of one that is annotated as a mask or a function. (optax makes
-    hyperparameters of all integers, and schedules of all functions, unless they are static.)
+    Hyperparameters are real, and those of parameters that are annotated `Integer`, such as ``sync_period``, int32: they
+    may be set to integers alone, and what a schedule returns for one is rounded. A count that has reached a number of
+    steps by the time it is set to that, or gone beyond it, has reached it at the next step.
+
+    Arguments that are not numbers stay as they are: bools, strings, ``None``, trees, dtypes; so do functions of a
+    parameter that is annotated as a mask or a function (``every_k_schedule``, which counts updates, is one), and
+    numbers of one that is annotated ``int``. Those are seeds and keys, which are in the state from ``init`` on, and
+    what decides the state's structure or the operations: axes, ``min_dim_size_to_factor``, ``num_betas``, ``ns_steps``,
+    and keras's ``gradient_accumulation_steps`` and ``ema_overwrite_frequency``, of which 0 is for none. ``sync_period``
+    of `sam` in opaque mode, the number of calls of ``grad_fn``, must be named in `static_args` unless the arrays are
+    NumPy's and steps are not compiled. (optax makes hyperparameters of all integers, and schedules of all functions,
+    unless they are static.)
 
     The arithmetic is that of the transformation with the same numbers, rounded to the hyperparameters' dtype.
 
@@ -123,28 +133,54 @@ def _injected(
         if name not in static_args
     }
     injected = {name: value for name, value in given.items() if value is not None}
-    return transformation(Injected(factory, static_args, dtype, dict(bound.arguments), injected))
+    integers = frozenset(name for name in injected if "Integer" in _words(signature.parameters[name]))
+    return transformation(Injected(factory, static_args, dtype, dict(bound.arguments), injected, integers))
 
 
 def _injectable(value: Any, parameter: inspect.Parameter) -> Scalar | StatefulSchedule | None:
     """Return a number, an array or a schedule that can be a hyperparameter; None for anything else."""
-    words = set(re.findall(r"\w+", str(parameter.annotation)))
+    words = _words(parameter)
     if isinstance(value, bool | type) or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
         return None
-    if "int" in words and words.isdisjoint(("float", "Scalar", "ScalarOrSchedule")):  # a number of steps, an axis
+    if "int" in words and words.isdisjoint(("float", "Scalar", "ScalarOrSchedule", "Integer")):  # an axis, a seed
         return None
     if isinstance(value, StatefulSchedule):
         return value
     if callable(value):
-        return WrappedSchedule(value) if words.isdisjoint(("Mask", "Callable")) else None
-    return value if _is_number(value) else None
+        return WrappedSchedule(value) if words.isdisjoint(("Mask", "Callable", "Schedule")) else None
+    return value if _is_integer(value) or ("Integer" not in words and _is_number(value)) else None
+
+
+def _words(parameter: inspect.Parameter) -> set[str]:
+    """Return the words of a parameter's annotation."""
+    return set(re.findall(r"\w+", str(parameter.annotation)))
 
 
 def _is_number(value: Any) -> bool:
-    if isinstance(value, int | float):
-        return True
+    return isinstance(value, int | float) or _is_scalar(value, "real", "integer")
+
+
+def _is_integer(value: Any) -> bool:
+    return type(value) is int or _is_scalar(value, "integer")
+
+
+def _is_scalar(value: Any, *kinds: str) -> bool:
+    """Return whether a value is a 0-d array of some kind of dtype."""
     is_scalar = registry.find(type(value)) is not None and tuple(value.shape) == ()
-    return is_scalar and dtype_kind(dtype_name(value.dtype)) in ("real", "integer")
+    return is_scalar and dtype_kind(dtype_name(value.dtype)) in kinds
+
+
+def _is_int32(value: Any) -> bool:
+    """Return whether a number is an integer that int32 holds; of an array that may have no value yet, the former."""
+    backend = registry.find(type(value))
+    at_hand = backend is None or backend.name == "numpy"
+    return _is_integer(value) and (not at_hand or -(2**31) <= int(value) < 2**31)
+
+
+def _rounded(value: Scalar) -> Integer:
+    """Return the nearest integer; for a 0-d array, one of int32."""
+    backend = registry.find(type(value))
+    return round(value) if backend is None else backend.astype(backend.xp.round(value), backend.xp.int32)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -157,6 +193,8 @@ class Injected(Stage):
         Those of the factory.
     injected
         The numbers, arrays and schedules among them that are hyperparameters.
+    integers
+        The names of those that are integers.
     """
 
     factory: Callable[..., GradientTransformation]
@@ -164,6 +202,7 @@ class Injected(Stage):
     dtype: DtypeName | None
     arguments: dict[str, Any]
     injected: dict[str, Any]
+    integers: frozenset[str]
 
     def __repr__(self) -> str:
         static = f", static_args={self.static_args!r}" if self.static_args else ""
@@ -177,12 +216,12 @@ class Injected(Stage):
         return {name: x for name, x in self.injected.items() if isinstance(x, StatefulSchedule)}
 
     def per_example(self) -> bool:
-        return self._stage({name: x(x.init()) for name, x in self._schedules.items()}).per_example()
+        return self._stage(self._scheduled({name: x.init() for name, x in self._schedules.items()}, {})).per_example()
 
     def init(self, step: Step, params: list[Any]) -> Any:
         states = {name: tree.map(lambda x: self._made(step, x), x.init()) for name, x in self._schedules.items()}
-        values = {name: x(states[name]) if name in states else x for name, x in self.injected.items()}
-        hyper = {name: self._array(step, name, x) for name, x in values.items()}
+        scheduled = self._scheduled(states, {})
+        hyper = {name: self._array(step, name, scheduled.get(name, x)) for name, x in self.injected.items()}
         return InjectStatefulHyperparamsState(step.counter(), hyper, states, self._stage(hyper).init(step, params))
 
     def update(
@@ -195,12 +234,17 @@ class Injected(Stage):
                 f"{', '.join(self.injected) or 'nothing'}. Set the value of one that is there."
             )
         states = state.hyperparams_states
-        scheduled = {name: x(states[name], **extra) for name, x in self._schedules.items()}
+        scheduled = self._scheduled(states, extra)
         hyper = {name: self._array(step, name, scheduled.get(name, x)) for name, x in state.hyperparams.items()}
         results, inner_state = self._stage(hyper).update(step, updates, state.inner_state, params, extra)
         after = {name: x.update(states[name], **extra) for name, x in self._schedules.items()}
         count = Clock(step, state.count).next()
         return results, InjectStatefulHyperparamsState(count, hyper, after, inner_state)
+
+    def _scheduled(self, states: dict[str, Tree], extra: dict[str, Any]) -> dict[str, Scalar]:
+        """Return the values of the schedules."""
+        values = {name: x(states[name], **extra) for name, x in self._schedules.items()}
+        return {name: _rounded(x) if name in self.integers and _is_number(x) else x for name, x in values.items()}
 
     def _stage(self, hyper: Mapping[str, Array]) -> Stage:
         """Return the transformation that the factory makes of these hyperparameters."""
@@ -209,20 +253,27 @@ class Injected(Stage):
         return stage_of(self.factory(*bound.args, **bound.kwargs))
 
     def _array(self, step: Step, name: str, value: Any) -> Array:
-        """Return a hyperparameter as a 0-d array: a number in the hyperparameters' dtype, a float array as it is."""
-        backend = step.backend
+        """Return a hyperparameter as a 0-d array: a number in the hyperparameters' dtype, an array as it is.
+
+        Arrays of integers that are not to be integers are taken for numbers.
+        """
+        backend, is_integer = step.backend, name in self.integers
         if not _is_number(value):
             raise ScheduleError(f"The hyperparameter {name} is {value!r}, expected a number or a 0-d array.")
+        if is_integer and not _is_int32(value):
+            raise HyperparameterError(
+                f"The hyperparameter {name} is {outline(value)}, expected an integer of int32 or a 0-d array of one."
+            )
         found = registry.find(type(value))
         if found is not None and (backend.accepts(found) or not any(x is not None for x in step.leaves)):
-            is_float = dtype_kind(dtype_name(value.dtype)) == "real"
-            return found.astype(value, value.dtype if is_float else found.dtype(self._dtype(step)))
+            is_kept = is_integer or _is_scalar(value, "real")
+            return found.astype(value, value.dtype if is_kept else found.dtype(self._dtype(step)))
         if found is not None and found.name != "numpy":
             raise StateError(
                 f"state.hyperparams[{name!r}] is an array of {found.name}, the parameters are of {backend.name}. "
                 f"Set it to a Python number, or to a 0-d array of {backend.name}."
             )
-        return self._made(step, float(value))
+        return self._made(step, int(value) if is_integer else float(value))
 
     def _dtype(self, step: Step) -> str:
         where = meeting(step.places)

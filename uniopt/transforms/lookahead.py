@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from uniopt import hyperparameters
+from uniopt.clock import Clock
 from uniopt.conditional import cond
 from uniopt.errors import MissingParamsError
 from uniopt.pairs import LookaheadParams, PairedStep
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, stage_of, transformation
 from uniopt.transforms.restart import restarted
-from uniopt.typing import Array, Scalar
+from uniopt.typing import Array, Integer, Scalar
 
 
 class LookaheadState(NamedTuple):
@@ -23,7 +24,7 @@ class LookaheadState(NamedTuple):
 
 
 def lookahead(
-    fast_optimizer: GradientTransformation, sync_period: int, slow_step_size: Scalar, reset_state: bool = False
+    fast_optimizer: GradientTransformation, sync_period: Integer, slow_step_size: Scalar, reset_state: bool = False
 ) -> GradientTransformation:
     r"""Take steps with fast parameters, and every few steps one of the slow parameters towards them.
 
@@ -99,7 +100,7 @@ class Lookahead(Stage):
     """The stage behind `lookahead`."""
 
     fast: Stage
-    sync_period: int
+    sync_period: Integer
     slow_step_size: Scalar
     reset_state: bool
 
@@ -142,7 +143,8 @@ class Lookahead(Stage):
         def go_on(step: Step) -> tuple[list[Any], list[Any], Any]:
             return moves, [None if u is None else xp.zeros_like(u) for u in moves], fast_state
 
-        due = state.steps_since_sync == self.sync_period - 1
+        period = Clock(step, state.steps_since_sync).integer("sync_period", self.sync_period)
+        due = state.steps_since_sync >= period - 1
         fast_moves, slow_moves, fast_state = cond(step, due, synchronize, go_on)
         count = xp.where(due, xp.zeros_like(state.steps_since_sync), state.steps_since_sync + 1)
         results = [None if u is None else LookaheadParams(u, v) for u, v in zip(fast_moves, slow_moves, strict=True)]

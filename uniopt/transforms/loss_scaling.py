@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from uniopt import hyperparameters
-from uniopt.backends import registry
+from uniopt.clock import Clock
 from uniopt.conditional import update_if, zeros
 from uniopt.errors import HyperparameterError
 from uniopt.finite import all_finite
@@ -14,7 +14,7 @@ from uniopt.numerics import increment
 from uniopt.place import Place
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, stage_of, transformation
-from uniopt.typing import Array, Scalar
+from uniopt.typing import Array, Integer, Scalar
 
 _LEAST, _LARGEST = 2.0**-126, 3.4e38  # within float32, and so are their inverses
 
@@ -34,7 +34,7 @@ def dynamic_loss_scaling(
     init_scale: Scalar = 2.0**16,
     growth_factor: Scalar = 2.0,
     backoff_factor: Scalar = 0.5,
-    growth_interval: int = 2000,
+    growth_interval: Integer = 2000,
 ) -> GradientTransformation:
     """Transform the gradients of a scaled loss, and adapt the scale: as large as it can be without overflow.
 
@@ -129,7 +129,7 @@ class DynamicLossScaling(Stage):
     init_scale: Scalar
     growth_factor: Scalar
     backoff_factor: Scalar
-    growth_interval: int
+    growth_interval: Integer
 
     def __repr__(self) -> str:
         return f"dynamic_loss_scaling({', '.join(f'{name}={x!r}' for name, x in vars(self).items())})"
@@ -154,14 +154,15 @@ class DynamicLossScaling(Stage):
         results, inner_state = update_if(
             step, finite, self.inner, grads, state.inner_state, params, extra, otherwise=zeros(step, grads)
         )
-        return results, self._adapted(state, finite)._replace(inner_state=inner_state)
+        after = self._adapted(Clock(step, state.growth_tracker), state, finite)
+        return results, after._replace(inner_state=inner_state)
 
-    def _adapted(self, state: Any, finite: Array) -> Any:
+    def _adapted(self, clock: Clock, state: Any, finite: Array) -> Any:
         """Return the state with the next scale and counters."""
-        backend = registry.backend_of(state.scale)
-        xp, near = backend.xp, Place(backend, state.scale, state.scale.dtype)
+        backend, xp = clock.backend, clock.xp
+        near = Place(backend, state.scale, state.scale.dtype)
         steps = increment(xp, state.growth_tracker)
-        grows = steps >= self.growth_interval
+        grows = steps >= clock.integer("growth_interval", self.growth_interval)
         growth = near.bring(self.growth_factor)
         room = _LARGEST / growth
         grown = xp.where(grows & (state.scale <= room), xp.minimum(state.scale, room) * growth, state.scale)

@@ -112,7 +112,7 @@ def mechanize(
             hyperparameters.number("weight_decay", weight_decay),
             hyperparameters.positive("eps", eps),
             hyperparameters.nonnegative("s_init", s_init),
-            hyperparameters.integer("num_betas", num_betas, at_least=1),
+            hyperparameters.fixed_integer("num_betas", num_betas, at_least=1),
         )
     )
 

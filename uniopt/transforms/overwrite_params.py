@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from uniopt import hyperparameters
+from uniopt.clock import Clock
 from uniopt.errors import HyperparameterError
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, needed_params, stage_of, transformation
 from uniopt.transforms.params_average import OfNextParams
+from uniopt.typing import Integer
 
 
-def overwrite_params(average: GradientTransformation, every: int, mini_steps: int = 1) -> GradientTransformation:
+def overwrite_params(
+    average: GradientTransformation, every: Integer, mini_steps: Integer = 1
+) -> GradientTransformation:
     r"""Average the parameters, and put the average in their place every so many steps, as keras does.
 
     Parameters
@@ -64,8 +68,8 @@ class OverwriteParams(Stage):
     """The stage behind `overwrite_params`."""
 
     average: Stage
-    every: int
-    mini_steps: int
+    every: Integer
+    mini_steps: Integer
 
     def __repr__(self) -> str:
         return f"overwrite_params({self.average!r}, every={self.every}, mini_steps={self.mini_steps})"
@@ -78,8 +82,10 @@ class OverwriteParams(Stage):
     ) -> tuple[list[Any], Any]:
         params = needed_params("overwrite_params", params)
         updates, after = self.average.update(step, updates, state, params, extra)
-        round_of_calls = self.every * self.mini_steps
-        now = step.backend.astype(state.count % round_of_calls >= round_of_calls - self.mini_steps, step.xp.bool)
+        clock = Clock(step, state.count)
+        mini_steps = clock.integer("mini_steps", self.mini_steps)
+        round_of_calls = clock.integer("every", self.every) * mini_steps
+        now = step.backend.astype(state.count % round_of_calls >= round_of_calls - mini_steps, step.xp.bool)
         averages = step.widen(step.slot(after.average, "average"))
         results = [
             u if u is None or place is None else step.xp.where(place.bring(now), average - p, u)

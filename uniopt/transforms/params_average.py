@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from uniopt import hyperparameters, numerics
+from uniopt import hyperparameters
 from uniopt.clock import Time
 from uniopt.leafwise import leafwise
+from uniopt.numerics import bias_correction, in_dtype_of
+from uniopt.schedules.time import whole
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, needed_params, stage_of, transformation
 from uniopt.transforms.copies import copies
-from uniopt.typing import Array, Scalar, Tree
+from uniopt.typing import Array, Integer, Scalar, Tree
 
 
 class ParamsAverageState(NamedTuple):
@@ -22,7 +24,7 @@ class ParamsAverageState(NamedTuple):
 
 
 def params_ema(
-    decay: Scalar, debias: bool = True, accumulator_dtype: Any = None, *, start: int = 0
+    decay: Scalar, debias: bool = True, accumulator_dtype: Any = None, *, start: Integer = 0
 ) -> GradientTransformation:
     r"""Keep a running mean of the parameters in the state; the updates pass through unchanged.
 
@@ -84,7 +86,7 @@ def params_ema(
     return transformation(OfNextParams(stage_of(average)))
 
 
-def params_mean(start: int = 0, every: int = 1, accumulator_dtype: Any = None) -> GradientTransformation:
+def params_mean(start: Integer = 0, every: Integer = 1, accumulator_dtype: Any = None) -> GradientTransformation:
     r"""Keep the mean of the parameters of many steps in the state; the updates pass through unchanged.
 
     .. math::
@@ -161,7 +163,8 @@ class OfNextParams(Stage):
     def update(
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
     ) -> tuple[list[Any], Any]:
-        params = needed_params(repr(self), params)
+        if params is None:  # an array among the hyperparameters may have no value to be shown
+            params = needed_params(repr(self), params)
         added = step.widen(step.finish(updates))
         following = [  # as apply_updates will round them, for 16-bit leaves
             None if u is None else step.backend.rounded(p + u, step.dtype(i))
@@ -176,14 +179,14 @@ def _init(xp: Any, p: Array, *, accumulator_dtype: Any) -> dict[str, Array]:
 
 
 def _params_ema(
-    xp: Any, g: Array, s: ParamsAverageState, *, t: Time, decay: Scalar, debias: bool, start: int
+    xp: Any, g: Array, s: ParamsAverageState, *, t: Time, decay: Scalar, debias: bool, start: Integer
 ) -> tuple[Array, ParamsAverageState]:
     weight = t.once(_debiased_weight if debias else _constant_weight, decay, start)
     return g, s._replace(average=_moved(xp, s.average, g, weight))
 
 
 def _params_mean(
-    xp: Any, g: Array, s: ParamsAverageState, *, t: Time, start: int, every: int
+    xp: Any, g: Array, s: ParamsAverageState, *, t: Time, start: Integer, every: Integer
 ) -> tuple[Array, ParamsAverageState]:
     return g, s._replace(average=_moved(xp, s.average, g, t.once(_weight_in_mean, start, every)))
 
@@ -194,17 +197,18 @@ def _moved(xp: Any, average: Array, p: Array, weight: Array) -> Array:
     return xp.where(weight == 0, average, xp.where(weight == 1, p, between))  # even if the other one is not finite
 
 
-def _debiased_weight(xp: Any, t: Array, decay: Scalar, start: int) -> Array:
-    n = xp.maximum(t - start, 1.0)
-    return (1 - decay) / (xp.zeros_like(n) + numerics.bias_correction(xp, n, decay))
+def _debiased_weight(xp: Any, t: Array, decay: Scalar, start: Integer) -> Array:
+    n = xp.maximum(t - in_dtype_of(xp, t, start), 1.0)
+    return (1 - decay) / (xp.zeros_like(n) + bias_correction(xp, n, decay))
 
 
-def _constant_weight(xp: Any, t: Array, decay: Scalar, start: int) -> Array:
-    return xp.where(t <= start, xp.ones_like(t), xp.zeros_like(t) + (1 - decay))
+def _constant_weight(xp: Any, t: Array, decay: Scalar, start: Integer) -> Array:
+    return xp.where(t <= in_dtype_of(xp, t, start), xp.ones_like(t), xp.zeros_like(t) + (1 - decay))
 
 
-def _weight_in_mean(xp: Any, t: Array, start: int, every: int) -> Array:
+def _weight_in_mean(xp: Any, t: Array, start: Integer, every: Integer) -> Array:
     """Return the weight of the parameters after step `t`: 1 / n for the n-th of the mean, 0 for those between."""
-    n = xp.floor((t - start) / every)
+    start, every = in_dtype_of(xp, t, start), in_dtype_of(xp, t, every)
+    n = whole(xp, t - start, every)
     share = 1 / xp.maximum(n, 1.0)
     return xp.where((n < 1) | (n * every == t - start), share, xp.zeros_like(n))

@@ -13,7 +13,7 @@ from uniopt.numerics import increment
 from uniopt.place import Place
 from uniopt.step import Step
 from uniopt.transformation import GradientTransformation, Stage, check_state, transformation
-from uniopt.typing import Array, Scalar
+from uniopt.typing import Array, Integer, Scalar
 
 
 class ReduceLROnPlateauState(NamedTuple):
@@ -29,11 +29,11 @@ class ReduceLROnPlateauState(NamedTuple):
 
 def reduce_on_plateau(
     factor: Scalar = 0.1,
-    patience: int = 10,
+    patience: Integer = 10,
     rtol: Scalar = 1e-4,
     atol: Scalar = 0.0,
-    cooldown: int = 0,
-    accumulation_size: int = 1,
+    cooldown: Integer = 0,
+    accumulation_size: Integer = 1,
     min_scale: Scalar = 0.0,
 ) -> GradientTransformation:
     r"""Scale the updates down when the objective has stopped falling.
@@ -109,11 +109,11 @@ class ReduceOnPlateau(Stage):
     """The stage behind `reduce_on_plateau`."""
 
     factor: Scalar
-    patience: int
+    patience: Integer
     rtol: Scalar
     atol: Scalar
-    cooldown: int
-    accumulation_size: int
+    cooldown: Integer
+    accumulation_size: Integer
     min_scale: Scalar
 
     def __repr__(self) -> str:
@@ -148,6 +148,9 @@ class ReduceOnPlateau(Stage):
         factor, rtol, atol, min_scale = (
             time.value(name, getattr(self, name)) for name in ("factor", "rtol", "atol", "min_scale")
         )
+        patience, cooldown, accumulation_size = (
+            clock.integer(name, getattr(self, name)) for name in ("patience", "cooldown", "accumulation_size")
+        )
         count = near.bring(state.count)
         mean = (count * state.avg_value + value) / (count + 1)
 
@@ -157,15 +160,15 @@ class ReduceOnPlateau(Stage):
         zero = xp.zeros_like(state.plateau_count)
         waited = xp.where(improved, zero, increment(xp, state.plateau_count))
         cooling = state.cooldown_count > 0
-        over = (waited >= self.patience) & ~cooling
-        complete = state.count + 1 >= self.accumulation_size
+        over = (waited >= patience) & ~cooling
+        complete = state.count + 1 >= accumulation_size
 
         reduced = xp.maximum(xp.where(over, state.scale * factor, state.scale), min_scale)
         seen = ReduceLROnPlateauState(
             scale=xp.where(cooling, state.scale, reduced),
             best_value=xp.where(improved, mean, state.best_value),
             plateau_count=xp.where(cooling | over, zero, waited),
-            cooldown_count=xp.where(cooling, state.cooldown_count - 1, xp.where(over, zero + self.cooldown, zero)),
+            cooldown_count=xp.where(cooling, state.cooldown_count - 1, xp.where(over, zero + cooldown, zero)),
             count=zero,
             avg_value=xp.zeros_like(state.avg_value),
         )

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from uniopt import hyperparameters, tree
+from uniopt.clock import Clock
 from uniopt.conditional import cond
 from uniopt.errors import HyperparameterError, MissingArgumentError
-from uniopt.library import numbers_as_arrays
+from uniopt.library import numbers_as_arrays, outline
 from uniopt.step import Step
 from uniopt.transformation import (
     GradientTransformation,
@@ -20,7 +21,7 @@ from uniopt.transformation import (
 )
 from uniopt.transforms.copies import copies, copies_as
 from uniopt.transforms.restart import restarted
-from uniopt.typing import Array, Tree
+from uniopt.typing import Array, Integer, Tree
 
 
 class SAMState(NamedTuple):
@@ -35,7 +36,7 @@ class SAMState(NamedTuple):
 def sam(
     optimizer: GradientTransformation,
     adv_optimizer: GradientTransformation,
-    sync_period: int = 2,
+    sync_period: Integer = 2,
     reset_state: bool = True,
     opaque_mode: bool = False,
     batch_axis_name: str | None = None,
@@ -107,6 +108,11 @@ def sam(
     if batch_axis_name is not None and not isinstance(batch_axis_name, str):
         raise HyperparameterError(f"batch_axis_name is {batch_axis_name!r}, expected the name of an axis or None.")
     period = hyperparameters.integer("sync_period", sync_period, at_least=1)
+    if opaque_mode and not isinstance(period, int):
+        raise HyperparameterError(
+            f"sync_period is {outline(period)}, expected an int in opaque mode, where it is the number of calls of "
+            "grad_fn. Name it in the static_args of inject_hyperparams."
+        )
     kind = OpaqueSam if opaque_mode else Sam
     return transformation(kind(stage_of(optimizer), stage_of(adv_optimizer), period, reset_state, batch_axis_name))
 
@@ -117,7 +123,7 @@ class Sam(Stage):
 
     optimizer: Stage
     adv_optimizer: Stage
-    sync_period: int
+    sync_period: Integer
     reset_state: bool
     batch_axis_name: str | None
 
@@ -150,7 +156,7 @@ class Sam(Stage):
             moves, adv_state = self.adv_optimizer.update(step, updates, state.adv_state, values, extra)
             return [None if u is None else -u for u in moves], state.opt_state, adv_state
 
-        due = count == self.sync_period - 1
+        due = count >= Clock(step, count).integer("sync_period", self.sync_period) - 1
         moves, opt_state, adv_state = cond(step, due, outward, upward)
         count = step.backend.astype(xp.where(due, xp.zeros_like(count), count + 1), xp.int32)
         return moves, SAMState(count, opt_state, adv_state, step.rebuild(cache))

@@ -72,7 +72,7 @@ def stochastic_rounding(key: int = 0) -> GradientTransformation:
     >>> after.mean(dtype=np.float64).round(5)
     np.float64(0.9999)
     """
-    return transformation(StochasticRounding(hyperparameters.integer("key", key, at_least=0, below=2**64)))
+    return transformation(StochasticRounding(hyperparameters.fixed_integer("key", key, at_least=0, below=2**64)))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

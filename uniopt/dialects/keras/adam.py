@@ -15,7 +15,7 @@ from uniopt.transformation import GradientTransformation
 from uniopt.transforms.scale import scale_by_learning_rate
 from uniopt.transforms.schedule_free import schedule_free
 from uniopt.transforms.trust_ratio import scale_by_trust_ratio
-from uniopt.typing import Scalar, ScalarOrSchedule
+from uniopt.typing import Integer, Scalar, ScalarOrSchedule
 
 
 @optimizer
@@ -117,7 +117,7 @@ def ScheduleFreeAdamW(
     beta_1: Scalar = 0.9,
     beta_2: Scalar = 0.999,
     epsilon: Scalar = 1e-8,
-    warmup_steps: int = 0,
+    warmup_steps: Integer = 0,
 ) -> GradientTransformation:
     """All iterates have the same weight in the average, those of the warmup too.
 
@@ -127,7 +127,8 @@ def ScheduleFreeAdamW(
         As in ``keras.optimizers.ScheduleFreeAdamW``; the others as in `uniopt.dialects.keras`.
     """
     warmup = hyperparameters.integer("warmup_steps", warmup_steps, at_least=0)
-    rate = warmed_up(learning_rate, warmup) if warmup > 0 else learning_rate
+    without = isinstance(warmup, int) and warmup == 0
+    rate = learning_rate if without else warmed_up(learning_rate, warmup)
     b1, b2, eps = _checked(beta_1, beta_2, epsilon)
     base = chain(scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True), scale_by_learning_rate(rate))
     return schedule_free(base, 1.0, b1, weight_lr_power=0.0)

@@ -93,7 +93,7 @@ def _with_all_features(
         return tx
     average = params_ema(hyperparameters.decay_rate("ema_momentum", ema_momentum), debias=False, start=mini_steps)
     if ema_overwrite_frequency:
-        frequency = hyperparameters.integer("ema_overwrite_frequency", ema_overwrite_frequency, at_least=1)
+        frequency = hyperparameters.fixed_integer("ema_overwrite_frequency", ema_overwrite_frequency, at_least=1)
         average = overwrite_params(average, frequency, mini_steps)
     return chain(tx, average)
 
@@ -101,7 +101,7 @@ def _with_all_features(
 def _mini_steps(gradient_accumulation_steps: int | None) -> int:
     if not gradient_accumulation_steps:
         return 1
-    return hyperparameters.integer("gradient_accumulation_steps", gradient_accumulation_steps, at_least=2)
+    return hyperparameters.fixed_integer("gradient_accumulation_steps", gradient_accumulation_steps, at_least=2)
 
 
 def _clipping(**bounds: Scalar | None) -> list[GradientTransformation]:
