@@ -51,10 +51,9 @@ class Clock:
 
     def integer(self, name: str, value: Integer) -> Integer:
         """Return an integer hyperparameter as the counter meets it: an array as one of int32 on its device."""
-        found = registry.find(type(value))
-        if found is None:
+        if isinstance(value, int):
             return value
-        _check_library(name, found, self.backend)
+        _check_library(name, registry.backend_of(value), self.backend)
         return self.backend.place(self.backend.astype(value, self.xp.int32), self.count)
 
     def scheduled(self, name: str, schedule: Schedule) -> Scalar:

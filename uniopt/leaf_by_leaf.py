@@ -36,12 +36,13 @@ def run(
 ) -> tuple[list[Any], list[Any]]:
     """Return what the stages, one after another, make of the leaves, and their next states."""
     begun = [_Update(stage, step, updates, state, params, extra) for stage, state in zip(stages, states, strict=True)]
+    through = [update.leaf for update in begun]
     results: list[Any] = []
     for i, (g, place) in enumerate(zip(updates, step.places, strict=True)):
         u = g
         if g is not None and place is not None and 0 not in g.shape:
-            for update in begun:
-                u = update.leaf(i, u, place)
+            for leaf in through:
+                u = leaf(i, u, place)
         results.append(u)
     return results, [update.state() for update in begun]
 
@@ -68,7 +69,9 @@ class _Update:
     ) -> None:
         _check(stage, state, params, extra)
         self._stage = stage
+        self._rule = stage.rule
         self._step = step
+        self._xp = step.xp
         self._params = params
         self._extra = extra
         fields = stage.state._fields
@@ -81,6 +84,7 @@ class _Update:
         self._hyper: dict[int, dict[str, Any]] = {}
         self._wants_params = "p" in stage.wants
         self._counts = step.counts if "t" in stage.wants else None
+        self._each = bool(self._varying) or self._wants_params or self._counts is not None
         self._empty: Any = None if fields else stage.state()
 
     def leaf(self, i: int, g: Any, place: Place) -> Any:
@@ -89,16 +93,11 @@ class _Update:
         hyper = self._hyper.get(id(place))
         if hyper is None:
             hyper = self._hyper[id(place)] = self._hyper_at(place)
-        if self._varying:
-            time = Time(self._clock, place)
-            hyper.update({name: time.value(name, values[i]) for name, values in self._varying.items()})
-        if self._counts is not None:
-            hyper["t"] = Time(Clock(self._step, self._counts[i]), place)
-        if self._wants_params:
-            hyper["p"] = self._params[i]  # type: ignore[index]  # _check has seen to it
+        if self._each:
+            self._adapt(hyper, i, place)
         before = self._before(i, place) if columns else self._empty
         try:
-            result, after = stage.rule(self._step.xp, g, before, **hyper)
+            result, after = self._rule(self._xp, g, before, **hyper)
         except (HyperparameterError, DtypeKindError) as error:  # the rule does not know which leaf it was given
             raise type(error)(f"At {self._step.path(i)}: {error}") from error
         except Exception as error:
@@ -106,6 +105,8 @@ class _Update:
             raise
         if result.shape != g.shape:
             _refuse_shapes(stage, self._step, i, g, result, before, after)
+        if not columns:
+            return result
         for column, x, y in zip(columns, before, after, strict=True):
             if column is None:
                 continue
@@ -120,12 +121,22 @@ class _Update:
             column[i] = y if same else place.backend.astype(y, kept.dtype)
         return result
 
+    def _adapt(self, hyper: dict[str, Any], i: int, place: Place) -> None:
+        """Put what differs from leaf to leaf among a rule's arguments."""
+        if self._varying:
+            time = Time(self._clock, place)
+            hyper.update({name: time.value(name, values[i]) for name, values in self._varying.items()})
+        if self._counts is not None:
+            hyper["t"] = Time(Clock(self._step, self._counts[i]), place)
+        if self._wants_params:
+            hyper["p"] = self._params[i]  # type: ignore[index]  # _check has seen to it
+
     def _before(self, i: int, place: Place) -> Any:
         """Return the slots of leaf `i`, in the dtypes that are computed in."""
-        slots = []
+        dtype, slots = place.dtype, []
         for column in self._columns:
             slot = None if column is None else column[i]
-            if slot is not None and (type(slot) in _NESTED or slot.dtype != place.dtype):
+            if slot is not None and (type(slot) in _NESTED or slot.dtype != dtype):
                 slot = _widen(place, slot)
             slots.append(slot)
         return tuple.__new__(self._stage.state, slots)  # as the class would, but for a call of Python's

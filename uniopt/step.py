@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from uniopt import tree
 from uniopt.backends import registry
-from uniopt.backends.dtypes import dtype_kind, dtype_name
 from uniopt.backends.protocol import Backend
-from uniopt.errors import DtypeKindError, MixedDevicesError, ShapeError, StateError, TreeStructureError
+from uniopt.errors import StateError, TreeStructureError
+from uniopt.gradients import check_gradients
 from uniopt.library import library_of, numbers_as_arrays
 from uniopt.place import Place, places_of
 from uniopt.typing import Array, Tree
 
 if TYPE_CHECKING:
     from optree import PyTreeSpec
-
-_NOUNS = {"updates": "The gradient ", "params": "its parameter "}
 
 
 class Step:
@@ -115,11 +113,7 @@ class Step:
         if params is None:
             return step, step.widen(grads), None
         step._skipped = [p if g is None else None for g, p in zip(grads, aligned, strict=True)]
-        colocated = backend.colocated
-        for i, (g, p) in enumerate(zip(grads, values, strict=True)):
-            alike = p is not None and g is not None and g.shape == p.shape and g.dtype == p.dtype and colocated(g, p)
-            if g is not None and not alike:
-                step._check_pair(g, p, i, names, per_example)
+        check_gradients(backend, grads, values, step.path, names, per_example)
         return step, step.widen(grads), step.widen(values)
 
     def path(self, i: int, root: str | None = None) -> str:
@@ -175,9 +169,11 @@ class Step:
                 found = list(self.structure.flatten_up_to(values))
             except ValueError:
                 self._refuse(values, name)
-        for i, (x, place) in enumerate(zip(found, self.places, strict=True)):
-            if place is not None and registry.find(type(x)) is not self.backend:
-                self.check_library(x, partial(self.path, i, name))
+        kinds = {type(x) for x, place in zip(found, self.places, strict=True) if place is not None}
+        if any(registry.find(kind) is not self.backend for kind in kinds):
+            for i, (x, place) in enumerate(zip(found, self.places, strict=True)):
+                if place is not None and registry.find(type(x)) is not self.backend:
+                    self.check_library(x, partial(self.path, i, name))
         return found
 
     def check_library(self, x: Any, path: Callable[[], str]) -> None:
@@ -262,34 +258,6 @@ class Step:
         fresh = {id(place): Place(place.backend, place.like, place.dtype) for place in self.places if place is not None}
         places = [None if place is None else fresh[id(place)] for place in self.places]
         return Step(self.backend, self.structure, self._name, self.leaves, places, self._dtypes, counts=self.counts)
-
-    def _check_pair(self, g: Array, p: Array, i: int, names: tuple[str, str], per_example: Callable[[], bool]) -> None:
-        def named(number: int) -> str:
-            return f"{_NOUNS.get(names[number], '')}{self.path(i, names[number])}"
-
-        if p is None:
-            raise TreeStructureError(
-                f"{self.path(i)} is None, but {self.path(i, names[0])} has shape {tuple(g.shape)}. "
-                "Expected a parameter for each gradient; pass None as the gradient too."
-            )
-        if g.shape != p.shape and not ((of_examples := per_example()) and g.shape[1:] == p.shape):
-            expected = "the gradient of each example, along a first axis" if of_examples else "the same shape"
-            raise ShapeError(
-                f"{named(0)} has shape {tuple(g.shape)}, {named(1)} has shape {tuple(p.shape)}. "
-                f"Expected {expected}; uniopt does not broadcast."
-            )
-        if g.dtype != p.dtype:
-            kinds = dtype_kind(dtype_name(g.dtype)), dtype_kind(dtype_name(p.dtype))
-            if kinds[0] != kinds[1]:
-                raise DtypeKindError(
-                    f"{named(0)} is {kinds[0] or 'not numeric'} ({g.dtype}), {named(1)} is {kinds[1]} ({p.dtype}). "
-                    f"Expected a {kinds[1]} gradient; convert it first."
-                )
-        if not self.backend.colocated(g, p):
-            raise MixedDevicesError(
-                f"{named(0)} is on {self.backend.device(g)}, {named(1)} on {self.backend.device(p)}. "
-                "Expected both on one device; move the gradient to the parameter's."
-            )
 
 
 def _item(path: Callable[[], str], i: int) -> str:

@@ -44,7 +44,7 @@ def failures(record: Record) -> list[str]:
         ("ema", "transforms/ema.py", "if not (debias) else mean"),
         ("trace", "transforms/trace.py", "if not (nesterov) else m)"),
         ("apply_every", "transforms/apply_every.py", "return t > in_dtype_of(xp, t, k)"),
-        ("MultiSteps", "transforms/accumulate.py", "acc = s.acc_grads - (g - s.acc_grads) / t.once(_number)"),
+        ("MultiSteps", "transforms/accumulate.py", "acc = held - (g - held) / t.once(_number)"),
         ("apply_if_finite", "transforms/apply_if_finite.py", "finite | (in_a_row >= most)"),
         ("params_ema", "transforms/params_average.py", "return (1 + decay) / (xp.zeros_like(n)"),
         ("params_mean", "transforms/params_average.py", "n = whole(xp, t + start, every)"),

@@ -81,10 +81,9 @@ def _init_undampened(xp: Any, p: Array, *, accumulator_dtype: Any) -> dict[str, 
 def _trace(
     xp: Any, g: Array, s: Any, *, decay: Scalar, nesterov: bool, dampening: Scalar, undampened_first_step: bool
 ) -> tuple[Array, Any]:
+    damped = g if isinstance(dampening, float) and dampening == 0.0 else (1 - dampening) * g
     if undampened_first_step:
-        damped = xp.where(s.is_initial_step, g, (1 - dampening) * g)
-        s = s._replace(is_initial_step=xp.zeros_like(s.is_initial_step))
-    else:
-        damped = g if isinstance(dampening, float) and dampening == 0.0 else (1 - dampening) * g
+        damped = xp.where(s.is_initial_step, g, damped)
     m = damped + decay * s.trace
-    return (g + decay * m if nesterov else m), s._replace(trace=m)
+    after = UndampenedTraceState(xp.zeros_like(s.is_initial_step), m) if undampened_first_step else TraceState(m)
+    return (g + decay * m if nesterov else m), after
