@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from uniopt.backends.fusion import step as fused
+from uniopt.backends.fusion.recording import recording
 
 import uniopt
 import uniopt.integrations.torch as ours
@@ -74,6 +76,31 @@ def test_what_changes_between_steps(name: str, change: Callable[[torch.nn.Parame
             opt.step()
         for p, q in zip(found, wanted, strict=True):
             torch.testing.assert_close(p, q, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["AdamW", "SGD", "Adagrad"])
+def test_no_pattern_of_missing_gradients_is_recorded(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    recordings: list[int] = []
+
+    def counted(*args: Any) -> Any:
+        recordings.append(1)
+        return recording(*args)
+
+    monkeypatch.setattr(fused, "recording", counted)
+    params = [torch.nn.Parameter(torch.zeros(3, 2)) for _ in range(6)]
+    expected = [torch.nn.Parameter(torch.zeros(3, 2)) for _ in range(6)]
+    optimizer, peer = getattr(ours, name)(params, lr=0.125), getattr(torch.optim, name)(expected, lr=0.125)
+    generator, found = torch.Generator().manual_seed(0), []
+    for _ in range(24):
+        missing = torch.rand(6, generator=generator) < 0.4
+        for p, q, here in zip(params, expected, ~missing, strict=True):
+            p.grad = torch.randn(3, 2, generator=generator) if here else None
+            q.grad = p.grad
+        optimizer.step()
+        peer.step()
+        found.append(len(recordings))
+        torch.testing.assert_close(params, expected, rtol=1e-6, atol=1e-7)
+    assert found[-1] == found[8] > 0  # each parameter has had a gradient by then, and the plan is the last one
 
 
 def test_a_slot_that_is_replaced() -> None:
