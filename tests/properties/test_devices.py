@@ -53,6 +53,46 @@ def check_devices(name: str, case: Case, devices: list[Any]) -> None:
     assert worst.value <= 4, worst
 
 
+OF_THE_WHOLE_TREE = {
+    "reduce_on_plateau": lambda: uniopt.reduce_on_plateau(0.5, patience=1),
+    "reduce_on_plateau, injected": lambda: uniopt.inject_hyperparams(uniopt.reduce_on_plateau)(0.5, patience=1),
+    "apply_if_finite": lambda: uniopt.apply_if_finite(uniopt.adam(0.125), 2),
+    "clip_by_global_norm": lambda: uniopt.clip_by_global_norm(1.0),
+    "dynamic_loss_scaling": lambda: uniopt.dynamic_loss_scaling(uniopt.adam(0.125)),
+    "inject_hyperparams": lambda: uniopt.inject_hyperparams(uniopt.MultiSteps)(uniopt.adam(0.125), 2),
+    "mechanize": lambda: uniopt.mechanize(uniopt.sgd(0.125)),
+    "polyak_sgd": uniopt.polyak_sgd,
+}
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=str)
+@pytest.mark.parametrize("name", OF_THE_WHOLE_TREE)
+def test_numbers_of_the_whole_tree(name: str, order: tuple[int, int]) -> None:
+    """They are where the leaves with the widest dtype are, which need not be the first ones."""
+    import array_api_strict as xp
+
+    devices = [xp.Device("CPU_DEVICE"), xp.Device("device1")]
+    tx = OF_THE_WHOLE_TREE[name]()
+
+    def tree(k: int, places: tuple[int, int]) -> Any:
+        a, b = (devices[i] for i in places)
+        return {
+            "a": xp.asarray([1.0, -2.0 - k], dtype=xp.float32, device=a),
+            "b": xp.asarray([3.0 + k, 0.5], dtype=xp.float64, device=b),
+        }
+
+    found = []
+    for places in (order, (0, 0)):
+        params = tree(0, places)
+        state = tx.init(params)
+        for k in range(3):
+            updates, state = tx.update(tree(k, places), state, params, value=2.0)
+            params = uniopt.apply_updates(params, updates)
+        found.append([np.asarray(x.to_device(devices[0])) for x in uniopt.tree.leaves(params)])
+    for x, y in zip(*found, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
 @pytest.mark.parametrize("order", [(0, 1), (1, 0), (1, 2)], ids=str)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_strict_devices(case: Case, order: tuple[int, int]) -> None:

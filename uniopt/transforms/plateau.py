@@ -121,7 +121,8 @@ class ReduceOnPlateau(Stage):
 
     def init(self, step: Step, params: list[Any]) -> Any:
         one, best, mean = (constant(step, x) for x in (1.0, float("inf"), 0.0))
-        return ReduceLROnPlateauState(one, best, step.counter(), step.counter(), step.counter(), mean)
+        counts = [constant(step, 0, "int32") for _ in range(3)]  # where the other numbers are, which they meet
+        return ReduceLROnPlateauState(one, best, *counts, mean)
 
     def update(
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
