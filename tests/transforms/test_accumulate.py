@@ -228,30 +228,6 @@ def test_a_missing_gradient_is_skipped(backend: Backend) -> None:
         assert updates == {"w": None, "b": None}
 
 
-def test_a_gradient_that_is_missing_when_the_mean_is_handed_on(backend: Backend) -> None:
-    """What has been accumulated is kept: a sum goes on, and a mean begins again, also after NaN."""
-    params = moved({"w": np.ones(2, F), "b": np.ones(2, F)}, backend)
-    one, two, nan = (moved(np.full(2, x, F), backend) for x in (1.0, 2.0, np.nan))
-    for mean, b, expected in ((True, one, -3.0), (True, nan, -3.0), (False, one, -7.0)):
-        tx = uniopt.MultiSteps(uniopt.sgd(1.0), 2, use_grad_mean=mean)
-        state = tx.init(params)
-        seen = []
-        for grads in (
-            {"w": one, "b": b},
-            {"w": one, "b": None},
-            {"w": one, "b": two},
-            {"w": one, "b": two + two},
-            {"w": one, "b": two},
-        ):
-            updates, state = settled(tx.update(grads, state, params), backend)
-            seen.append(host(updates, backend))
-        assert seen[1]["b"] is None
-        np.testing.assert_array_equal(seen[1]["w"], -1.0 if mean else -2.0)
-        np.testing.assert_array_equal(seen[2]["b"], 0.0)
-        np.testing.assert_array_equal(seen[3]["b"], expected)
-        np.testing.assert_array_equal(backend.to_numpy(state.acc_grads["b"]), 2.0)
-
-
 def test_the_number_of_mini_steps_is_rounded(backend: Backend) -> None:
     ones = np.ones(2, F)
     for schedule in (lambda n: 1.9999, lambda n: np.float64(2.0), uniopt.constant_schedule(2), lambda n: n - n + 2):

@@ -1,4 +1,4 @@
-"""Accumulation of numbers of every kind, and where it is traced."""
+"""Accumulation of numbers of every kind, where it is traced, and with gradients missing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from uniopt.backends.protocol import Backend
 
 import uniopt
 from tests.conftest import require
+from tests.properties.problems import host, moved, settled
 from tests.transforms.test_accumulate import F, equal, walk
 
 
@@ -96,3 +97,27 @@ def test_jax_scans_and_batches_them() -> None:
     assert not np.asarray(seen)[[0, 1, 3]].any()
     batched = jax.vmap(tx.update, in_axes=(0, None, None))(grads, tx.init(params), params)[1]
     np.testing.assert_array_equal(batched.mini_step, [1, 0, 1, 1])
+
+
+def test_a_gradient_that_is_missing_when_the_mean_is_handed_on(backend: Backend) -> None:
+    """What has been accumulated is kept: a sum goes on, and a mean begins again, also after NaN."""
+    params = moved({"w": np.ones(2, F), "b": np.ones(2, F)}, backend)
+    one, two, nan = (moved(np.full(2, x, F), backend) for x in (1.0, 2.0, np.nan))
+    for mean, b, expected in ((True, one, -3.0), (True, nan, -3.0), (False, one, -7.0)):
+        tx = uniopt.MultiSteps(uniopt.sgd(1.0), 2, use_grad_mean=mean)
+        state = tx.init(params)
+        seen = []
+        for grads in (
+            {"w": one, "b": b},
+            {"w": one, "b": None},
+            {"w": one, "b": two},
+            {"w": one, "b": two + two},
+            {"w": one, "b": two},
+        ):
+            updates, state = settled(tx.update(grads, state, params), backend)
+            seen.append(host(updates, backend))
+        assert seen[1]["b"] is None
+        np.testing.assert_array_equal(seen[1]["w"], -1.0 if mean else -2.0)
+        np.testing.assert_array_equal(seen[2]["b"], 0.0)
+        np.testing.assert_array_equal(seen[3]["b"], expected)
+        np.testing.assert_array_equal(backend.to_numpy(state.acc_grads["b"]), 2.0)
