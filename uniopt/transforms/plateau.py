@@ -121,8 +121,9 @@ class ReduceOnPlateau(Stage):
 
     def init(self, step: Step, params: list[Any]) -> Any:
         one, best, mean = (constant(step, x) for x in (1.0, float("inf"), 0.0))
-        counts = [constant(step, 0, "int32") for _ in range(3)]  # where the other numbers are, which they meet
-        return ReduceLROnPlateauState(one, best, *counts, mean)
+        # The counts are where the other numbers are, which they meet.
+        plateau, cooldown, count = (constant(step, 0, "int32") for _ in range(3))
+        return ReduceLROnPlateauState(one, best, plateau, cooldown, count, mean)
 
     def update(
         self, step: Step, updates: list[Any], state: Any, params: list[Any] | None, extra: dict[str, Any]
