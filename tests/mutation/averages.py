@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import pytest
 from torch.func import vmap
 
 import uniopt
@@ -58,10 +59,8 @@ def averages_are_those_of_the_parameters() -> None:
         for x in (math.nan, math.nan, 3.0, math.inf, 5.0):
             _, state = mean.update(np.asarray(0.0), state, np.asarray(x))
     assert state.average == 4.0
-    try:
+    with pytest.raises(MissingParamsError, match=r"params_mean\(start=1, every=2"):
         mean.update(np.asarray(0.0), state)
-    except MissingParamsError as error:
-        assert "params_mean(start=1, every=2" in str(error)  # noqa: PT017
 
 
 def averages_are_found_and_exchanged() -> None:

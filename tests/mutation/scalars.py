@@ -234,7 +234,7 @@ def warmups_may_be_arrays() -> None:
     for w in (0, 1, 4):
         steps = strict.asarray(w, dtype=strict.xp.int32)
         keras = rates.warmed_up(0.5, steps)
-        free = stage_of(uniopt.schedule_free_sgd(0.5, steps)).learning_rate  # type: ignore[attr-defined]
+        free = stage_of(uniopt.schedule_free_sgd(0.5, steps)).learning_rate  # type: ignore[attr-defined]  # of this stage
         for n in range(6):
             for count in (n, strict.asarray(n, dtype=strict.xp.int32)):
                 close(float(keras(count)), 0.5 * min((n + 1) / max(w, 1), 1.0))

@@ -52,7 +52,9 @@ def factored(decay_offset: uniopt.Integer) -> Any:
 
 
 def factored_by(step_offset: uniopt.Integer) -> Any:
-    rate = lambda n, c: uniopt.linear_schedule(0.25, c, 8)(n)  # noqa: E731
+    def rate(n: Any, c: Any) -> Any:
+        return uniopt.linear_schedule(0.25, c, 8)(n)
+
     return uniopt.scale_by_factored_rms(decay_rate=0.5, step_offset=step_offset, decay_rate_fn=rate)
 
 

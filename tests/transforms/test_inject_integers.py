@@ -270,7 +270,9 @@ def test_sam_in_opaque_mode() -> None:
     """The number of calls of a function is no array that has no value yet."""
     import jax
 
-    make = lambda **own: uniopt.inject_hyperparams(uniopt.sam, **own)(INNER, INNER, opaque_mode=True)  # noqa: E731
+    def make(**own: Any) -> uniopt.GradientTransformation:
+        return uniopt.inject_hyperparams(uniopt.sam, **own)(INNER, INNER, opaque_mode=True)
+
     params = moved(np.ones(2, F), require("jax"))
 
     def step(tx: Any) -> Any:
