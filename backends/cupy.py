@@ -76,6 +76,9 @@ class CupyMemory:
     def view(self, x: Any) -> Any:
         return x.view(cupy.uint16) if dtype_name(x.dtype) == "bfloat16" else x
 
+    def repeated(self, x: Any, n: int) -> Any:
+        return cupy.broadcast_to(x, (n, *x.shape))
+
     def copy(self, x: Any) -> Any:
         return x.copy(order="K")
 

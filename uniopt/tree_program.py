@@ -51,11 +51,9 @@ class TreeProgram:
                 "Call step(grads, state, params)."
             )
         self._check_library(state, children[2])
-        # A gradient of None is only another call's; the parameter tells what it would be, unless they are of examples.
-        # Of `LookaheadParams` the first tree is the one that has gradients.
-        follows = children[0] in (children[3], *children[3].children()[:1]) and all(
-            g is None or getattr(g, "shape", ()) == getattr(p, "shape", ()) for g, p in zip(grads, params, strict=False)
-        )
+        # A gradient of None is only another call's; the parameter tells what it would be, and the other gradients of
+        # how many examples. Of `LookaheadParams` the first tree is the one that has gradients.
+        follows = children[0] in (children[3], *children[3].children()[:1]) and _are_alike(grads, params)
         paired = range(len(grads)) if follows else ()
         own = [leaves[i + self._parts[3]] if x is None and i in paired else x for i, x in enumerate(leaves)]
         arrays = [i for i, x in enumerate(own) if is_number(x) or registry.find(type(x)) is not None]
@@ -224,6 +222,17 @@ class TreeProgram:
                 "that keeps its structure."
             )
         return [found[i - self._parts[2]] for i in self._donated]
+
+
+def _are_alike(grads: list[Any], params: list[Any]) -> bool:
+    """Return whether gradients are shaped like their parameters, or all have as many examples along a first axis."""
+    pairs = [
+        (tuple(getattr(g, "shape", ())), tuple(getattr(p, "shape", ())))
+        for g, p in zip(grads, params, strict=False)
+        if g is not None
+    ]
+    examples = next((g[: len(g) - len(p)] for g, p in pairs), ())
+    return len(examples) <= 1 and all(g == (*examples, *p) for g, p in pairs)
 
 
 def _is_integer(x: Any) -> bool:

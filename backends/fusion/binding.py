@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from uniopt.backends.dtypes import itemsize
 from uniopt.backends.errors import NotWritableError
+from uniopt.backends.fusion.layout import contiguous
 from uniopt.backends.fusion.memory import Memory
+from uniopt.backends.fusion.outline import Outline, outline
 
 _Numbers = np.ndarray[Any, Any]
 _NONE: frozenset[int] = frozenset()
@@ -42,10 +45,12 @@ class Binding:
         How the arrays lie in memory.
     kept
         Arrays that are read, only to know of what kind they are; None for a missing gradient.
-    parameters
-        Which of `given` is the parameter of each gradient among `kept`.
     given
         The arrays to be written to. They are held, so that their addresses stay good.
+    parameters
+        Which of `given` is the parameter of each gradient among `kept`.
+    known
+        What gradients were like that have been seen.
     captured
         Arrays that the program holds, and reads like those of `kept`, which they follow.
 
@@ -72,6 +77,7 @@ class Binding:
         kept: list[Any],
         given: list[Any],
         parameters: Mapping[int, int],
+        known: Mapping[int, Outline],
         captured: list[Any],
     ) -> None:
         self._memory = memory
@@ -86,6 +92,8 @@ class Binding:
         self._addresses = memory.addresses(self.targets)
         self._places = memory.places(self.targets)
         self._has_scalars = any(isinstance(x, np.generic) for x in kept)
+        self._examples = self._count_examples(kept) if self.missing else None
+        self._expected = {i: self._expectation(i, known.get(i)) for i in self.missing}
         self._read: list[int] | None = None  # where the arrays of the latest run lay that are read
         self._latest: list[int] = []  # and where all lay
         arrays = self._arrays(kept)
@@ -97,8 +105,13 @@ class Binding:
         self._shared[list(self.missing)] = False
         self._copies = bool(self._shared.any())
         self.kept = self._apart(arrays)
-        self.signature = memory.signatures(self.kept), memory.signatures(self.targets)
+        read = tuple(self.outlines()) if self.missing else memory.signatures(self.kept)
+        self.signature = read, memory.signatures(self.targets)
         self._guard = None if self.missing or self._has_scalars else memory.guard([*arrays, *self.targets])
+
+    def outlines(self) -> list[Outline]:
+        """Return the outlines of what is read, of missing gradients those that they are expected to have."""
+        return [self._expected.get(i) or outline(self._memory, x) for i, x in enumerate(self.kept)]
 
     def again(self, kept: list[Any], given: list[Any]) -> bool:
         """Do the same as `run` where the library has a quick way to see that all arrays are as they were."""
@@ -124,12 +137,23 @@ class Binding:
             return False
         arrays = self._arrays(kept) if missing or self._has_scalars else kept
         kind = memory.signatures(arrays)
-        if kind != self._kind and any(
-            found != wanted and i % len(arrays) not in missing
-            for i, (found, wanted) in enumerate(zip(kind, self._kind, strict=True))
-        ):
+        if kind != self._kind and not self._accept(kind, arrays, missing):
             return False
         return self._go(arrays, missing)
+
+    def _accept(self, kind: Any, arrays: list[Any], missing: frozenset[int]) -> bool:
+        """Return whether all that differs from what is known are gradients that were missing, and are as expected."""
+        memory, n = self._memory, len(arrays)
+        differ = {i % n for i, (found, wanted) in enumerate(zip(kind, self._kind, strict=True)) if found != wanted}
+        arrived = differ - missing
+        if any(outline(memory, arrays[i]) != self._expected.get(i) for i in arrived):
+            return False
+        self._kind = tuple(x if i % n in arrived else y for i, (x, y) in enumerate(zip(kind, self._kind, strict=True)))
+        for i in arrived:
+            (start,) = memory.addresses([arrays[i]])
+            first, stop = memory.extent(arrays[i])
+            self._from[i], self._to[i] = first - start, stop - start
+        return True
 
     def _go(self, arrays: list[Any], missing: frozenset[int]) -> bool:
         """Run the program, unless other arrays than before share memory with a target."""
@@ -157,12 +181,36 @@ class Binding:
         return [y[()] if isinstance(x, np.generic) else y for x, y in zip(self.given, self.targets, strict=True)]
 
     def _arrays(self, kept: list[Any]) -> list[Any]:
-        """Return arrays alone: a missing gradient is represented by its parameter."""
+        """Return arrays alone: a missing gradient is represented by its parameter, of each example if there are any."""
         if any(x is None for x in kept):
-            kept = [self.targets[self._parameters[i]] if x is None else x for i, x in enumerate(kept)]
+            kept = [self._stand_in(i) if x is None else x for i, x in enumerate(kept)]
         if not self._has_scalars:
             return kept
         return [np.asarray(x) if isinstance(x, np.generic) else x for x in kept]
+
+    def _stand_in(self, i: int) -> Any:
+        parameter = self.targets[self._parameters[i]]
+        return parameter if self._examples is None else self._memory.repeated(parameter, self._examples)
+
+    def _count_examples(self, kept: list[Any]) -> int | None:
+        """Return of how many examples gradients are; None if they are shaped like their parameters."""
+        shape = self._memory.shape
+        first = next((i for i in self._parameters if kept[i] is not None), None)
+        if first is None or len(shape(kept[first])) == len(shape(self.targets[self._parameters[first]])):
+            return None
+        return shape(kept[first])[0]
+
+    def _expectation(self, i: int, known: Outline | None) -> Outline:
+        """Return what a missing gradient would be like: as it was, or like its parameter."""
+        like = outline(self._memory, self.targets[self._parameters[i]])
+        examples = () if self._examples is None else (self._examples,)
+        shape, whole = (*examples, *like.shape), (*examples, *like.whole_shape)
+        if known is not None and (known.shape, known.whole_shape) == (shape, whole):
+            return known
+        if known is None and not examples:
+            return like
+        dtype = like.dtype if known is None else known.dtype
+        return Outline(shape, dtype, contiguous(shape, itemsize(dtype)), whole)
 
     def _apart(self, arrays: list[Any]) -> list[Any]:
         """Return the arrays that are read, copied where they share memory with a target."""

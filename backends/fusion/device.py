@@ -19,7 +19,7 @@ from uniopt.backends.fusion.memory import Memory
 from uniopt.backends.fusion.schedule import Schedule
 from uniopt.backends.fusion.scratch import Device, Scratch
 from uniopt.backends.fusion.segment import FIRST_SLOT, Loop, Segment, Wave
-from uniopt.backends.fusion.separate import Parts
+from uniopt.backends.fusion.separate import NO_PARTS, Parts
 from uniopt.backends.fusion.symbol import Symbol
 from uniopt.backends.fusion.turns import cut, is_constant, keep_numbers
 
@@ -34,7 +34,7 @@ class DeviceProgram:
     schedule
         What to run.
     inputs
-        The symbols that the arrays stand for, in their order.
+        The symbols that the arrays stand for, in their order, and the arrays' strides.
     memory
         How the arrays lie in memory; its views are arrays of the device's library.
     parts
@@ -44,23 +44,28 @@ class DeviceProgram:
     """
 
     def __init__(
-        self, schedule: Schedule, inputs: Sequence[Symbol], memory: Memory, parts: Parts | None, *, device: Device
+        self,
+        schedule: Schedule,
+        inputs: Mapping[Symbol, Strides],
+        memory: Memory,
+        parts: Parts | None,
+        *,
+        device: Device,
     ) -> None:
-        self._parts = parts
+        self._parts = known = parts or NO_PARTS
         self._memory = memory
         self._device = device
-        self._known = False
         self._position = {symbol: i for i, symbol in enumerate(inputs)}
         self._position |= {symbol: self._position[target] for symbol, target in schedule.aliases.items()}
-        numbers = {} if parts is None else parts.numbers
-        gathered = {symbol: {x: self._position[g] for x, g in args.items()} for symbol, args in numbers.items()}
-        self._calls = {} if parts is None else {x: self._position[g] for x, g in parts.calls.items()}
-        steps = _steps(schedule, parts, self._position, gathered)
+        gathered = {symbol: {x: self._position[g] for x, g in args.items()} for symbol, args in known.gathered.items()}
+        self._calls = {x: self._position[g] for x, g in known.calls.items()}
+        steps = _steps(schedule, known, self._position, gathered)
         calls = [symbol for step in steps if isinstance(step, Calls) for symbol in step.symbols]
         for symbol in calls:
             check(device.xp, symbol)
         self._slots = {symbol: FIRST_SLOT + i for symbol, i in self._position.items()}
-        self._strides: dict[Symbol, Strides] = {}  # of the inputs, from the first call on
+        strides = list(inputs.values())
+        self._strides = {symbol: strides[i] for symbol, i in self._position.items()}
         self._scratch: dict[Symbol, int] = {}
         size = 0
         for symbol in _in_scratch(steps):
@@ -73,24 +78,22 @@ class DeviceProgram:
         self._offsets = np.array(list(self._scratch.values()), dtype=np.int64)
         # What a missing gradient would be gathered from: memory that no loop writes to then.
         self._neutral = {x: (i, NEUTRAL[symbol.op]) for symbol, args in gathered.items() for x, i in args.items()}
+        called = set(calls)
         written = {x: loop.part for loop in _loops(steps) for x in (*loop.group.computed, *loop.group.reductions)}
         self.separable = parts is not None and all(
-            x in self._scratch and written.get(x) == part for x, (part, _) in self._neutral.items()
+            x in called or (x in self._scratch and written.get(x) == part) for x, (part, _) in self._neutral.items()
         )
         first = FIRST_SLOT + len(inputs) + len(self._scratch)
         self._slots |= {symbol: first + i for i, symbol in enumerate(calls)}
         self._steps = [Segment(step, device) if isinstance(step, list) else step for step in steps]
 
     def serves(self, missing: frozenset[int]) -> bool:
-        return not missing or (self._parts is not None and self.separable and self._parts.serve(len(missing)))
+        return not missing or (self.separable and self._parts.serve(len(missing)))
 
     def __call__(
         self, arrays: Sequence[Any], addresses: list[int], threads: int, missing: frozenset[int] = frozenset()
     ) -> None:
         """Run on arrays that lie at those addresses; the parts of missing gradients are skipped."""
-        if not self._known:
-            self._known = True
-            self._strides |= {symbol: self._memory.strides(arrays[i]) for symbol, i in self._position.items()}
         scratch = self._memory_between.of(self._size)
         where = np.zeros(FIRST_SLOT + len(self._slots), dtype=np.int64)
         where[FIRST_SLOT : FIRST_SLOT + len(addresses)] = addresses
@@ -108,9 +111,10 @@ class DeviceProgram:
                 values[x] = number(x) if is_constant(x) else self._view(x, arrays, scratch)
             return values[x]
 
-        for symbol, (part, neutral) in self._neutral.items() if missing else ():
-            if part in missing:
-                value(symbol)[...] = neutral
+        neutral = {x: y for x, (part, y) in self._neutral.items() if part in missing}
+        for symbol, y in neutral.items():
+            if symbol in self._scratch:
+                value(symbol)[...] = y
         for step in self._steps:
             if isinstance(step, Segment):
                 step.run(where, self._slots, self._strides, missing)
@@ -122,6 +126,8 @@ class DeviceProgram:
                     found = empty(self._device.xp, symbol)
                 else:
                     found = evaluate(self._device.xp, symbol, value)
+                if symbol in neutral:
+                    found[...] = neutral[symbol]
                 values[symbol] = found
                 where[self._slots[symbol]] = self._device.address(found)
                 self._strides.setdefault(symbol, found.strides)
@@ -140,14 +146,14 @@ class DeviceProgram:
 
 def _steps(
     schedule: Schedule,
-    parts: Parts | None,
+    parts: Parts,
     position: Mapping[Symbol, int],
     gathered: Mapping[Symbol, Mapping[Symbol, int]],
 ) -> list[list[Wave] | Calls]:
     """Return the loops and the library's calls in their order; waves that follow on each other in one list."""
-    part = {} if parts is None else {group: position[g] for group, g in parts.groups.items()}
-    part_of = {} if parts is None else {x: position[g] for g, xs in parts.targets.items() for x in xs}
-    part_of |= {} if parts is None else {x: position[g] for x, g in parts.numbers_of.items() if x not in part_of}
+    part = {group: position[g] for group, g in parts.groups.items()}
+    part_of = {x: position[g] for g, xs in parts.targets.items() for x in xs}
+    part_of |= {x: position[g] for x, g in parts.numbers_of.items() if x not in part_of}
     reduced = {symbol for groups in schedule.passes for group in groups for symbol in group.reductions}
     found: list[Wave | Calls] = []
     for turn, groups in zip_longest(schedule.turns, schedule.passes):

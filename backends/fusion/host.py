@@ -36,6 +36,7 @@ def compile_turn(
     scalars: Iterable[Symbol] = (),
     gathered: Mapping[Symbol, Mapping[Symbol, int]] = MappingProxyType({}),
     calls: Mapping[Symbol, int] = MappingProxyType({}),
+    absent: Mapping[Symbol, tuple[int, float | bool]] = MappingProxyType({}),
 ) -> tuple[Callable[..., None] | None, list[int]]:
     """Return the function of a turn, and the positions of the inputs whose arrays it reads or writes.
 
@@ -43,9 +44,10 @@ def compile_turn(
     arrays by position, and the positions of missing gradients. It leaves the values of the `wanted` symbols in the
     list. `scalars` are inputs whose values are wanted besides. `gathered` has, for operations that gather numbers of
     several leaves, the position of each number's gradient: a missing one's changes nothing. `calls` has the position of
-    the gradient without which an array is not computed.
+    the gradient without which an array is not computed, `absent` that of an array that is gathered, and what is in its
+    place then.
     """
-    return _Turn(known, inputs, gathered, calls).compiled(turn, wanted, scalars)
+    return _Turn(known, inputs, gathered, calls, absent).compiled(turn, wanted, scalars)
 
 
 class _Turn:
@@ -57,11 +59,13 @@ class _Turn:
         inputs: Mapping[Symbol, int],
         gathered: Mapping[Symbol, Mapping[Symbol, int]],
         calls: Mapping[Symbol, int],
+        absent: Mapping[Symbol, tuple[int, float | bool]],
     ) -> None:
         self._known = known
         self._inputs = inputs
         self._gathered = gathered
         self._calls = calls
+        self._absent = absent
         self._lines: list[str] = []
         self._objects: dict[str, Any] = {"xp": xp, "np": np, "widen": widen, "narrow": narrow}
         self._names: dict[Symbol, str] = {}  # of what is known in the function
@@ -110,6 +114,8 @@ class _Turn:
 
     def _compute(self, symbol: Symbol) -> None:
         for x, position in self._gathered.get(symbol, {}).items():
+            if x in self._absent:
+                continue
             neutral = self.object(np.dtype(x.dtype).type(NEUTRAL[symbol.op]))
             self._lines.append(f"y{x.index} = {neutral} if m and {position} in m else {self.name(x)}")
             self._names[x] = f"y{x.index}"  # nothing else that a missing gradient leaves in place reads it
@@ -119,9 +125,12 @@ class _Turn:
             self._names[symbol] = self.object(eval(text, self._objects))
             return
         self._names[symbol] = f"x{symbol.index}"
-        if symbol in self._calls:
-            dtype = memory_dtype(np, symbol)
-            text = f"np.empty({symbol.shape!r}, {self.object(dtype)}) if m and {self._calls[symbol]} in m else {text}"
+        if symbol in self._absent or symbol in self._calls:
+            array = f"np.empty({symbol.shape!r}, {self.object(memory_dtype(np, symbol))})"
+            position, neutral = self._absent.get(symbol) or (self._calls[symbol], None)
+            if neutral is not None:
+                array = f"np.full_like({array}, {self.object(neutral)})"
+            text = f"{array} if m and {position} in m else {text}"
         self._lines.append(f"x{symbol.index} = {text}")
 
 

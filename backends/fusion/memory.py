@@ -115,6 +115,10 @@ class Memory(Protocol):
         """Return the array as one of NumPy that shares its memory; bfloat16 as uint16."""
         ...
 
+    def repeated(self, x: Any, n: int) -> Any:
+        """Return a view that has the array n times, along a new first axis."""
+        ...
+
     def copy(self, x: Any) -> Any:
         """Return a copy, an array of its own."""
         ...
@@ -195,6 +199,9 @@ class NumpyMemory:
 
     def view(self, x: Any) -> Any:
         return x.view(np.uint16) if x.dtype.itemsize == 2 and x.dtype != np.float16 else x
+
+    def repeated(self, x: Any, n: int) -> Any:
+        return np.broadcast_to(x, (n, *x.shape))
 
     def copy(self, x: Any) -> Any:
         return np.array(x)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from itertools import zip_longest
 from typing import Any
@@ -15,7 +15,7 @@ from uniopt.backends.fusion.layout import Strides
 from uniopt.backends.fusion.loops import Pass, empty, temporaries
 from uniopt.backends.fusion.memory import Memory, number_at
 from uniopt.backends.fusion.schedule import Schedule, Turn
-from uniopt.backends.fusion.separate import Parts
+from uniopt.backends.fusion.separate import NO_PARTS, Parts
 from uniopt.backends.fusion.symbol import Symbol, symbols_in
 
 _AS_EVER = nullcontext()
@@ -31,7 +31,7 @@ class Program:
     schedule
         What to run.
     inputs
-        The symbols that the arrays stand for, in their order.
+        The symbols that the arrays stand for, in their order, and the arrays' strides.
     memory
         How the arrays lie in memory.
     parts
@@ -43,40 +43,45 @@ class Program:
     def __init__(
         self,
         schedule: Schedule,
-        inputs: Sequence[Symbol],
+        inputs: Mapping[Symbol, Strides],
         memory: Memory,
         parts: Parts | None = None,
         condition: Symbol | None = None,
     ) -> None:
         self._condition = condition
         self.separable = parts is not None
-        self._parts = parts
         self._memory = memory
         position = {symbol: i for i, symbol in enumerate(inputs)}
         position |= {symbol: position[target] for symbol, target in schedule.aliases.items()}
         reduced = {symbol for groups in schedule.passes for group in groups for symbol in group.reductions}
-        groups = {} if parts is None else {group: position[g] for group, g in parts.groups.items()}
-        self._written_by = (
-            {} if parts is None else {position[g]: [position[x] for x in xs] for g, xs in parts.targets.items()}
-        )
+        self._parts = parts = parts or NO_PARTS
+        groups = {group: position[g] for group, g in parts.groups.items()}
+        gathered = {symbol: {x: position[g] for x, g in args.items()} for symbol, args in parts.gathered.items()}
+        calls = {x: position[g] for x, g in parts.calls.items()}
+        absent = {x: (position[g], neutral) for x, (g, neutral) in parts.arrays.items()}
+        self._written_by = {position[g]: [position[x] for x in xs] for g, xs in parts.targets.items()}
         scratch = _scratch(schedule)
         self._passes = [Pass(loops, position, groups, scratch) for loops in schedule.passes]
-        numbers = {} if parts is None else parts.numbers
-        gathered = {symbol: {x: position[g] for x, g in args.items()} for symbol, args in numbers.items()}
-        calls = {} if parts is None else {x: position[g] for x, g in parts.calls.items()}
+        self._absent = [
+            [(x.index, *absent[x]) for group in loops for x in (*group.computed, *group.reductions) if x in absent]
+            for loops in schedule.passes
+        ]
         # Before the first turn writes anything: a pass takes its scalars from the values.
         asked = [] if condition is None else [condition]
         scalars = {x: None for x in (*asked, *(y for one in self._passes for y in one.arguments)) if x in position}
         turns = [
-            compile_turn(turn, reduced | scratch.keys(), position, wanted, () if number else scalars, gathered, calls)
+            compile_turn(
+                turn, reduced | scratch.keys(), position, wanted, () if number else scalars, gathered, calls, absent
+            )
             for number, (turn, wanted) in enumerate(zip(schedule.turns, self._wanted(schedule.turns), strict=True))
         ]
-        self._order = list(zip_longest((turn for turn, _ in turns), self._passes))
+        self._order = list(zip_longest((turn for turn, _ in turns), self._passes, self._absent))
         viewed = sorted({i for _, used in turns for i in used})
         # To make a view of an array takes longer than to read a number.
-        self._numbers: dict[int, Any] = {i: None for i in viewed if inputs[i].shape == ()}
+        shapes = [symbol.shape for symbol in inputs]
+        self._numbers: dict[int, Any] = {i: None for i in viewed if shapes[i] == ()}
         self._viewed = [i for i in viewed if i not in self._numbers]
-        self._strides: list[Strides] | None = None
+        self._strides = list(inputs.values())
         self._addresses: list[int] = []
         self._where = np.empty(0, dtype=np.int64)
         length = 1 + max((symbol.index for symbol in (*position, *schedule.symbols())), default=0)
@@ -85,7 +90,7 @@ class Program:
             self._values[symbol.index] = memory_of_it
 
     def serves(self, missing: frozenset[int]) -> bool:
-        return not missing or (self._parts is not None and self._parts.serve(len(missing)))
+        return not missing or self._parts.serve(len(missing))
 
     def __call__(
         self, arrays: Sequence[Any], addresses: list[int], threads: int, missing: frozenset[int] = frozenset()
@@ -95,8 +100,6 @@ class Program:
         Something of the same shape stands among the arrays for a missing gradient.
         """
         view = self._memory.view
-        if self._strides is None:
-            self._strides = [self._memory.strides(x) for x in arrays]
         values = self._values.copy()
         moved = addresses is not self._addresses
         if moved:
@@ -110,12 +113,15 @@ class Program:
             for i in self._written_by[gradient]:
                 if i in views:  # the host may write, but into nothing
                     views[i] = np.empty_like(views[i])
-        for turn, loops in self._order:
+        for turn, loops, absent in self._order:
             if turn is not None:
                 with np.errstate(all="ignore") if missing else _AS_EVER:
                     turn(values, views, missing)
             if loops is not None:
                 loops.run(self._strides, self._where, values, threads, missing, moved)
+                for index, gradient, neutral in absent if missing else ():
+                    if gradient in missing:
+                        values[index][...] = neutral
         return None if self._condition is None else bool(values[self._condition.index])
 
     def _wanted(self, turns: Sequence[Turn]) -> list[set[Symbol]]:

@@ -10,31 +10,41 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from uniopt.backends.fusion.gathered import Gathered
 from uniopt.backends.fusion.operations import STORED, is_fusible
 from uniopt.backends.fusion.recording import Recording
 from uniopt.backends.fusion.schedule import REDUCTIONS, VIEWS, Group, Output, Schedule, Turn
-from uniopt.backends.fusion.symbol import NotRecordable, Symbol, symbols_in
+from uniopt.backends.fusion.symbol import NotRecordable, Symbol, symbols_in, users
 
 
-def schedule(recording: Recording, outputs: list[Output], asked: Sequence[Symbol] = ()) -> Schedule:
-    """Return in which order the outputs of a recording are computed, and 0-d symbols whose values the host is asked."""
-    return _Scheduler(recording, [out for out in outputs if out.symbol is not out.target], asked).result()
+def schedule(
+    recording: Recording, outputs: list[Output], asked: Sequence[Symbol] = (), gathered: Gathered | None = None
+) -> Schedule:
+    """Return in which order the outputs of a recording are computed, and 0-d symbols whose values the host is asked.
+
+    With `gathered`, no loop does what belongs to several gradients: arrays at which their parts meet have memory of
+    their own, and no loop computes them that also reads them.
+    """
+    return _Scheduler(recording, [out for out in outputs if out.symbol is not out.target], asked, gathered).result()
 
 
 class _Scheduler:
-    def __init__(self, recording: Recording, outputs: list[Output], asked: Sequence[Symbol]) -> None:
+    def __init__(
+        self, recording: Recording, outputs: list[Output], asked: Sequence[Symbol], gathered: Gathered | None
+    ) -> None:
         self.outputs = outputs
+        self.gathered = gathered
+        self.apart = set() if gathered is None else gathered.apart
         self.symbols = _needed(recording, [*(out.symbol for out in outputs), *asked])
         self.times: dict[Symbol, int] = {}
         for symbol in self.symbols:
             self.times[symbol] = self._time(symbol)
-        self.uses: dict[Symbol, list[Symbol]] = defaultdict(list)
-        for symbol in self.symbols:
-            for x in symbols_in(symbol.args):
-                self.uses[x].append(symbol)
+        self.uses = users(self.symbols)
         # A loop's symbol gets memory of its own if anything but a loop of its shape reads it.
         self.materialized = {
-            x for x in self.symbols if self.in_loop(x) and any(not (self._in_loop_with(use, x)) for use in self.uses[x])
+            x
+            for x in self.symbols
+            if self.in_loop(x) and (x in self.apart or any(not (self._in_loop_with(use, x)) for use in self.uses[x]))
         }
         self.outputs_of: dict[Symbol, list[Output]] = defaultdict(list)
         for out in outputs:
@@ -74,7 +84,7 @@ class _Scheduler:
         time = self.times[x]
         if time % 2 == 0:
             return time + 1
-        return time if self.in_loop(x) and x.shape == shape else time + 2
+        return time if self.in_loop(x) and x.shape == shape and x not in self.apart else time + 2
 
     def _first_writing(self, out: Output) -> int:
         time = self.times[out.symbol]
@@ -102,7 +112,7 @@ class _Scheduler:
             if time % 2 == 0:
                 turns[time // 2].copies.append(out)
         aliases = {out.symbol: out.target for out, time in self.written.items() if time == self.times[out.symbol]}
-        aliases = {x: y for x, y in aliases.items() if x in self.materialized}
+        aliases = {x: y for x, y in aliases.items() if x in self.materialized and x not in self.apart}
         return Schedule(turns, list(groups.values()), aliases, self.outputs, self.symbols)
 
     def _on_host(self, constant: Symbol) -> bool:
@@ -116,12 +126,14 @@ class _Scheduler:
     def _groups(self, time: int) -> list[Group]:
         """Return the loops of a pass: wanted stores and reductions, joined where they share memory."""
         groups: list[Group] = []
-        owner: dict[Symbol, Group] = {}
-        stored = {out.symbol: out.target for out, at in self.written.items() if at == self.times[out.symbol] == time}
+        owner: dict[tuple[Symbol, int], Group] = {}  # by the part that the group belongs to
+        stored = {out.symbol for out, at in self.written.items() if at == self.times[out.symbol] == time}
         wanted: list[tuple[Symbol, Symbol | None, tuple[int, ...]]] = [
             (out.symbol, out.target, out.symbol.shape) for out, at in self.written.items() if at == time
         ]
-        wanted += [(x, x, x.shape) for x in self.materialized if self.times[x] == time and x not in stored]
+        wanted += [
+            (x, x, x.shape) for x in self.materialized if self.times[x] == time and (x not in stored or x in self.apart)
+        ]
         wanted += [(x, None, x.args[0].shape) for x in self.symbols if self.times[x] == time and self.reduces(x)]
         wanted.sort(key=lambda want: (want[0].index, want[1] is None))
         for what, memory, shape in wanted:
@@ -135,13 +147,15 @@ class _Scheduler:
             touched = {x for x in (*group.computed, *group.stored_in) if x.shape == shape}
             if memory is not None:
                 touched.add(memory)
-            for other in {id(owner[x]): owner[x] for x in touched if x in owner and owner[x].shape == shape}.values():
+            part = 0 if self.gathered is None else self.gathered.of(group)
+            near = [owner[x, part] for x in touched if (x, part) in owner and owner[x, part].shape == shape]
+            for other in {id(other): other for other in near}.values():
                 groups.remove(other)
                 group = _joined(other, group)
             groups.append(group)
             for x in (*group.computed, *group.stored_in, *(memory for _, memory in group.stores)):
                 if x.shape == shape:
-                    owner[x] = group
+                    owner[x, part] = group
         return groups
 
     def _close(self, group: Group, source: Symbol, time: int) -> None:
@@ -162,7 +176,7 @@ class _Scheduler:
         """Return the input or symbol whose memory holds the value of `x` before the pass at `time`."""
         if not self.in_loop(x):
             return x
-        for out in self.outputs_of[x]:
+        for out in () if x in self.apart else self.outputs_of[x]:
             if self.written[out] < time and self.written[out] % 2:
                 return out.target
         return x if x in self.materialized and self.times[x] < time else None

@@ -1,8 +1,8 @@
 """Which part of a program belongs to which gradient, so that a missing gradient skips its part and nothing else.
 
 There are as many patterns of missing gradients as subsets of the leaves. One program serves them all, if each output
-depends on one gradient and its parameter at most, and on numbers that are gathered from all leaves: a sum of numbers of
-theirs, such as a global norm, is the sum of those that are there.
+depends on one gradient and its parameter at most, and on what is gathered from all leaves: a sum of numbers of theirs,
+such as a global norm, is the sum of those that are there, and so is a sum of arrays.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import NamedTuple
 from uniopt.backends.fusion.gathered import Gathered, are_alike, gather
 from uniopt.backends.fusion.recording import Recording
 from uniopt.backends.fusion.schedule import REDUCTIONS, VIEWS, Group, Output, Schedule
-from uniopt.backends.fusion.symbol import Symbol
+from uniopt.backends.fusion.scheduler import schedule
+from uniopt.backends.fusion.symbol import Symbol, users
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,30 +25,40 @@ class Parts:
 
     Attributes
     ----------
+    schedule
+        The program, with all that is gathered in memory of its own.
     groups
         For each loop, the gradient that it belongs to; loops that belong to none are left out.
     targets
         For each gradient, the inputs that its part writes to.
     calls
         For each array that no loop computes, but a function of the library, the gradient that it belongs to.
-    numbers
-        For each operation that gathers numbers, those of its arguments that are of one leaf's part, and its gradient.
+    gathered
+        For each operation that gathers, those of its arguments that are of one leaf's part, and its gradient.
+    arrays
+        For each array that is gathered, its gradient, and what is to be in its place without it.
     numbers_of
         For each number that is computed of one leaf, its gradient.
     is_without
         Returns whether steps with missing gradients are this one without their parts.
     """
 
+    schedule: Schedule
     groups: dict[Group, Symbol]
     targets: dict[Symbol, list[Symbol]]
     calls: dict[Symbol, Symbol]
-    numbers: dict[Symbol, dict[Symbol, Symbol]]
+    gathered: dict[Symbol, dict[Symbol, Symbol]]
+    arrays: dict[Symbol, tuple[Symbol, float | bool]]
     numbers_of: dict[Symbol, Symbol]
     is_without: Callable[[], bool]
 
     def serve(self, missing: int) -> bool:
-        """Return whether the program can run without so many parts: what is gathered of none at all is no number."""
-        return (not self.numbers or missing < len(self.targets)) and self.is_without()
+        """Return whether the program can run without so many parts: what is gathered of none at all is nothing."""
+        return (not self.gathered or missing < len(self.targets)) and self.is_without()
+
+
+NO_PARTS = Parts(Schedule([], [], {}, [], []), {}, {}, {}, {}, {}, {}, lambda: False)
+"""Those of a program that runs as a whole only."""
 
 
 class Plan(NamedTuple):
@@ -98,25 +109,42 @@ def separate(plan: Plan, without: Without) -> Parts | None:
     for out in plan.results:
         if bits := found.part(out):
             targets[_of(bits, gradients)].append(out.target)
+    arrays = found.arrays()
+    if arrays is None:
+        return None
+    planned = schedule(plan.made, plan.outputs, [] if plan.asked is None else [plan.asked], found)
+    loops = [group for groups in planned.passes for group in groups]
+    made = {x for group in loops for x in (*group.computed, *group.reductions)}
+    made |= {x for turn in planned.turns for x in turn.symbols if x.op not in VIEWS}
+    if not arrays.keys() <= made:  # an input itself, or a view, which would be overwritten
+        return None
+    uses = users(planned.needed)
     groups = {}
-    for group in (group for groups in plan.planned.passes for group in groups):
-        bits = _union(needs[x] for x in (*group.computed, *group.stored_in, *group.reductions))
-        bits |= _union(found.own.get(memory, 0) for _, memory in group.stores)
+    for group in loops:
+        bits = found.of(group)
         if bits.bit_count() > 1:
             return None
-        if bits and any(not needs[x] and memory is not x and memory not in found.own for x, memory in group.stores):
-            return None  # the leaf's state is reset, whether or not it has a gradient
+        common = [x for x in group.reductions if not needs[x]]
+        for x, memory in group.stores if bits else ():
+            if not needs[x] and memory not in found.own:
+                if memory is not x:
+                    return None  # the leaf's state is reset, whether or not it has a gradient
+                common.append(x)
+        if bits and any(needs[use] != bits and use not in group.computed for x in common for use in uses[x]):
+            return None  # somebody else reads it
         if bits:
             groups[group] = _of(bits, gradients)
     calls = {
         x: _of(needs[x], gradients)
-        for turn in plan.planned.turns
+        for turn in planned.turns
         for x in turn.symbols
         if needs[x] and x.shape != () and x.op not in (*REDUCTIONS, *VIEWS)
     }
     numbers_of = {x: _of(bits, gradients) for x, bits in needs.items() if bits and x.shape == ()}
-    numbers = {symbol: {x: numbers_of[x] for x in args} for symbol, args in found.numbers.items()}
-    return Parts(groups, targets, calls, numbers, numbers_of, cache(partial(_agrees, plan, found, without)))
+    gathered = {symbol: {x: _of(needs[x], gradients) for x in args} for symbol, args in found.gathered.items()}
+    absent = {x: (_of(needs[x], gradients), neutral) for x, neutral in arrays.items()}
+    agrees = cache(partial(_agrees, plan, found, without))
+    return Parts(planned, groups, targets, calls, gathered, absent, numbers_of, agrees)
 
 
 def _attribute(found: Gathered, outputs: Sequence[Output], number: int, without: Without) -> bool:

@@ -15,20 +15,22 @@ from uniopt.backends.errors import EagerStepWarning
 from uniopt.backends.fusion.binding import Binding, Runs
 from uniopt.backends.fusion.branches import Branches, Outcomes
 from uniopt.backends.fusion.eager import EagerStep
+from uniopt.backends.fusion.layout import Strides
 from uniopt.backends.fusion.memory import Memory
+from uniopt.backends.fusion.outline import Outline, outline
 from uniopt.backends.fusion.program import Program
 from uniopt.backends.fusion.recorder import RECORDER
 from uniopt.backends.fusion.recording import UndecidedError, recording
 from uniopt.backends.fusion.schedule import Output, Schedule
 from uniopt.backends.fusion.scheduler import schedule
 from uniopt.backends.fusion.separate import Parts, Plan, separate
-from uniopt.backends.fusion.symbol import NotRecordable, Shape, Symbol
+from uniopt.backends.fusion.symbol import NotRecordable, Symbol
 
 _MOST_PROGRAMS = 32
 _NONE: frozenset[int] = frozenset()
 
 Step = Callable[[list[Any], list[Any]], list[Any]]
-Outline = tuple[Shape, str]
+Make = Callable[[Schedule, Mapping[Symbol, Strides], Memory, Parts | None], Runs]
 
 
 class FusedStep:
@@ -55,7 +57,7 @@ class FusedStep:
         *,
         donate: bool,
         parameters: Mapping[int, int],
-        program: type[Program] | Callable[[Schedule, Sequence[Symbol], Memory, Parts | None], Runs] = Program,
+        program: type[Program] | Make = Program,
     ) -> None:
         self._step = step
         self._memory = memory
@@ -64,6 +66,7 @@ class FusedStep:
         self._donate = donate
         self._eager: EagerStep | None = None
         self._programs: dict[Any, _Recorded] = {}
+        self._known: dict[int, Outline] = {}  # of gradients
         self._bound: Binding | None = None
         self._lock = Lock()  # a program's tables are its own, so only one call can use them
 
@@ -109,44 +112,50 @@ class FusedStep:
                 raise NotRecordable(reason)
         if not self._memory.congruent(kept, given, self._parameters):
             raise _NeedsWhole("parts that do not belong together")
-        bound = Binding(self._memory, kept, given, self._parameters, [])
+        bind = partial(Binding, self._memory, kept, given, self._parameters, self._known)
+        bound = bind([])
         for missing in (None, bound.missing) if bound.missing else (_NONE,):
             key = bound.signature, missing
-            found = self._programs.get(key) or self._programs.setdefault(key, self._record(bound, missing))
+            found = self._programs.get(key) or self._programs.setdefault(key, self._record(bind, missing))
             if found.program.serves(bound.missing):
                 break
         while len(self._programs) > _MOST_PROGRAMS:  # of patterns of missing gradients there is no end
             del self._programs[next(iter(self._programs))]
         if found.captured:
-            bound = Binding(self._memory, kept, given, self._parameters, found.captured)
+            bound = bind(found.captured)
         bound.program = found.program
         bound.kept = []  # gradients are not to be held beyond the call
         self._bound = bound
         return bound
 
-    def _record(self, bound: Binding, without: frozenset[int] | None) -> _Recorded:
+    def _record(self, bind: Callable[[list[Any]], Binding], without: frozenset[int] | None) -> _Recorded:
         """Return the program for steps without some gradients; for those without any ones, if it is None."""
-        memory, missing = self._memory, without or _NONE
-        kept, targets = self._outlines(bound, memory.shape)
+        memory, missing, bound = self._memory, without or _NONE, bind([])
+        kept, targets = bound.outlines(), [outline(memory, x) for x in bound.targets]
+        self._known |= {i: kept[i] for i in self._parameters if i not in bound.missing}
         if memory.sharded:  # whether sums are needed is to be the same in every process, whatever its shards
-            whole = self._plan(*self._outlines(bound, memory.whole_shape), missing)
+            whole = self._plan(*([x._replace(shape=x.whole_shape) for x in xs] for xs in (kept, targets)), missing)
             if not whole.planned.elementwise():
                 raise _NeedsWhole("an operation on whole arrays")
         plan = self._plan(kept, targets, missing)
         if memory.sharded and _new_numbers(whole.outputs) != _new_numbers(plan.outputs):
             raise _NeedsWhole("a number that belongs to a leaf without a shard here")
         captured = [x for x, _ in plan.made.captured]
+        strides = [x.strides for x in (*(bind(captured).outlines() if captured else kept), *targets)]
         if plan.made.conditions and self._program is Program and not memory.sharded:  # a device would be waited for
-            return _Recorded(Branches(partial(self._branch, kept, targets, captured)), captured)
+            return _Recorded(Branches(partial(self._branch, kept, targets, captured, strides)), captured)
         again = partial(self._plan, kept, targets, captured=captured)
         parts = self._parts(plan, again) if without is None else None
-        return _Recorded(self._program(plan.planned, plan.inputs, memory, parts), captured)
+        planned = plan.planned if parts is None else parts.schedule
+        inputs = dict(zip(plan.inputs, strides, strict=True))
+        return _Recorded(self._program(planned, inputs, memory, parts), captured)
 
     def _branch(
         self,
         kept: Sequence[Outline],
         targets: Sequence[Outline],
         captured: list[Any],
+        strides: Sequence[Strides],
         outcomes: Outcomes,
         without: frozenset[int] | None,
     ) -> Program:
@@ -155,7 +164,8 @@ class FusedStep:
         with self._memory.untracked():
             plan = again(without or _NONE)
             parts = self._parts(plan, again) if without is None else None
-        return Program(plan.planned, plan.inputs, self._memory, parts, plan.asked)
+        planned = plan.planned if parts is None else parts.schedule
+        return Program(planned, dict(zip(plan.inputs, strides, strict=True)), self._memory, parts, plan.asked)
 
     def _parts(self, plan: Plan, again: Callable[[frozenset[int]], Plan]) -> Parts | None:
         """Return the parts of a plan without missing gradients; `again` makes one with them."""
@@ -181,7 +191,7 @@ class FusedStep:
     ) -> Plan:
         """Return a recording of the step on arrays of these shapes and dtypes, and how to run it."""
         with recording(self._outline, outcomes, self._memory.has_float64) as made:
-            read, written = ([made.input(*x) for x in xs] for xs in (kept, targets))
+            read, written = ([made.input(x.shape, x.dtype) for x in xs] for xs in (kept, targets))
             parameters = {read[i]: written[k] for i, k in self._parameters.items()}
             for x in captured:
                 made.capture(x)
@@ -196,11 +206,6 @@ class FusedStep:
                 return Plan(made, read, written, parameters, [], planned, error.predicate)
             except Exception as error:  # whatever the user's code makes of a symbol: it may run on arrays
                 raise NotRecordable(str(error)) from error
-
-    def _outlines(self, bound: Binding, shape: Callable[[Any], Shape]) -> tuple[list[Outline], list[Outline]]:
-        """Return the shapes and dtypes of what is read and of what is written to."""
-        kept, targets = ([(shape(x), self._memory.dtype(x)) for x in xs] for xs in (bound.kept, bound.targets))
-        return kept, targets
 
     def _outline(self, x: Any) -> tuple[tuple[int, ...], str] | None:
         memory = self._memory

@@ -6,7 +6,8 @@ what they leave behind is a graph.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -192,3 +193,12 @@ def symbols_in(args: Iterable[object]) -> Iterator[Symbol]:
             yield x
         elif isinstance(x, tuple):
             yield from symbols_in(x)
+
+
+def users(symbols: Iterable[Symbol]) -> Mapping[Symbol, list[Symbol]]:
+    """Return, for each symbol, those among some symbols that have it as an argument."""
+    found: dict[Symbol, list[Symbol]] = defaultdict(list)
+    for symbol in symbols:
+        for x in symbols_in(symbol.args):
+            found[x].append(symbol)
+    return found

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from uniopt.backends.fusion.functions import ELEMENTWISE, result_type
 from uniopt.backends.fusion.gathered import NEUTRAL
+from uniopt.backends.fusion.layout import Strides
 from uniopt.backends.fusion.memory import Memory
 from uniopt.backends.fusion.schedule import Schedule
-from uniopt.backends.fusion.separate import Parts
+from uniopt.backends.fusion.separate import NO_PARTS, Parts
 from uniopt.backends.fusion.symbol import NotRecordable, Symbol
 
 Compile = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -41,7 +42,7 @@ class GraphProgram:
     schedule
         What to run; torch's compiler makes its own plan of it.
     inputs
-        The symbols that the tensors stand for, in their order.
+        The symbols that the tensors stand for, in their order, and the tensors' strides.
     memory
         How the tensors lie in memory.
     parts
@@ -57,7 +58,7 @@ class GraphProgram:
     def __init__(
         self,
         schedule: Schedule,
-        inputs: Sequence[Symbol],
+        inputs: Mapping[Symbol, Strides],
         memory: Memory,
         parts: Parts | None,
         *,
@@ -66,24 +67,23 @@ class GraphProgram:
         compile: Compile = compiled,
     ) -> None:
         self._memory = memory
-        self._parts = parts
         self.separable = parts is not None
+        self._parts = parts = parts or NO_PARTS
         position = {symbol: i for i, symbol in enumerate(inputs)}
-        self._written_by = (
-            {} if parts is None else {position[g]: [position[x] for x in xs] for g, xs in parts.targets.items()}
-        )
-        numbers = {} if parts is None else parts.numbers
-        self._gathers = bool(numbers)
+        self._written_by = {position[g]: [position[x] for x in xs] for g, xs in parts.targets.items()}
+        self._gathers = bool(parts.gathered)
         self._device = device
-        order = {} if parts is None else {g: k for k, g in enumerate(parts.targets)}
+        order = {g: k for k, g in enumerate(parts.targets)}
         graph = _Graph(xp, device)
-        present = graph.placeholder("present") if numbers else None
+        present = graph.placeholder("present") if self._gathers else None
         read = {symbol for symbol in schedule.needed if symbol.op == "input"} | {out.target for out in schedule.outputs}
         self._used = [i for i, symbol in enumerate(inputs) if symbol in read]
-        for i in self._used:
-            graph.read(inputs[i])
+        self._outlines = [(symbol, strides) for symbol, strides in inputs.items()]
+        for symbol in inputs:
+            if symbol in read:
+                graph.read(symbol)
         for symbol in schedule.needed:
-            for x, gradient in numbers.get(symbol, {}).items():
+            for x, gradient in parts.gathered.get(symbol, {}).items():
                 is_there = graph.call(torch.Tensor.__getitem__, present, order[gradient])
                 graph.nodes[x] = graph.choice(is_there, x, NEUTRAL[symbol.op])
             if symbol.op != "input":
@@ -95,7 +95,7 @@ class GraphProgram:
         self._run = compile(graph.function())
 
     def serves(self, missing: frozenset[int]) -> bool:
-        return not missing or (self._parts is not None and self._parts.serve(len(missing)))
+        return not missing or self._parts.serve(len(missing))
 
     def __call__(
         self, arrays: Sequence[Any], addresses: list[int], threads: int, missing: frozenset[int] = frozenset()
@@ -103,6 +103,7 @@ class GraphProgram:
         """Run on these tensors; something of the same shape stands among them for a missing gradient."""
         with self._memory.untracked():
             elsewhere = {i: torch.empty_like(arrays[i]) for g in missing for i in self._written_by[g]}
+            elsewhere |= {g: self._like(g) for g in missing}  # there is one graph for each dtype, shape and strides
             # Detached, tensors that require gradients are like the others, and have the same graph.
             tensors = [elsewhere[i] if i in elsewhere else arrays[i].detach() for i in self._used]
             if self._gathers:
@@ -112,6 +113,13 @@ class GraphProgram:
                 self._run(*tensors)
             except torch._dynamo.exc.TorchDynamoException as error:  # it was not compiled, so that nothing has run
                 raise NotRecordable(f"torch.compile failed ({_reason(error)})") from None
+
+    def _like(self, i: int) -> torch.Tensor:
+        """Return a tensor like an input's, with whatever is in its memory."""
+        symbol, strides = self._outlines[i]
+        dtype = getattr(torch, symbol.dtype)
+        steps = [step // dtype.itemsize for step in strides]
+        return torch.empty_strided(symbol.shape, steps, dtype=dtype, device=self._device)
 
 
 class _Graph:

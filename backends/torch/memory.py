@@ -101,6 +101,9 @@ class TorchMemory:
         plain = x.detach()
         return (plain.view(torch.uint16) if x.dtype == torch.bfloat16 else plain).numpy()
 
+    def repeated(self, x: Any, n: int) -> Any:
+        return x.detach().expand(n, *x.shape)
+
     def copy(self, x: Any) -> Any:
         return x.detach().clone()
 

@@ -78,7 +78,7 @@ def test_wrapped(way: str) -> None:
 
 
 @pytest.mark.usefixtures("uncompiled")
-@pytest.mark.parametrize("name", [*GATHERING, "MultiSteps", "mechanize", "muon", "torch's Adam"])
+@pytest.mark.parametrize("name", [*GATHERING, "MultiSteps", "dpsgd", "mechanize", "muon", "torch's Adam"])
 def test_missing_gradients(name: str, recordings: list[int]) -> None:
     """No pattern is recorded, after both sides of conditions have been met with and without them."""
     tx, params, stream = case(name)

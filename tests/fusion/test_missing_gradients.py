@@ -17,7 +17,7 @@ from uniopt.conformance.settings import SETTINGS
 import uniopt
 from tests.fusion.devices import Host, numpy_on, require_compiler
 from tests.fusion.test_recompilation import patterns
-from tests.fusion.test_registered import OF_EXAMPLES, VARIANTS, exported, made
+from tests.fusion.test_registered import VARIANTS, exported, made
 from tests.fusion.walks import build, copied, eager, gradients, normal, objective, odd_tree
 
 GATHERING: dict[str, Callable[[], uniopt.GradientTransformation]] = {
@@ -31,9 +31,6 @@ GATHERING: dict[str, Callable[[], uniopt.GradientTransformation]] = {
 UNABLE = {
     "flatten": "it has one vector of all leaves",
     **dict.fromkeys(("measure_with_ema", "monitor", "snapshot"), "what it is made with here looks at one leaf"),
-    **dict.fromkeys(
-        OF_EXAMPLES, "how many examples there are is not known of a missing gradient: patterns are recorded"
-    ),
 }
 CASES = [name for name in (*exported(), *VARIANTS, *SETTINGS.keys()) if name not in UNABLE]
 
@@ -70,7 +67,9 @@ def test_no_pattern_is_recorded(name: str, recordings: list[int]) -> None:
     assert found[-1] == found[6]
 
 
-@pytest.mark.parametrize("name", [*GATHERING, "MultiSteps", "MultiSteps, of sums", "muon", "torch's Adam", "mechanize"])
+@pytest.mark.parametrize(
+    "name", [*GATHERING, "MultiSteps", "MultiSteps, of sums", "dpsgd", "muon", "torch's Adam", "mechanize"]
+)
 def test_no_pattern_is_recorded_on_a_device(name: str, recordings: list[int]) -> None:
     require_compiler()
     tx, params, stream = case(name)
