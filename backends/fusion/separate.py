@@ -16,7 +16,7 @@ from uniopt.backends.fusion.gathered import Gathered, are_alike, gather
 from uniopt.backends.fusion.recording import Recording
 from uniopt.backends.fusion.schedule import REDUCTIONS, VIEWS, Group, Output, Schedule
 from uniopt.backends.fusion.scheduler import schedule
-from uniopt.backends.fusion.symbol import Symbol, users
+from uniopt.backends.fusion.symbol import Symbol
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,22 +118,7 @@ def separate(plan: Plan, without: Without) -> Parts | None:
     made |= {x for turn in planned.turns for x in turn.symbols if x.op not in VIEWS}
     if not arrays.keys() <= made:  # an input itself, or a view, which would be overwritten
         return None
-    uses = users(planned.needed)
-    groups = {}
-    for group in loops:
-        bits = found.of(group)
-        if bits.bit_count() > 1:
-            return None
-        common = [x for x in group.reductions if not needs[x]]
-        for x, memory in group.stores if bits else ():
-            if not needs[x] and memory not in found.own:
-                if memory is not x:
-                    return None  # the leaf's state is reset, whether or not it has a gradient
-                common.append(x)
-        if bits and any(needs[use] != bits and use not in group.computed for x in common for use in uses[x]):
-            return None  # somebody else reads it
-        if bits:
-            groups[group] = _of(bits, gradients)
+    groups = {group: _of(bits, gradients) for group in loops if (bits := found.of(group))}
     calls = {
         x: _of(needs[x], gradients)
         for turn in planned.turns

@@ -40,6 +40,7 @@ STARTS: dict[str, Gathering] = {
     "a sum": lambda xp, gs: reduce(add, [squares(xp, g) for g in gs], xp.asarray(0.75)),
     "a maximum": lambda xp, gs: reduce(xp.maximum, [squares(xp, g) for g in gs], xp.asarray(20.0)),
     "a number": lambda xp, gs: reduce(add, [squares(xp, g) for g in gs], 0.75),
+    "one for each": lambda xp, gs: reduce(add, [xp.asarray(0.75) + squares(xp, g) for g in gs]),
 }
 
 
@@ -129,6 +130,22 @@ def test_what_no_program_can_do_for_all_patterns_is_right_as_well(name: str, whe
         walk(towards(OTHERS[name]), params, stream, [])
 
 
+@pytest.mark.parametrize("where", ["host", "device"])
+def test_what_is_gathered_may_be_a_state_too(where: str, recordings: list[int]) -> None:
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+        parts = [None if g is None else 0.5 * s + g for g, s in zip(updates, state, strict=True)]
+        there = [x for x in parts if x is not None]
+        shared = reduce(add, there) if there else 0.0
+        found = [None if x is None else -0.125 * (x + shared) for x in parts]
+        return found, [s if x is None else x for x, s in zip(parts, state, strict=True)]
+
+    params, stream = alike(14)
+    with on(where):
+        tx = uniopt.GradientTransformation(lambda params: [0.0 * p for p in params], update)
+        found = walk(tx, params, stream, recordings)
+    assert found[-1] == found[0]
+
+
 @pytest.mark.parametrize("name", ["adafactor", "lamb", "muon", "noisy_sgd"])
 def test_leaves_of_one_shape_have_parts_of_their_own(name: str, recordings: list[int]) -> None:
     """They read the same arrays, such as the positions that their noise is drawn for."""
@@ -137,18 +154,19 @@ def test_leaves_of_one_shape_have_parts_of_their_own(name: str, recordings: list
     assert found[-1] == found[0]
 
 
-def of_examples(numbers: list[int]) -> tuple[Any, list[Any]]:
+def of_examples(numbers: list[int], dtype: str = "float64") -> tuple[Any, list[Any]]:
     """Return parameters, and gradients of so many examples in each step, some of them missing."""
-    make = normal("examples", "float64")
+    make, draw = normal("examples", "float64"), normal("gradients of examples", dtype)
     shapes = ((4, 3), (), (5,), (4, 3), (0, 2))
-    stream = [[make(n, *shape) for shape in shapes] for n in numbers]
+    stream = [[draw(n, *shape) for shape in shapes] for n in numbers]
     return [make(*shape) for shape in shapes], patterns(stream, 7)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("where", ["host", "device"])
-def test_examples(where: str, recordings: list[int]) -> None:
+def test_examples(where: str, dtype: str, recordings: list[int]) -> None:
     """A batch of another size is another program; each serves all patterns."""
-    params, stream = of_examples([3, 3, 3, 3, 2, 2, 3, 2, 3, 3, 2, 2, 3, 3])
+    params, stream = of_examples([3, 3, 3, 3, 2, 2, 3, 2, 3, 3, 2, 2, 3, 3], dtype)
     tx = uniopt.dpsgd(0.125, l2_norm_clip=1.0, noise_multiplier=0.5, seed=3, momentum=0.5)
     with on(where):
         found = walk(tx, params, stream, recordings)
@@ -167,6 +185,24 @@ def test_a_gradient_that_comes_late(recordings: list[int]) -> None:
     found = walk(tx, params, late, recordings)
     assert found[2] == found[0]
     assert found[-1] == found[3]  # no gradient is missing, which is a program for that alone
+
+
+def test_a_gradient_that_comes_late_and_shares_memory() -> None:
+    """It is larger than the parameter that stood for it."""
+    memory = normal("shared", "float64")(60)
+    grad, other = memory[:36].reshape(3, 4, 3), memory[24:36].reshape(4, 3)
+    params = [np.ones((4, 3)), other]
+    rest = normal("rest", "float64")(3, 4, 3)
+    tx = uniopt.differentially_private_aggregate(l2_norm_clip=1.0, noise_multiplier=0.0)
+    state, step = tx.init(params), uniopt.compile(tx)
+    params, state = step([None, rest], state, params)
+    expected = [np.array(p) for p in params]
+    for k, grads in enumerate(([grad, rest], [None, rest], [grad, None], [grad, rest])):
+        found, _ = tx.update([None if g is None else np.array(g) for g in grads], state, expected)
+        expected = uniopt.apply_updates(expected, found)
+        params, state = step(grads, state, params)
+        for x, y in zip(params, expected, strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-12, err_msg=str(k))
 
 
 def test_gradients_of_another_dtype(recordings: list[int]) -> None:
