@@ -125,13 +125,15 @@ class _Turn:
             self._names[symbol] = self.object(eval(text, self._objects))
             return
         self._names[symbol] = f"x{symbol.index}"
-        if symbol in self._absent or symbol in self._calls:
-            array = f"np.empty({symbol.shape!r}, {self.object(memory_dtype(np, symbol))})"
-            position, neutral = self._absent.get(symbol) or (self._calls[symbol], None)
-            if neutral is not None:
-                array = f"np.full_like({array}, {self.object(neutral)})"
-            text = f"{array} if m and {position} in m else {text}"
+        if symbol in self._absent:
+            position, neutral = self._absent[symbol]
+            text = f"np.full_like({self._empty(symbol)}, {self.object(neutral)}) if m and {position} in m else {text}"
+        elif symbol in self._calls:
+            text = f"{self._empty(symbol)} if m and {self._calls[symbol]} in m else {text}"
         self._lines.append(f"x{symbol.index} = {text}")
+
+    def _empty(self, symbol: Symbol) -> str:
+        return f"np.empty({symbol.shape!r}, {self.object(memory_dtype(np, symbol))})"
 
 
 def _expression(symbol: Symbol, turn: _Turn) -> str:

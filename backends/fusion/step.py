@@ -134,7 +134,8 @@ class FusedStep:
         kept, targets = bound.outlines(), [outline(memory, x) for x in bound.targets]
         self._known |= {i: kept[i] for i in self._parameters if i not in bound.missing}
         if memory.sharded:  # whether sums are needed is to be the same in every process, whatever its shards
-            whole = self._plan(*([x._replace(shape=x.whole_shape) for x in xs] for xs in (kept, targets)), missing)
+            whole_kept, whole_targets = ([x._replace(shape=x.whole_shape) for x in xs] for xs in (kept, targets))
+            whole = self._plan(whole_kept, whole_targets, missing)
             if not whole.planned.elementwise():
                 raise _NeedsWhole("an operation on whole arrays")
         plan = self._plan(kept, targets, missing)

@@ -188,12 +188,24 @@ def test_a_gradient_that_comes_late(recordings: list[int]) -> None:
 
 
 def test_a_gradient_that_comes_late_and_shares_memory() -> None:
-    """It is larger than the parameter that stood for it."""
-    memory = normal("shared", "float64")(60)
-    grad, other = memory[:36].reshape(3, 4, 3), memory[24:36].reshape(4, 3)
+    """It is larger than the parameter that stood for it, and read when the other parameter has been written."""
+
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+        there = [g for g in updates if g is not None]
+        xp = there[0].__array_namespace__()
+        scale = 1.0 + reduce(add, [xp.sum(g * g) for g in there])
+        first, second = updates
+        late = None
+        if first is not None:
+            scaled = first / scale
+            late = xp.sum(scaled / (1.0 + xp.sum(scaled * scaled)), axis=0)
+        return [late, None if second is None else xp.sum(second, axis=0)], state
+
+    memory = normal("shared", "float64")(36)
+    grad, other = memory.reshape(3, 4, 3), memory[24:].reshape(4, 3)
     params = [np.ones((4, 3)), other]
     rest = normal("rest", "float64")(3, 4, 3)
-    tx = uniopt.differentially_private_aggregate(l2_norm_clip=1.0, noise_multiplier=0.0)
+    tx = uniopt.GradientTransformation(lambda params: (), update)
     state, step = tx.init(params), uniopt.compile(tx)
     params, state = step([None, rest], state, params)
     expected = [np.array(p) for p in params]

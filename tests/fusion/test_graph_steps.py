@@ -44,6 +44,18 @@ def test_what_is_compiled_anew(compiler: Compiler) -> None:
     assert len(compiler.graphs) == 2
 
 
+def test_a_missing_gradient_is_like_those_before_it(compiler: Compiler) -> None:
+    """Not like its parameter: a graph is for one dtype, shape and order in memory of each tensor."""
+    make = normal("before", "float32")
+    params = in_torch([make(3), make(2, 4)])
+    grads = [in_torch(make(5, 3)).bfloat16(), in_torch(make(5, 4, 2)).bfloat16().mT]
+    tx = uniopt.differentially_private_aggregate(l2_norm_clip=1.0, noise_multiplier=0.0)
+    state, step = tx.init(params), uniopt.compile(tx)
+    for pattern in (grads, [grads[0], None], [None, grads[1]], grads, [grads[0], None]):
+        params, state = step(pattern, state, params)
+    assert len(compiler.graphs) == 2
+
+
 def test_any_number_of_steps_is_compiled(compiler: Compiler) -> None:
     """torch.compile gives up on a function that it has compiled eight times."""
     for k in range(2 + torch._dynamo.config.recompile_limit):
