@@ -126,8 +126,8 @@ class _Turn:
             return
         self._names[symbol] = f"x{symbol.index}"
         if symbol in self._absent:
-            position, neutral = self._absent[symbol]
-            text = f"np.full_like({self._empty(symbol)}, {self.object(neutral)}) if m and {position} in m else {text}"
+            gradient, fill = self._absent[symbol]
+            text = f"np.full_like({self._empty(symbol)}, {self.object(fill)}) if m and {gradient} in m else {text}"
         elif symbol in self._calls:
             text = f"{self._empty(symbol)} if m and {self._calls[symbol]} in m else {text}"
         self._lines.append(f"x{symbol.index} = {text}")
