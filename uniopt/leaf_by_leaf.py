@@ -75,13 +75,11 @@ class _Update:
         self._params = params
         self._extra = extra
         fields = stage.state._fields
-        self._columns = [
-            (fields.index(name), step.slot(getattr(state, name), f"state.{name}")) for name in stage.slots
-        ]
+        self._columns = [(fields.index(name), step.slot(getattr(state, name), f"state.{name}")) for name in stage.slots]
         # Looked up among the fields, because every tuple has a method called count.
         self._clock = Clock(step, getattr(state, stage.counter) if stage.counter in fields else None)
         self._varying = varying(stage.rule_hyper, step, updates if params is None else params)
-        self._hyper: dict[int, dict[str, Any]] = {}
+        self._hyper: dict[Place, dict[str, Any]] = {}
         self._wants_params = "p" in stage.wants
         self._counts = step.counts if "t" in stage.wants else None
         self._each = bool(self._varying) or self._wants_params or self._counts is not None
@@ -90,9 +88,9 @@ class _Update:
     def leaf(self, i: int, g: Any, place: Place) -> Any:
         """Return what the rule makes of leaf `i`, and note the leaf's next slots."""
         stage, columns = self._stage, self._columns
-        hyper = self._hyper.get(id(place))
+        hyper = self._hyper.get(place)
         if hyper is None:
-            hyper = self._hyper[id(place)] = self._hyper_at(place)
+            hyper = self._hyper[place] = self._hyper_at(place)
         if self._each:
             self._adapt(hyper, i, place)
         before = self._before(i, place) if columns else self._empty

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from uniopt import tree
 from uniopt.backends import registry
@@ -186,7 +186,7 @@ class Step:
                 "parameters. Call init with these parameters."
             )
 
-    def _refuse(self, values: Tree, name: str) -> None:
+    def _refuse(self, values: Tree, name: str) -> NoReturn:
         """Raise StateError for a slot of another structure."""
         mine = self.rebuild(self.leaves)
         partial = any(place is None for place in self.places)  # then the state may have more than the gradients
