@@ -75,24 +75,22 @@ class _Update:
         self._params = params
         self._extra = extra
         fields = stage.state._fields
-        self._columns = [
-            None if name == stage.counter else step.slot(getattr(state, name), f"state.{name}") for name in fields
-        ]
+        self._columns = [(fields.index(name), step.slot(getattr(state, name), f"state.{name}")) for name in stage.slots]
         # Looked up among the fields, because every tuple has a method called count.
         self._clock = Clock(step, getattr(state, stage.counter) if stage.counter in fields else None)
         self._varying = varying(stage.rule_hyper, step, updates if params is None else params)
-        self._hyper: dict[int, dict[str, Any]] = {}
+        self._hyper: dict[Place, dict[str, Any]] = {}
         self._wants_params = "p" in stage.wants
         self._counts = step.counts if "t" in stage.wants else None
         self._each = bool(self._varying) or self._wants_params or self._counts is not None
-        self._empty: Any = None if fields else stage.state()
+        self._empty = stage.state(*[None] * len(fields))
 
     def leaf(self, i: int, g: Any, place: Place) -> Any:
         """Return what the rule makes of leaf `i`, and note the leaf's next slots."""
         stage, columns = self._stage, self._columns
-        hyper = self._hyper.get(id(place))
+        hyper = self._hyper.get(place)
         if hyper is None:
-            hyper = self._hyper[id(place)] = self._hyper_at(place)
+            hyper = self._hyper[place] = self._hyper_at(place)
         if self._each:
             self._adapt(hyper, i, place)
         before = self._before(i, place) if columns else self._empty
@@ -105,20 +103,16 @@ class _Update:
             raise
         if result.shape != g.shape:
             _refuse_shapes(stage, self._step, i, g, result, before, after)
-        if not columns:
-            return result
-        for column, x, y in zip(columns, before, after, strict=True):
-            if column is None:
+        for k, column in columns:
+            new, old = after[k], column[i]
+            if type(old) in _NESTED:
+                column[i] = _store(place, new, old)
                 continue
-            kept = column[i]
-            if type(kept) in _NESTED:
-                column[i] = _store(place, y, kept)
-                continue
-            if x.shape != y.shape:
+            if new.shape != old.shape:
                 _refuse_shapes(stage, self._step, i, g, result, before, after)
             # A 0-d array may have become a scalar.
-            same = type(y) is type(kept) and y.dtype == kept.dtype
-            column[i] = y if same else place.backend.astype(y, kept.dtype)
+            same = type(new) is type(old) and new.dtype == old.dtype
+            column[i] = new if same else place.backend.astype(new, old.dtype)
         return result
 
     def _adapt(self, hyper: dict[str, Any], i: int, place: Place) -> None:
@@ -133,18 +127,21 @@ class _Update:
 
     def _before(self, i: int, place: Place) -> Any:
         """Return the slots of leaf `i`, in the dtypes that are computed in."""
-        dtype, slots = place.dtype, []
-        for column in self._columns:
-            slot = None if column is None else column[i]
-            if slot is not None and (type(slot) in _NESTED or slot.dtype != dtype):
+        dtype, slots = place.dtype, list(self._empty)
+        for k, column in self._columns:
+            slot = column[i]
+            if type(slot) in _NESTED or slot.dtype != dtype:
                 slot = _widen(place, slot)
-            slots.append(slot)
+            slots[k] = slot
         return tuple.__new__(self._stage.state, slots)  # as the class would, but for a call of Python's
 
     def state(self) -> Any:
         """Return the next state."""
-        trees = [self._clock.next() if column is None else self._step.rebuild(column) for column in self._columns]
-        return self._stage.state(*trees)
+        stage = self._stage
+        trees = {name: self._step.rebuild(column) for name, (_, column) in zip(stage.slots, self._columns, strict=True)}
+        if stage.counter in stage.state._fields:
+            trees[stage.counter] = self._clock.next()
+        return stage.state(**trees)
 
     def _hyper_at(self, place: Place) -> dict[str, Any]:
         stage = self._stage

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from uniopt import tree
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def library_of(structure: PyTreeSpec | None, **columns: Sequence[Any]) -> Backend | None:
     """Return the one library of all leaves, or None if they are all numbers or ``None``."""
-    kinds = {kind for leaves in columns.values() for kind in map(type, leaves)} - {type(None)}
+    kinds = set(chain.from_iterable(map(type, leaves) for leaves in columns.values())) - {type(None)}
     if kinds.isdisjoint(NUMBERS) and len(known := {registry.find(kind) for kind in kinds}) == 1 and None not in known:
         return known.pop()
     backend: Backend | None = None

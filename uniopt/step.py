@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from uniopt import tree
 from uniopt.backends import registry
@@ -37,7 +37,7 @@ class Step:
     """
 
     __slots__ = (
-        "_dtypes", "_exact", "_name", "_skipped", "_whole", "backend", "counts", "leaves", "places", "structure", "xp"
+        "_dtypes", "_exact", "_name", "_params", "_whole", "backend", "counts", "leaves", "places", "structure", "xp"
     )  # fmt: skip
 
     def __init__(
@@ -61,7 +61,7 @@ class Step:
         self._dtypes = dtypes
         self._whole = whole
         self._exact: set[int] = set()
-        self._skipped: list[Any] = []
+        self._params: list[Any] | None = None
 
     @classmethod
     def of_params(cls, params: Tree) -> tuple[Step, list[Any]]:
@@ -112,7 +112,7 @@ class Step:
         step = cls(backend, structure, name, grads, places, dtypes)
         if params is None:
             return step, step.widen(grads), None
-        step._skipped = [p if g is None else None for g, p in zip(grads, aligned, strict=True)]
+        step._params = aligned
         check_gradients(backend, grads, values, step.path, names, per_example)
         return step, step.widen(grads), step.widen(values)
 
@@ -132,7 +132,7 @@ class Step:
         """Return results in the dtypes that the parameters (or else the gradients) came in."""
         restore = self.backend.restore
         return [
-            None if x is None else restore(x, like, dtype)
+            x if x is None or (type(x) is type(like) and x.dtype == dtype) else restore(x, like, dtype)
             for x, like, dtype in zip(results, self.leaves, self._dtypes, strict=True)
         ]
 
@@ -158,17 +158,15 @@ class Step:
 
     def rebuild_params(self, leaves: Sequence[Any]) -> Tree:
         """Return the tree of the parameters with those leaves, and as they are where there is no gradient."""
-        held = self._skipped or leaves
-        return self.rebuild([p if x is None else x for x, p in zip(leaves, held, strict=True)])
+        held = self._params or leaves
+        return self.rebuild([p if g is None else x for g, x, p in zip(self.leaves, leaves, held, strict=True)])
 
     def slot(self, values: Tree, name: str) -> list[Any]:
         """Return what a state's slot holds for each leaf; anything where the gradient is ``None``."""
-        found, structure = tree.flatten(values)
-        if structure != self.structure:
-            try:
-                found = list(self.structure.flatten_up_to(values))
-            except ValueError:
-                self._refuse(values, name)
+        try:
+            found: list[Any] = self.structure.flatten_up_to(values)
+        except ValueError:
+            self._refuse(values, name)
         kinds = {type(x) for x, place in zip(found, self.places, strict=True) if place is not None}
         if any(registry.find(kind) is not self.backend for kind in kinds):
             for i, (x, place) in enumerate(zip(found, self.places, strict=True)):
@@ -188,7 +186,7 @@ class Step:
                 "parameters. Call init with these parameters."
             )
 
-    def _refuse(self, values: Tree, name: str) -> None:
+    def _refuse(self, values: Tree, name: str) -> NoReturn:
         """Raise StateError for a slot of another structure."""
         mine = self.rebuild(self.leaves)
         partial = any(place is None for place in self.places)  # then the state may have more than the gradients

@@ -36,6 +36,18 @@ def test_signs() -> None:
     np.testing.assert_allclose(sign(torch.tensor([3 + 4j, 0j])).numpy(), [0.6 + 0.8j, 0j], rtol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_signs_of_special_numbers(dtype: torch.dtype) -> None:
+    sign, info = require("torch").xp.sign, torch.finfo(dtype)
+    numbers = [np.inf, info.max, 1.0, info.tiny / 4, 0.0]
+    x = torch.tensor([np.nan, *numbers, *(-number for number in numbers)] * 9, dtype=dtype, requires_grad=True)
+    expected = torch.where(torch.isnan(x), x, torch.sign(x))
+    for found in (sign(x), torch.vmap(sign)(x), torch.vmap(sign)(x.reshape(9, -1)).reshape(-1)):
+        torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+        assert not torch.signbit(found[found == 0]).any()
+    assert not torch.autograd.grad(sign(x).sum(), x)[0].any()
+
+
 def test_accelerators_are_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     backend = require("torch")
     for available, found in ((False, []), (True, [torch.device("cuda", 0), torch.device("cuda", 1)])):

@@ -99,7 +99,7 @@ class ByHand:
         self._updates, self._state = self._formula(
             self._library.xp, self._gradients, self._state, self._params, self._t, **self._hyper
         )
-        self._library.finish(self._updates)
+        self._library.finish((self._updates, self._state))
 
     def values(self) -> Leaves:
         """Return the updates."""

@@ -88,7 +88,7 @@ class Update:
     def step(self) -> None:
         self._updates: Any
         self._updates, self._state = self._tx.update(self._gradients, self._state, self._params)
-        self._library.finish(self._updates)
+        self._library.finish((self._updates, self._state))
 
     def values(self) -> Leaves:
         return {name: self._library.get(x) for name, x in self._updates.items()}

@@ -6,11 +6,12 @@ Only the files in this folder import a framework. One named after an array libra
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, Protocol, cast
 
 import numpy as np
+
+from uniopt.typing import Tree
 
 Array = Any
 
@@ -29,8 +30,8 @@ class Library(Protocol):
     def get(self, x: Array) -> np.ndarray:
         """Return the values, without a copy where that is possible."""
 
-    def finish(self, arrays: Mapping[str, Array]) -> None:
-        """Wait until the arrays are computed."""
+    def finish(self, results: Tree) -> None:
+        """Wait until all arrays of a tree are computed."""
 
     def limit(self, threads: int) -> str:
         """Let the library use so many threads from now on, and return what it says about them."""

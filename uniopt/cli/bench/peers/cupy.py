@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import cupy
 import numpy as np
+
+from uniopt.typing import Tree
 
 
 class Arrays:
@@ -28,7 +29,7 @@ class Arrays:
         values: np.ndarray = cupy.asnumpy(x)
         return values
 
-    def finish(self, arrays: Mapping[str, Any]) -> None:
+    def finish(self, results: Tree) -> None:
         """Wait for the device."""
         cupy.cuda.get_current_stream().synchronize()
 

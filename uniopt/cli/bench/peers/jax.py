@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from uniopt.typing import Tree
 
 
 class Arrays:
@@ -32,9 +33,9 @@ class Arrays:
         """Return the values."""
         return np.asarray(x)
 
-    def finish(self, arrays: Mapping[str, Any]) -> None:
+    def finish(self, results: Tree) -> None:
         """Wait for the arrays."""
-        jax.block_until_ready(arrays)  # type: ignore[no-untyped-call]  # jax has no types there
+        jax.block_until_ready(results)  # type: ignore[no-untyped-call]  # jax has no types there
 
     def limit(self, threads: int) -> str:
         """Do nothing: XLA reads its number of threads from the environment when it starts."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
+
+from uniopt.typing import Tree
 
 
 class Arrays:
@@ -27,7 +27,7 @@ class Arrays:
         """Return the array itself."""
         return x
 
-    def finish(self, arrays: Mapping[str, np.ndarray]) -> None:
+    def finish(self, results: Tree) -> None:
         """Return at once: NumPy computes when it is called."""
 
     def limit(self, threads: int) -> str:

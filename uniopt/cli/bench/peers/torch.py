@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from uniopt.cli.bench.optimizers import OF_TORCH, hyperparameters
 from uniopt.cli.bench.peers import Library
 from uniopt.cli.bench.sizes import Leaves
 from uniopt.conformance.peers.torch import compilations
+from uniopt.typing import Tree
 
 
 class Arrays:
@@ -36,7 +37,7 @@ class Arrays:
         values: np.ndarray = x.detach().cpu().numpy()
         return values
 
-    def finish(self, arrays: Mapping[str, torch.Tensor]) -> None:
+    def finish(self, results: Tree) -> None:
         """Wait for the device; on the CPU, torch computes when it is called."""
         if self._device.type == "cuda":
             torch.cuda.synchronize()
