@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from uniopt.backends.fusion.cuda_arithmetic import TRANSCENDENTAL
 from uniopt.backends.fusion.library import Calls
@@ -48,7 +49,7 @@ def cut(
         if level % 2:
             found.append(Calls(symbols, []))
         elif symbols:
-            found.append([Loop(_numbers(some), _only(some, apart, part_of)) for some in _components(symbols)])
+            found.append([Loop(_numbers(some), part) for some, part in _loops(symbols, apart, part_of)])
     # Copies come last, in one loop for each part: it reads all that it needs before it writes.
     copies = defaultdict(list)
     calls = []
@@ -58,13 +59,15 @@ def cut(
             copies[part].append(out)
         elif 0 not in out.symbol.shape:
             calls.append((out, part))
-    if copies:
-        wave = []
-        for part, outs in copies.items():
-            sources = {out.symbol: out.symbol for out in outs if not is_constant(out.symbol)}
-            stores = [(out.symbol, out.target) for out in outs]
-            wave.append(Loop(Group((), stores, stored_in=sources), part))
-        found.append(wave)
+    last = found[-1] if found and not isinstance(found[-1], Calls) else []
+    if len(last) != 1 or copies.keys() != {last[0].part}:  # others may read what is written to
+        last = [Loop(Group(()), part) for part in copies]
+        found += [last] if last else []
+    for loop in last:
+        for out in copies.get(loop.part, []):
+            loop.group.stores.append((out.symbol, out.target))
+            if out.symbol not in loop.group.computed and not is_constant(out.symbol):
+                loop.group.stored_in[out.symbol] = out.symbol
     if calls:
         found.append(Calls([], calls))
     return found
@@ -116,6 +119,27 @@ def _components(symbols: Iterable[Symbol]) -> list[list[Symbol]]:
         largest.append(x)
         home[x] = largest
     return list({id(component): component for component in home.values()}.values())
+
+
+def _loops(
+    symbols: Iterable[Symbol], apart: set[Symbol], part_of: Mapping[Symbol, int]
+) -> list[tuple[list[Symbol], int]]:
+    """Return what each loop of a wave computes, and the gradient without which it does not.
+
+    Numbers of different leaves are in loops of one form, which share a launch. All else of a part is in one loop.
+    """
+    forms: dict[Any, list[list[Symbol]]] = defaultdict(list)
+    for component in _components(symbols):
+        part = _only(component, apart, part_of)
+        forms[part, *((x.op, x.dtype) for x in component)].append(component)
+    alone: dict[int, list[Symbol]] = defaultdict(list)
+    found = []
+    for (part, *_), components in forms.items():
+        if len(components) == 1:
+            alone[part] += components[0]
+        else:
+            found += [(component, part) for component in components]
+    return found + [(component, part) for part, component in alone.items()]
 
 
 def _only(component: Collection[Symbol], apart: set[Symbol], part_of: Mapping[Symbol, int]) -> int:
