@@ -10,24 +10,29 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+import array_api_compat.numpy as xp
 import numpy as np
 from uniopt.backends.dtypes import itemsize
 from uniopt.backends.fusion.bfloat16 import narrow, widen
+from uniopt.backends.fusion.inner_loops import CALLED
 from uniopt.backends.fusion.kernel import Argument, Constant, Instruction, Kernel, Load, Source, Value
 
 _BLOCK = 1 << 14  # elements
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "abs": np.abs, "negative": np.negative, "positive": np.positive, "sqrt": np.sqrt, "sign": np.sign,
-    "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "where": np.where,
+    "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "round": np.rint, "where": np.where,
     "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide,
     "maximum": np.maximum, "minimum": np.minimum,
     "equal": np.equal, "not_equal": np.not_equal, "less": np.less, "less_equal": np.less_equal,
     "greater": np.greater, "greater_equal": np.greater_equal,
     "isnan": np.isnan, "isfinite": np.isfinite, "isinf": np.isinf,
-    "logical_and": np.logical_and, "logical_or": np.logical_or, "logical_not": np.logical_not,
+    "reciprocal": np.reciprocal, "copysign": np.copysign, "signbit": np.signbit,
+    "logical_and": np.logical_and, "logical_or": np.logical_or, "logical_xor": np.logical_xor,
+    "logical_not": np.logical_not,
     "bitwise_and": np.bitwise_and, "bitwise_or": np.bitwise_or, "bitwise_xor": np.bitwise_xor,
     "bitwise_invert": np.bitwise_invert, "bitwise_left_shift": np.left_shift, "bitwise_right_shift": np.right_shift,
+    **{op: getattr(xp, op) for op in CALLED},
 }  # fmt: skip
 _REDUCE = {"sum": np.add, "max": np.maximum, "min": np.minimum}
 

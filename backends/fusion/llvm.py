@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from uniopt.backends.fusion.arithmetic import maximum, minimum, operate
+from uniopt.backends.fusion.calls import FRAME, LANES, called
 from uniopt.backends.fusion.control_flow import ControlFlow
 from uniopt.backends.fusion.conversion import HALF_CONVERSIONS, convert
 from uniopt.backends.fusion.kernel import Argument, Constant, Instruction, Kernel, Load, Reduction, Source, Value
@@ -21,7 +22,7 @@ WIDTH = 16
 _AHEAD = 256
 """Bytes by which memory is asked for before it is read. Further ahead lies another page too often."""
 _LINE = 64
-_NOTHING = f"@nothing = private constant [{8 * WIDTH} x i8] zeroinitializer"
+_NOTHING = f"@nothing = private constant [{8 * LANES} x i8] zeroinitializer"
 
 
 def emit(kernel: Kernel) -> str:
@@ -99,7 +100,8 @@ class _Emission:
         sources += [x for _, x in kernel.stores] + [r.source for r in kernel.reductions]
         self.loaded = sorted({x.operand for x in sources if isinstance(x, Load)})
         self.fixed = [i for i in self.loaded if inner[i] == "same" and i not in stored]
-        self.widths = [WIDTH, 1] if all(inner[i] != "same" for i in stored) else [1]
+        widths = [LANES, WIDTH, 1] if any(called(kernel)) and not kernel.reductions else [WIDTH, 1]
+        self.widths = widths if all(inner[i] != "same" for i in stored) else [1]
         self.streams = [i for i in self.loaded if inner[i] == "next"] if kernel.stores else []
         self.kept = [r for r in kernel.reductions if inner[r.operand] == "same"]  # in registers, for a whole inner loop
         self.updated = [r for r in kernel.reductions if inner[r.operand] != "same"]  # in memory, element by element
@@ -111,7 +113,8 @@ class _Emission:
         dtypes = [x.dtype for x in self.kernel.operands] + [x.dtype for x in self.kernel.body]
         halves = HALF_CONVERSIONS if "float16" in dtypes else ""
         head = "define void @kernel(ptr %table, i64 %rows, ptr %arguments) nounwind {\nentry:\n"
-        return f"{declarations}{halves}{head}{body}  ret void\n}}\n"
+        frame = FRAME if any(called(self.kernel)) else ""
+        return f"{declarations}{halves}{head}{frame}{body}  ret void\n}}\n"
 
     def _lanes(self, width: int) -> Lanes:
         return Lanes(self.lines, self.declarations, width)
@@ -171,7 +174,7 @@ class _Emission:
             lanes = self._lanes(width)
             name, stop, initial = "element", extent, partial
             if width > 1:
-                name, stop = "vector", one.let(f"and i64 {extent}, {-width}")
+                name, stop = f"vector{width}", one.let(f"and i64 {extent}, {-width}")
                 initial = [
                     lanes.constant(dtype, _identity(r, dtype)) for r, dtype in zip(self.kept, dtypes, strict=True)
                 ]
@@ -179,7 +182,7 @@ class _Emission:
             # store but for a multiple of 4096 waits for it, and arrays may lie in any way to each other.
             early = self.streams if width > 1 else []
             types = [lanes.type(dtype) for dtype in (*dtypes, *(k.operands[i].dtype for i in early))]
-            initial = [*initial, *self._loads(lanes, early, addresses, "0", stop)]
+            initial = [*initial, *self._loads(lanes, early, addresses, start, stop)]
             with self.flow.loop(name, start, stop, width, types, initial) as carried:
                 body = uniform.spread(lanes)
                 body.loads |= dict(zip(early, carried.names[len(dtypes) :], strict=True))

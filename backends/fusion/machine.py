@@ -11,6 +11,8 @@ from threading import Lock
 import llvmlite
 import llvmlite.binding as llvm
 from uniopt.backends.fusion import cache as disk
+from uniopt.backends.fusion.calls import called, symbol
+from uniopt.backends.fusion.inner_loops import inner_loop
 from uniopt.backends.fusion.kernel import Kernel
 from uniopt.backends.fusion.llvm import emit
 
@@ -29,6 +31,15 @@ def load(kernels: Sequence[Kernel]) -> list[Run]:
 def this_machine() -> Machine:
     """Return the processor that this process runs on."""
     return Machine(llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
+
+
+def _name_loops(kernel: Kernel) -> None:
+    """Tell LLVM where in this process the loops are that a kernel calls."""
+    for op, dtype in called(kernel):
+        loop = inner_loop(op, dtype)
+        if loop is None:  # LLVM would end the process
+            raise NotImplementedError(f"NumPy's loop for {op} of {dtype} is not to be had")
+        llvm.add_symbol(symbol(op, dtype), ctypes.addressof(loop))
 
 
 class Machine:
@@ -53,6 +64,7 @@ class Machine:
         with self._lock:
             for kernel in kernels:
                 if kernel.text not in self._loaded:
+                    _name_loops(kernel)
                     self._loaded[kernel.text] = self._load(emit(kernel))
         return [self._loaded[kernel.text] for kernel in kernels]
 
