@@ -7,7 +7,7 @@ results are the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -52,7 +52,9 @@ def _run(kernel: Kernel, table: int, rows: int, arguments: int) -> None:
         operands = []
         for i, operand in enumerate(kernel.operands):
             first = kernel.rank + i * (1 + kernel.rank)
-            operands.append(_at(row[first], extents, operand.dtype, tuple(row[first + 1 : first + 1 + kernel.rank])))
+            steps = tuple(row[first + 1 : first + 1 + kernel.rank])
+            there = _Counted if operand.counted else _at
+            operands.append(there(row[first], extents, operand.dtype, steps))
         typed = [np.dtype(dtype).type(x) for x, dtype in zip(given, kernel.arguments, strict=True)]
         with np.errstate(all="ignore"):  # kernels of machine code do not warn either
             for block in _blocks(extents):
@@ -118,6 +120,19 @@ def _blocks(extents: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
             yield from ((here, *rest) for rest in _blocks(tuple(inner)))
         else:
             yield (here, *(slice(None) for _ in inner))
+
+
+class _Counted:
+    """Numbers that are their addresses, counted in elements."""
+
+    def __init__(self, address: int, shape: tuple[int, ...], dtype: str, strides: tuple[int, ...]) -> None:
+        self._address, self._shape, self._dtype, self._strides = address, shape, dtype, strides
+
+    def __getitem__(self, block: tuple[slice, ...]) -> Any:
+        lines = zip(self._shape, self._strides, block, strict=True)
+        offsets = (step * np.arange(*part.indices(n), dtype=np.int64) for n, step, part in lines)
+        addresses = reduce(np.add.outer, offsets, np.int64(self._address))
+        return (addresses // itemsize(self._dtype)).astype(self._dtype)
 
 
 def _at(address: int, shape: tuple[int, ...], dtype: str, strides: tuple[int, ...] | None = None) -> Any:

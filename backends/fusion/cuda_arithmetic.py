@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from uniopt.backends.fusion.inner_loops import UNARY
 from uniopt.backends.fusion.operations import FLOATS, INTEGERS
 
 TYPES = {
@@ -22,11 +23,7 @@ TYPES = {
 }
 """What a value is between loads and stores: the 16-bit floats are their bits, converted and computed in by nobody."""
 
-TRANSCENDENTAL = (
-    "exp", "expm1", "log", "log1p", "log2", "log10", "pow", "power", "hypot",
-    "sin", "cos", "tan", "asin", "acos", "atan", "atan2",
-    "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
-)  # fmt: skip
+TRANSCENDENTAL = (*sorted(UNARY), "atan2", "hypot", "pow", "power")
 """Functions that CUDA has under the standard's names (power is its operator), for floats, within 1 or 2 ulp."""
 
 PRELUDE = """\

@@ -77,7 +77,7 @@ def _read(function: np.ufunc, dtype: str) -> InnerLoop | None:
 
 
 def _has_the_bits_of(function: np.ufunc, found: InnerLoop, dtype: str) -> bool:
-    """Return whether the loop, on pieces of some arrays, has the ufunc's results on the whole ones, however they lie."""
+    """Return whether the loop has, on pieces of some arrays, the ufunc's results on the whole ones, however they lie."""
     x = _samples(dtype)
     args = [np.roll(x, 7 * i) for i in range(function.nin)]
     with np.errstate(all="ignore"):
@@ -114,4 +114,4 @@ def _samples(dtype: str) -> np.ndarray[Any, Any]:
 def _same_bits(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> bool:
     """Return whether two arrays have the same bits; one NaN is as good as another."""
     bits = f"u{x.itemsize}"
-    return bool(((x.view(bits) == y.view(bits)) | ((x != x) & (y != y))).all())
+    return bool(((x.view(bits) == y.view(bits)) | (np.isnan(x) & np.isnan(y))).all())

@@ -73,6 +73,10 @@ class _Body:
         args = [self.source(x, dtype) for x, dtype in zip(instruction.args, dtypes, strict=True)]
         return operate(self.lanes, instruction.op, instruction.dtype, dtypes, args)
 
+    def load(self, operand: int, pointer: str, stride: str | None = None) -> str:
+        found = self.kernel.operands[operand]
+        return (self.lanes.count if found.counted else self.lanes.load)(found.dtype, pointer, stride)
+
     def spread(self, lanes: Lanes) -> _Body:
         """Return the same for other lanes, all of which have the one element that is known here."""
         k = self.kernel
@@ -102,7 +106,8 @@ class _Emission:
         self.fixed = [i for i in self.loaded if inner[i] == "same" and i not in stored]
         widths = [LANES, WIDTH, 1] if any(called(kernel)) and not kernel.reductions else [WIDTH, 1]
         self.widths = widths if all(inner[i] != "same" for i in stored) else [1]
-        self.streams = [i for i in self.loaded if inner[i] == "next"] if kernel.stores else []
+        read = [i for i in self.loaded if inner[i] == "next" and not kernel.operands[i].counted]
+        self.streams = read if kernel.stores else []
         self.kept = [r for r in kernel.reductions if inner[r.operand] == "same"]  # in registers, for a whole inner loop
         self.updated = [r for r in kernel.reductions if inner[r.operand] != "same"]  # in memory, element by element
 
@@ -161,7 +166,8 @@ class _Emission:
 
     def _innermost(self, extent: str, addresses: Sequence[str], strides: Sequence[str], arguments: list[str]) -> None:
         k, one = self.kernel, self.one
-        uniform = _Body(k, one, {i: one.load(k.operands[i].dtype, addresses[i]) for i in self.fixed}, arguments)
+        uniform = _Body(k, one, {}, arguments)
+        uniform.loads |= {i: uniform.load(i, addresses[i]) for i in self.fixed}
         for i, instruction in enumerate(k.body):
             if all(map(uniform.knows, instruction.args)):
                 uniform.values[i] = uniform.compute(instruction)
@@ -210,9 +216,6 @@ class _Emission:
             pointers.append(self.one.let(f"getelementptr {t}, ptr {address}, i64 {offset}") if moved else address)
             steps.append(stride if operand.inner == "strided" else None)
 
-        def load(i: int) -> str:
-            return lanes.load(k.operands[i].dtype, pointers[i], steps[i])
-
         def reduced(r: Reduction, before: str) -> str:
             dtype = k.operands[r.operand].dtype
             source = body.dtype(r.source) or dtype
@@ -220,14 +223,16 @@ class _Emission:
 
         moving = [i for i in self.loaded if i not in body.loads]
         for i in moving:
-            if k.operands[i].inner == "next" and lanes.width > 1:
+            if k.operands[i].inner == "next" and not k.operands[i].counted and lanes.width > 1:
                 self._prefetch(pointers[i], lanes.width * SIZES[k.operands[i].dtype])
-        body.loads |= {i: load(i) for i in moving}
+        body.loads |= {i: body.load(i, pointers[i], steps[i]) for i in moving}
         for i, instruction in enumerate(k.body):
             if i not in body.values:
                 body.values[i] = body.compute(instruction)
         stores = [(i, body.source(x, k.operands[i].dtype)) for i, x in k.stores]
-        stores += [(r.operand, reduced(r, load(r.operand))) for r in self.updated]
+        stores += [
+            (r.operand, reduced(r, body.load(r.operand, pointers[r.operand], steps[r.operand]))) for r in self.updated
+        ]
         for i, x in stores:
             lanes.store(k.operands[i].dtype, x, pointers[i], steps[i])
         return [reduced(r, before) for r, before in zip(self.kept, partial, strict=True)]

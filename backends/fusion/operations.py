@@ -14,7 +14,8 @@ STORED = (*FLOATS, *INTEGERS, *HALVES, "bool")
 _ARITHMETIC = {"add", "subtract", "multiply", "negative", "positive", "abs", "sign", "maximum", "minimum"}
 _COMPARISONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
 _FLOAT_ONLY = {
-    "divide", "reciprocal", "sqrt", "floor", "ceil", "trunc", "round", "copysign", "signbit", "isnan", "isfinite", "isinf",
+    "divide", "reciprocal", "sqrt", "floor", "ceil", "trunc", "round", "copysign", "signbit",
+    "isnan", "isfinite", "isinf",
 }  # fmt: skip
 _BITWISE = {"bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_invert", "bitwise_left_shift", "bitwise_right_shift"}
 _LOGICAL = {
