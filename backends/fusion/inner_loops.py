@@ -77,7 +77,7 @@ def _read(function: np.ufunc, dtype: str) -> InnerLoop | None:
 
 
 def _has_the_bits_of(function: np.ufunc, found: InnerLoop, dtype: str) -> bool:
-    """Return whether the loop has, on pieces of some arrays, the ufunc's results on the whole ones, however they lie."""
+    """Return whether the loop has, piece by piece, the bits that the ufunc has on whole arrays, however these lie."""
     x = _samples(dtype)
     args = [np.roll(x, 7 * i) for i in range(function.nin)]
     with np.errstate(all="ignore"):

@@ -12,7 +12,7 @@ import llvmlite
 import llvmlite.binding as llvm
 from uniopt.backends.fusion import cache as disk
 from uniopt.backends.fusion.calls import called, symbol
-from uniopt.backends.fusion.inner_loops import inner_loop
+from uniopt.backends.fusion.inner_loops import InnerLoop, inner_loop
 from uniopt.backends.fusion.kernel import Kernel
 from uniopt.backends.fusion.llvm import emit
 
@@ -33,13 +33,20 @@ def this_machine() -> Machine:
     return Machine(llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
 
 
+_named: dict[str, InnerLoop] = {}
+"""The loops that kernels call, by their names. Kernels read these pairs of pointers as long as they last."""
+
+
 def _name_loops(kernel: Kernel) -> None:
     """Tell LLVM where in this process the loops are that a kernel calls."""
     for op, dtype in called(kernel):
-        loop = inner_loop(op, dtype)
-        if loop is None:  # LLVM would end the process
-            raise NotImplementedError(f"NumPy's loop for {op} of {dtype} is not to be had")
-        llvm.add_symbol(symbol(op, dtype), ctypes.addressof(loop))
+        name = symbol(op, dtype)
+        if name not in _named:
+            loop = inner_loop(op, dtype)
+            if loop is None:  # LLVM would end the process
+                raise NotImplementedError(f"NumPy's loop for {op} of {dtype} is not to be had")
+            _named[name] = loop
+            llvm.add_symbol(name, ctypes.addressof(loop))
 
 
 class Machine:

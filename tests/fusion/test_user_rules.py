@@ -50,6 +50,25 @@ ELEMENTWISE: dict[str, Rule] = {
         xp.nextafter(g, s.m) * xp.finfo(g.dtype).eps + xp.finfo(g.dtype).smallest_normal,
         s,
     ),
+    "numbered elements": lambda xp, g, s: (
+        g * xp.astype(xp.reshape(xp.arange(g.size, dtype=xp.int32), g.shape) % 7, g.dtype),
+        s._replace(n=s.n + xp.reshape(xp.arange(g.size, dtype=xp.int32), g.shape)),
+    ),
+    "numbers from and by": lambda xp, g, s: (
+        g + xp.astype(xp.reshape(xp.arange(9, 9 - 3 * g.size, -3), g.shape), g.dtype) * 0.125,
+        s._replace(n=xp.reshape(xp.arange(-5, 2 * g.size - 5, 2, dtype=xp.int32), g.shape)),
+    ),
+    "numbered columns": lambda xp, g, s: (
+        g + xp.astype(xp.arange(g.shape[-1]), g.dtype) + xp.take(g, xp.arange(g.shape[-1]), axis=-1) if g.ndim else g,
+        s,
+    ),
+    "a sum of numbers": lambda xp, g, s: (g + xp.sum(xp.astype(xp.arange(1, 4), g.dtype)), s),
+    "numbers by halves": lambda xp, g, s: (g + xp.reshape(xp.astype(xp.arange(g.size), g.dtype) * 0.5, g.shape), s),
+    "integers": lambda xp, g, s: (g, s._replace(n=xp.sign(s.n - 3) + (s.n + 7) // (s.n - 3) + (11 - s.n) % (s.n - 1))),
+    "truths": lambda xp, g, s: (
+        xp.where(xp.where(g > s.m, g > 0, s.m > 0) == (g != 0), g, -g) * xp.astype(xp.signbit(s.m), g.dtype),
+        s,
+    ),
     "counters": lambda xp, g, s: (
         g / (1 + s.n),
         s._replace(n=xp.where(g > 0, s.n + 1, s.n * 3 % 7 - (s.n << 1) // 5), m=s.m * xp.astype(s.n & 1, g.dtype)),
