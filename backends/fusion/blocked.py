@@ -131,7 +131,7 @@ class _Counted:
     def __getitem__(self, block: tuple[slice, ...]) -> Any:
         lines = zip(self._shape, self._strides, block, strict=True)
         offsets = (step * np.arange(*part.indices(n), dtype=np.int64) for n, step, part in lines)
-        addresses = reduce(np.add.outer, offsets, np.int64(self._address))
+        addresses: Any = reduce(np.add.outer, offsets, np.asarray(self._address))
         return (addresses // itemsize(self._dtype)).astype(self._dtype)
 
 

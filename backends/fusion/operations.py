@@ -41,14 +41,22 @@ def is_fusible(symbol: Symbol) -> bool:
             and dtypes <= {"bool", symbol.dtype}
         )
     if op in CALLED:
-        known = {*INTEGERS} if symbol.dtype in INTEGERS and op in DIVISIONS else {*FLOATS}
-        usual = dtypes <= known and symbol.dtype in known and not any(map(_is_reversed, symbols_in(symbol.args)))
-        return usual and inner_loop(op, symbol.dtype) is not None
+        return _is_called(symbol, dtypes)
     if dtypes <= {*FLOATS}:
         return op in _ARITHMETIC | _COMPARISONS | _FLOAT_ONLY
     if dtypes <= {*INTEGERS}:
         return op in _ARITHMETIC | _COMPARISONS | _BITWISE and not any(isinstance(x, float) for x in symbol.args)
-    return dtypes == {"bool"} and op in _LOGICAL
+    # True == 2 is False, though both are true.
+    numbers = op in _COMPARISONS and not all(isinstance(x, Symbol | bool) for x in symbol.args)
+    return dtypes == {"bool"} and op in _LOGICAL and not numbers
+
+
+def _is_called(symbol: Symbol, dtypes: set[str]) -> bool:
+    """Return whether kernels call NumPy's loop for it."""
+    known = INTEGERS if symbol.op in DIVISIONS and symbol.dtype in INTEGERS else FLOATS
+    if symbol.dtype not in known or not dtypes <= {*known} or any(map(_is_reversed, symbols_in(symbol.args))):
+        return False
+    return inner_loop(symbol.op, symbol.dtype) is not None
 
 
 def _is_reversed(x: Symbol) -> bool:
