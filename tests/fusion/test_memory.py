@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
 from typing import Any
 
@@ -85,7 +86,7 @@ def test_private_noise() -> None:
 RULES: dict[str, Any] = {
     "exp and tanh": lambda xp, g, s: (xp.exp(g) * xp.tanh(g), s),
     "functions of two arrays": lambda xp, g, s: (xp.hypot(g, xp.log1p(g)) + g % 0.375 + xp.atan2(g, 2.0), s),
-    "positions": lambda xp, g, s: (g * xp.astype(xp.reshape(xp.arange(g.size), g.shape) % 5, g.dtype), s),
+    "positions": lambda xp, g, s: (g * xp.astype(xp.reshape(xp.arange(math.prod(g.shape)), g.shape) % 5, g.dtype), s),
     "a mean of functions": lambda xp, g, s: (g - xp.mean(xp.cos(g)), s),
 }
 

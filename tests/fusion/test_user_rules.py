@@ -24,6 +24,11 @@ def init(xp: Any, p: Any) -> dict[str, Any]:
     return {"m": 0.5 * p, "n": xp.astype(xp.zeros_like(p), xp.int32)}
 
 
+def numbered(xp: Any, g: Any, dtype: Any) -> Any:
+    """Return the position of each element."""
+    return xp.reshape(xp.arange(math.prod(g.shape), dtype=dtype), g.shape)
+
+
 Rule = Callable[..., Any]
 
 # Every element by itself: the same bits.
@@ -51,19 +56,19 @@ ELEMENTWISE: dict[str, Rule] = {
         s,
     ),
     "numbered elements": lambda xp, g, s: (
-        g * xp.astype(xp.reshape(xp.arange(g.size, dtype=xp.int32), g.shape) % 7, g.dtype),
-        s._replace(n=s.n + xp.reshape(xp.arange(g.size, dtype=xp.int32), g.shape)),
+        g * xp.astype(numbered(xp, g, xp.int32) % 7, g.dtype),
+        s._replace(n=s.n + numbered(xp, g, xp.int32)),
     ),
     "numbers from and by": lambda xp, g, s: (
-        g + xp.astype(xp.reshape(xp.arange(9, 9 - 3 * g.size, -3), g.shape), g.dtype) * 0.125,
-        s._replace(n=xp.reshape(xp.arange(-5, 2 * g.size - 5, 2, dtype=xp.int32), g.shape)),
+        g + xp.astype(xp.reshape(xp.arange(9, 9 - 3 * math.prod(g.shape), -3), g.shape), g.dtype) * 0.125,
+        s._replace(n=xp.reshape(xp.arange(-5, 2 * math.prod(g.shape) - 5, 2, dtype=xp.int32), g.shape)),
     ),
     "numbered columns": lambda xp, g, s: (
         g + xp.astype(xp.arange(g.shape[-1]), g.dtype) + xp.take(g, xp.arange(g.shape[-1]), axis=-1) if g.ndim else g,
         s,
     ),
     "a sum of numbers": lambda xp, g, s: (g + xp.sum(xp.astype(xp.arange(1, 4), g.dtype)), s),
-    "numbers by halves": lambda xp, g, s: (g + xp.reshape(xp.astype(xp.arange(g.size), g.dtype) * 0.5, g.shape), s),
+    "numbers of 64 bits": lambda xp, g, s: (g + xp.astype(numbered(xp, g, xp.int64) + 2**33, g.dtype), s),
     "integers": lambda xp, g, s: (g, s._replace(n=xp.sign(s.n - 3) + (s.n + 7) // (s.n - 3) + (11 - s.n) % (s.n - 1))),
     "truths": lambda xp, g, s: (
         xp.where(xp.where(g > s.m, g > 0, s.m > 0) == (g != 0), g, -g) * xp.astype(xp.signbit(s.m), g.dtype)
@@ -198,7 +203,7 @@ def _clip_by_global_norm(updates: Any, params: Any) -> Any:
 def _centralize(updates: Any, params: Any) -> Any:
     def centre(g: Any) -> Any:
         xp = registry.backend_of(g).xp
-        return g - xp.mean(g, axis=tuple(range(1, g.ndim)), keepdims=True) if g.ndim > 1 and g.size else g
+        return g - xp.mean(g, axis=tuple(range(1, g.ndim)), keepdims=True) if g.ndim > 1 and math.prod(g.shape) else g
 
     return uniopt.tree.map(centre, updates)
 
