@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from uniopt.backends import registry
+from uniopt.backends.fusion import blocked, loops
 
 import uniopt
 from tests.fusion.walks import assert_same_bits, compiled, copied, eager, in_torch, normal, tensor
@@ -157,6 +158,15 @@ def test_elementwise(name: str, dtype: str) -> None:
     for k, (expected, by_numpy, by_torch) in enumerate(walks(transformation(ELEMENTWISE[name]), name, dtype)):
         assert_same_bits(by_numpy, expected, f"NumPy, step {k}")
         assert_same_bits(by_torch, expected, f"torch, step {k}")
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_elementwise_without_a_compiler(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Blocks of NumPy's, here of a few elements, in place of machine code."""
+    monkeypatch.setattr(loops, "find_spec", lambda module: None)
+    monkeypatch.setattr(blocked, "_BLOCK", 16)
+    for k, (expected, by_numpy, _) in enumerate(walks(transformation(ELEMENTWISE[name]), name, "float32")):
+        assert_same_bits(by_numpy, expected, f"step {k}")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
