@@ -68,9 +68,8 @@ def _read(function: np.ufunc, dtype: str) -> InnerLoop | None:
     kind = np.dtype(dtype).char
     signature = f"{kind * function.nin}->{kind * function.nout}"
     held = _Ufunc.from_address(id(function))
-    if (held.nin, held.nout, held.nargs, held.ntypes) != (
-        function.nin, function.nout, function.nargs, function.ntypes,
-    ) or signature not in function.types:  # fmt: skip
+    counts = held.nin, held.nout, held.nargs, held.ntypes
+    if counts != (function.nin, function.nout, function.nargs, function.ntypes) or signature not in function.types:
         return None
     i = function.types.index(signature)
     return InnerLoop(held.functions[i], held.data[i]) if held.functions[i] else None

@@ -62,16 +62,14 @@ class Schedule:
         """Return whether no element of a result depends on another position's elements."""
         groups = [group for groups in self.passes for group in groups]
         positions = any(x.op == "arange" for group in groups for x in group.stored_in)
-        return (
-            not positions
-            and not any(group.reductions for group in groups)
-            and all(
-                symbol.op in ELEMENTWISE
-                or symbol.op == "constant"
-                or all(x.shape == () or 0 in x.shape for x in (symbol, *symbols_in(symbol.args)))
-                for turn in self.turns
-                for symbol in turn.symbols
-            )
+        if positions or any(group.reductions for group in groups):
+            return False
+        return all(
+            symbol.op in ELEMENTWISE
+            or symbol.op == "constant"
+            or all(x.shape == () or 0 in x.shape for x in (symbol, *symbols_in(symbol.args)))
+            for turn in self.turns
+            for symbol in turn.symbols
         )
 
     def symbols(self) -> list[Symbol]:

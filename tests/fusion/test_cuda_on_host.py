@@ -257,7 +257,14 @@ def _widened(x: Any) -> Any:
     return x.astype(np.float32) if x.dtype == numpy_dtype("bfloat16") else x
 
 
+def _divided(xp: Any, g: Any, s: Any) -> Any:
+    """Divide numbers of all signs, zero too, and positions by numbers among which 0 and -1 are."""
+    n = test_user_rules.numbered(xp, g, xp.int32) - 70
+    return g // s.m, s._replace(m=g % s.m, n=n // (n % 7 - 2) + n % (n % 5 - 1))
+
+
 SPECIAL: dict[str, uniopt.GradientTransformation] = {
+    "divisions": test_user_rules.transformation(_divided),
     **{
         name: test_user_rules.transformation(test_user_rules.ELEMENTWISE[name])
         for name in ("rounding", "signs", "clip by arrays", "where", "logic", "infinities", "another precision")
@@ -271,3 +278,12 @@ def test_special_numbers(dtype: str) -> None:
     for name, tx in SPECIAL.items():
         for found, expected in zip(*(walk(tx, *special(dtype), x) for x in (Host(), None)), strict=True):
             assert_same_bits(*(uniopt.tree.map(_widened, x) for x in (found, expected)), name)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_logaddexp_of_special_numbers(dtype: str) -> None:
+    """Nothing overflows on the way."""
+    tx = uniopt.leafwise(uniopt.EmptyState, None, lambda xp, g, s: (xp.logaddexp(g, xp.flip(g)), s))
+    params, (grads, _) = special(dtype)
+    found, expected = (walk(tx, np.zeros_like(params), [grads], device)[0][0] for device in (Host(), None))
+    np.testing.assert_allclose(found, expected, rtol=4 * np.finfo(dtype).eps)

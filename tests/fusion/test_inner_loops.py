@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import subprocess
 import sys
+import weakref
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any, NamedTuple
 import array_api_compat.numpy as xp
 import numpy as np
 import pytest
-from uniopt.backends.fusion import inner_loops, loops
+from uniopt.backends.fusion import inner_loops, loops, machine
 from uniopt.backends.fusion.inner_loops import BINARY, CALLED, DIVISIONS, UNARY, inner_loop
 from uniopt.backends.fusion.kernel import Instruction, Kernel, Load, Operand, Value
 from uniopt.backends.fusion.lanes import FLOATS, INTEGERS
@@ -234,12 +236,20 @@ def kernel_of(op: str, dtype: str = "float64") -> Kernel:
 
 def test_a_kernel_whose_loop_is_missing_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """LLVM would end the process."""
-    from uniopt.backends.fusion import machine
-
     monkeypatch.setattr(machine, "_named", {})
     monkeypatch.setattr(machine, "inner_loop", lambda op, dtype: None)
     with pytest.raises(NotImplementedError, match="exp of float64"):
         Machine("generic", "").load([kernel_of("exp")])
+
+
+@pytest.mark.usefixtures("unknown")
+def test_a_kernels_loop_lasts_as_long_as_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_named", {})
+    Machine("generic", "").load([kernel_of("exp")])
+    loop = weakref.ref(inner_loop("exp", "float64"))
+    inner_loop.cache_clear()
+    gc.collect()
+    assert loop() is not None
 
 
 # Other processes

@@ -65,7 +65,7 @@ ELEMENTWISE: dict[str, Rule] = {
         s._replace(n=xp.reshape(xp.arange(-5, 2 * math.prod(g.shape) - 5, 2, dtype=xp.int32), g.shape)),
     ),
     "numbered columns": lambda xp, g, s: (
-        g + xp.astype(xp.arange(g.shape[-1]), g.dtype) + xp.take(g, xp.arange(g.shape[-1]), axis=-1) if g.ndim else g,
+        g + xp.arange(g.shape[-1], dtype=g.dtype) + xp.take(g, xp.arange(g.shape[-1]), axis=-1) if g.ndim else g,
         s,
     ),
     "a sum of numbers": lambda xp, g, s: (g + xp.sum(xp.astype(xp.arange(1, 4), g.dtype)), s),
