@@ -74,6 +74,7 @@ class _Body:
         return operate(self.lanes, instruction.op, instruction.dtype, dtypes, args)
 
     def load(self, operand: int, pointer: str, stride: str | None = None) -> str:
+        """Return an operand's elements from an address on."""
         found = self.kernel.operands[operand]
         return (self.lanes.count if found.counted else self.lanes.load)(found.dtype, pointer, stride)
 

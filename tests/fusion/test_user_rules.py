@@ -90,6 +90,7 @@ ELEMENTWISE: dict[str, Rule] = {
     "nothing": lambda xp, g, s: (xp.zeros_like(g), s),
     "the state as it was": lambda xp, g, s: (s.m, s),
     "the state exchanged": lambda xp, g, s: (s.m, s._replace(m=g)),
+    "real numbers": lambda xp, g, s: (xp.real(xp.conj(g) * s.m), s),
     "the same thing twice": lambda xp, g, s: (g * g + g * g, s._replace(m=g * g)),
     "views": lambda xp, g, s: (xp.reshape(xp.reshape(g, (-1,)), g.shape) + xp.permute_dims(g, tuple(range(g.ndim))), s),
     "transposed": lambda xp, g, s: (g + (g.mT).mT if g.ndim > 1 else g, s),
