@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from uniopt.backends.fusion.inner_loops import CALLED
+from uniopt.backends.fusion.inner_loops import CALLED, LANES
 from uniopt.backends.fusion.kernel import Kernel
 from uniopt.backends.fusion.lanes import SIZES, Lanes
-
-LANES = 64
-"""Elements that a call is for, where there are as many: it costs as much as some ten elements."""
 
 _MOST = 3  # arguments and result
 _BYTES = 8 * LANES

@@ -26,7 +26,10 @@ DIVISIONS = {"remainder", "floor_divide"}
 BINARY = {"atan2", "hypot", "logaddexp", "nextafter"} | DIVISIONS
 CALLED = UNARY | BINARY
 
-_PIECES = (16, 7, 1)  # elements: those of a vector in a kernel, and fewer
+LANES = 64
+"""Elements that a kernel calls a loop for, where there are as many: a call costs as much as some ten of them."""
+
+_PIECES = (LANES, 16, 1)
 
 
 class InnerLoop(ctypes.Structure):

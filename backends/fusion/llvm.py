@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from uniopt.backends.fusion.arithmetic import maximum, minimum, operate
-from uniopt.backends.fusion.calls import FRAME, LANES, called
+from uniopt.backends.fusion.calls import FRAME, called
 from uniopt.backends.fusion.control_flow import ControlFlow
 from uniopt.backends.fusion.conversion import HALF_CONVERSIONS, convert
+from uniopt.backends.fusion.inner_loops import LANES
 from uniopt.backends.fusion.kernel import Argument, Constant, Instruction, Kernel, Load, Reduction, Source, Value
 from uniopt.backends.fusion.lanes import FLOATS, SIZES, Lanes, memory_type
 

@@ -226,6 +226,7 @@ class Segment:
         return cells
 
     def _place(self, x: Symbol) -> Cell:
+        """Return where a row has the address of a symbol's elements."""
         return (_PLAIN, counted.first(x)) if counted.is_counted(x) else (self._slots[x], 0)
 
     def _steps(self, x: Symbol) -> Strides:
