@@ -1,7 +1,7 @@
 """Operations on elements: NumPy's results, bit for bit.
 
-Every one is exact or rounds once, as IEEE 754 and NumPy have it; no instruction carries a fast-math flag, so LLVM
-neither contracts nor reorders. Names are those of the Array API standard.
+Every one is exact or rounds once, as IEEE 754 and NumPy have it, or is a call of NumPy's own loop; no instruction
+carries a fast-math flag, so LLVM neither contracts nor reorders. Names are those of the Array API standard.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+from uniopt.backends.fusion.calls import call
 from uniopt.backends.fusion.conversion import convert
-from uniopt.backends.fusion.lanes import DTYPES, FLOATS, INTEGERS, SIZES, Lanes
+from uniopt.backends.fusion.inner_loops import BINARY, DIVISIONS, UNARY
+from uniopt.backends.fusion.lanes import DTYPES, FLOATS, INTEGERS, SIZES, TYPES, Lanes
 
 # Each takes the lanes, the dtype of its arguments, and the arguments.
 
@@ -90,6 +92,12 @@ def _against_infinity(predicate: str, lanes: Lanes, dtype: str, x: str) -> str:
     return lanes.compare(predicate, dtype, _absolute(lanes, dtype, x), lanes.constant(dtype, float("inf")))
 
 
+def _signbit(lanes: Lanes, dtype: str, x: str) -> str:
+    bits = f"int{8 * SIZES[dtype]}"
+    x = lanes.cast("bitcast", TYPES[dtype], x, TYPES[bits])
+    return lanes.compare("slt", bits, x, lanes.constant(bits, 0))
+
+
 def _logical(instruction: str, lanes: Lanes, dtype: str, x: str, y: str) -> str:
     return lanes.binary(instruction, "bool", convert(lanes, dtype, "bool", x), convert(lanes, dtype, "bool", y))
 
@@ -145,6 +153,8 @@ OPERATIONS: dict[str, tuple[int, Sequence[str], Emit]] = {
     "bitwise_invert": (1, (*INTEGERS, "bool"), _invert),
     "bitwise_left_shift": (2, INTEGERS, partial(_shift, "shl")),
     "bitwise_right_shift": (2, INTEGERS, partial(_shift, "ashr")),
+    **{op: (1, FLOATS, partial(call, op)) for op in UNARY},
+    **{op: (2, _NUMBERS if op in DIVISIONS else FLOATS, partial(call, op)) for op in BINARY},
 }
 PREDICATES: dict[str, tuple[int, Sequence[str], Emit]] = {
     "equal": (2, _ALL, partial(_compare, "oeq", "eq")),
@@ -160,6 +170,7 @@ PREDICATES: dict[str, tuple[int, Sequence[str], Emit]] = {
     "isnan": (1, FLOATS, _isnan),
     "isfinite": (1, FLOATS, partial(_against_infinity, "olt")),
     "isinf": (1, FLOATS, partial(_against_infinity, "oeq")),
+    "signbit": (1, FLOATS, _signbit),
 }
 
 

@@ -7,27 +7,32 @@ results are the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
+import array_api_compat.numpy as xp
 import numpy as np
 from uniopt.backends.dtypes import itemsize
 from uniopt.backends.fusion.bfloat16 import narrow, widen
+from uniopt.backends.fusion.inner_loops import CALLED
 from uniopt.backends.fusion.kernel import Argument, Constant, Instruction, Kernel, Load, Source, Value
 
 _BLOCK = 1 << 14  # elements
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "abs": np.abs, "negative": np.negative, "positive": np.positive, "sqrt": np.sqrt, "sign": np.sign,
-    "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "where": np.where,
+    "floor": np.floor, "ceil": np.ceil, "trunc": np.trunc, "round": np.rint, "where": np.where,
     "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide,
     "maximum": np.maximum, "minimum": np.minimum,
     "equal": np.equal, "not_equal": np.not_equal, "less": np.less, "less_equal": np.less_equal,
     "greater": np.greater, "greater_equal": np.greater_equal,
     "isnan": np.isnan, "isfinite": np.isfinite, "isinf": np.isinf,
-    "logical_and": np.logical_and, "logical_or": np.logical_or, "logical_not": np.logical_not,
+    "reciprocal": np.reciprocal, "copysign": np.copysign, "signbit": np.signbit,
+    "logical_and": np.logical_and, "logical_or": np.logical_or, "logical_xor": np.logical_xor,
+    "logical_not": np.logical_not,
     "bitwise_and": np.bitwise_and, "bitwise_or": np.bitwise_or, "bitwise_xor": np.bitwise_xor,
     "bitwise_invert": np.bitwise_invert, "bitwise_left_shift": np.left_shift, "bitwise_right_shift": np.right_shift,
+    **{op: getattr(xp, op) for op in CALLED},
 }  # fmt: skip
 _REDUCE = {"sum": np.add, "max": np.maximum, "min": np.minimum}
 
@@ -47,7 +52,9 @@ def _run(kernel: Kernel, table: int, rows: int, arguments: int) -> None:
         operands = []
         for i, operand in enumerate(kernel.operands):
             first = kernel.rank + i * (1 + kernel.rank)
-            operands.append(_at(row[first], extents, operand.dtype, tuple(row[first + 1 : first + 1 + kernel.rank])))
+            steps = tuple(row[first + 1 : first + 1 + kernel.rank])
+            there = _Counted if operand.counted else _at
+            operands.append(there(row[first], extents, operand.dtype, steps))
         typed = [np.dtype(dtype).type(x) for x, dtype in zip(given, kernel.arguments, strict=True)]
         with np.errstate(all="ignore"):  # kernels of machine code do not warn either
             for block in _blocks(extents):
@@ -113,6 +120,19 @@ def _blocks(extents: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
             yield from ((here, *rest) for rest in _blocks(tuple(inner)))
         else:
             yield (here, *(slice(None) for _ in inner))
+
+
+class _Counted:
+    """Numbers that are their addresses, counted in elements."""
+
+    def __init__(self, address: int, shape: tuple[int, ...], dtype: str, strides: tuple[int, ...]) -> None:
+        self._address, self._shape, self._dtype, self._strides = address, shape, dtype, strides
+
+    def __getitem__(self, block: tuple[slice, ...]) -> Any:
+        lines = zip(self._shape, self._strides, block, strict=True)
+        offsets = (step * np.arange(*part.indices(n), dtype=np.int64) for n, step, part in lines)
+        addresses: Any = reduce(np.add.outer, offsets, np.asarray(self._address))
+        return (addresses // itemsize(self._dtype)).astype(self._dtype)
 
 
 def _at(address: int, shape: tuple[int, ...], dtype: str, strides: tuple[int, ...] | None = None) -> Any:

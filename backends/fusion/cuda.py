@@ -190,7 +190,9 @@ class _Emission:
         return "".join(f" + {step}" for step in steps)
 
     def _element(self, operand: int) -> str:
-        return f"*({TYPES[self.kernel.operands[operand].dtype]} *)(p{operand}{self._offset(operand)})"
+        found, t = self.kernel.operands[operand], TYPES[self.kernel.operands[operand].dtype]
+        place = f"(p{operand}{self._offset(operand)})"
+        return f"({t})((Index){place} / (Index)sizeof({t}))" if found.counted else f"*({t} *){place}"
 
     def _values(self, loads: dict[int, str]) -> Iterator[str]:
         for i, instruction in enumerate(self.kernel.body):

@@ -1,4 +1,4 @@
-"""Operations on elements in CUDA C++: IEEE 754's results, each rounded once.
+"""Operations on elements in CUDA C++: IEEE 754's results, each rounded once, and CUDA's functions such as exp.
 
 Names are those of the Array API standard. The compiler must not contract a multiplication and an addition, nor take
 subnormal numbers for zero: see `uniopt.backends.fusion.cuda.OPTIONS`.
@@ -6,8 +6,10 @@ subnormal numbers for zero: see `uniopt.backends.fusion.cuda.OPTIONS`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
+from uniopt.backends.fusion.inner_loops import UNARY
 from uniopt.backends.fusion.operations import FLOATS, INTEGERS
 
 TYPES = {
@@ -21,11 +23,7 @@ TYPES = {
 }
 """What a value is between loads and stores: the 16-bit floats are their bits, converted and computed in by nobody."""
 
-TRANSCENDENTAL = (
-    "exp", "expm1", "log", "log1p", "log2", "log10", "pow", "power", "hypot",
-    "sin", "cos", "tan", "asin", "acos", "atan", "atan2",
-    "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
-)  # fmt: skip
+TRANSCENDENTAL = (*sorted(UNARY), "atan2", "hypot", "pow", "power")
 """Functions that CUDA has under the standard's names (power is its operator), for floats, within 1 or 2 ulp."""
 
 PRELUDE = """\
@@ -46,6 +44,28 @@ __device__ inline int shift_left(int x, int by) { return (unsigned)by < 32 ? (in
 __device__ inline int shift_right(int x, int by) { return x >> ((unsigned)by < 32 ? by : 31); }
 __device__ inline Index shift_left(Index x, Index by) { return (Bits)by < 64 ? (Index)((Bits)x << by) : 0; }
 __device__ inline Index shift_right(Index x, Index by) { return x >> ((Bits)by < 64 ? by : 63); }
+// Towards minus infinity, step by step as NumPy does it: of floats, and of integers, of which a division by 0 gives 0.
+template <class T> __device__ inline T float_remainder(T x, T y) {
+  const T rest = fmod(x, y);
+  return rest == 0 ? (T)copysign((T)0, y) : (rest < 0) != (y < 0) ? rest + y : rest;
+}
+template <class T> __device__ inline T float_quotient(T x, T y) {
+  if (y == 0) return x / y;
+  const T rest = fmod(x, y);
+  T exact = (x - rest) / y;
+  if (rest != 0 && (rest < 0) != (y < 0)) exact -= 1;
+  if (exact == 0) return copysign((T)0, x / y);
+  const T whole = floor(exact);
+  return exact - whole > (T)0.5 ? whole + 1 : whole;
+}
+template <class T> __device__ inline T integer_remainder(T x, T y) {
+  const T rest = y == 0 || y == -1 ? 0 : x % y;
+  return rest != 0 && (rest < 0) != (y < 0) ? rest + y : rest;
+}
+template <class T> __device__ inline T integer_quotient(T x, T y) {
+  if (y == 0 || y == -1) return y == 0 ? 0 : (T)(0 - (Bits)x);
+  return x / y - (x % y != 0 && (x < 0) != (y < 0));
+}
 __device__ inline float from_float16(unsigned short x) {
   float y;
   asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x));
@@ -110,7 +130,7 @@ _OPERATORS = {
     "bitwise_and": "&", "bitwise_or": "|", "bitwise_xor": "^",
     "logical_and": "&", "logical_or": "|", "logical_xor": "^",
 }  # fmt: skip
-_FLOAT_FUNCTIONS = {name: name for name in (*TRANSCENDENTAL, "sqrt", "floor", "ceil", "trunc", "copysign")}
+_FLOAT_FUNCTIONS = {name: name for name in (*TRANSCENDENTAL, "sqrt", "floor", "ceil", "trunc", "copysign", "nextafter")}
 _FLOAT_FUNCTIONS["round"] = "rint"  # to even
 _FLOAT_FUNCTIONS["power"] = "pow"
 
@@ -133,6 +153,16 @@ def _against_infinity(comparison: str) -> Callable[..., str]:
     return lambda dtype, x: f"{_abs(dtype, x)} {comparison} {extremum('min', dtype)}"
 
 
+def _logaddexp(dtype: str, x: str, y: str) -> str:
+    f = "f" if dtype == "float32" else ""
+    beyond = [f"{a} + log1p{f}(exp{f}({b} - {a}))" for a, b in ((x, y), (y, x))]
+    return f"({x} == {y} ? {x} + ({TYPES[dtype]}){math.log(2)!r} : {x} > {y} ? {beyond[0]} : {beyond[1]})"
+
+
+def _division(part: str) -> Callable[..., str]:
+    return lambda dtype, x, y: f"{'integer' if dtype in INTEGERS else 'float'}_{part}({x}, {y})"
+
+
 _OTHERS: dict[str, Callable[..., str]] = {
     "positive": lambda dtype, x: x,
     "negative": _negative,
@@ -142,11 +172,15 @@ _OTHERS: dict[str, Callable[..., str]] = {
     "sign": lambda dtype, x: f"sign({x})",
     "maximum": lambda dtype, x, y: f"maximum({x}, {y})",
     "minimum": lambda dtype, x, y: f"minimum({x}, {y})",
+    "remainder": _division("remainder"),
+    "floor_divide": _division("quotient"),
+    "logaddexp": _logaddexp,
     "clip": lambda dtype, x, low, high: f"minimum(maximum({x}, {low}), {high})",
     "where": lambda dtype, condition, x, y: f"({condition} ? {x} : {y})",
     "isnan": lambda dtype, x: f"{x} != {x}",
     "isfinite": _against_infinity("<"),
     "isinf": _against_infinity("=="),
+    "signbit": lambda dtype, x: f"{operate('copysign', dtype, [dtype], [f'({TYPES[dtype]})1', x])} < 0",
     "logical_not": lambda dtype, x: f"!{x}",
     "bitwise_invert": lambda dtype, x: f"!{x}" if dtype == "bool" else f"~{x}",
     "bitwise_left_shift": lambda dtype, x, by: f"shift_left({x}, {by})",

@@ -165,7 +165,7 @@ def _expression(symbol: Symbol, turn: _Turn) -> str:
     if op == "asarray":
         return f"np.asarray({name(args[0])}, dtype={symbol.dtype!r})"
     if op == "arange":
-        return f"np.arange({', '.join(map(name, args))}, dtype={symbol.dtype!r})"
+        return f"np.arange({', '.join(map(name, args))}, dtype={symbol.dtype!r}).reshape({symbol.shape!r})"
     if op in ("where", "minimum", "maximum") and symbol.shape == () and (text := _choice(symbol, turn)):
         return text
     function = getattr(xp, op)

@@ -52,10 +52,13 @@ class Operand:
     inner
         What moving by one along the innermost loop does to the address: ``"same"`` (broadcast), ``"next"``
         (contiguous) or ``"strided"`` (by a number of bytes given at run time).
+    counted
+        Whether there is no memory: an element is its own address, counted in elements.
     """
 
     dtype: str
     inner: Literal["same", "next", "strided"]
+    counted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

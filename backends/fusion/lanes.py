@@ -92,6 +92,21 @@ class Lanes:
                 pointer = self.let(f"getelementptr i8, ptr {pointer}, i64 {stride}")
         return self.let(f"icmp ne {t} {x}, {self.literal(element, 0)}") if dtype == "bool" else x
 
+    def count(self, dtype: str, pointer: str, stride: str | None = None) -> str:
+        """Return the addresses of elements, counted in elements, from the first one on."""
+        size = SIZES[dtype]
+
+        def counted(size_in_bytes: str) -> str:
+            found = self.let(f"ashr exact i64 {size_in_bytes}, {size.bit_length() - 1}")
+            return self.let(f"trunc i64 {found} to {TYPES[dtype]}") if size < SIZES["int64"] else found
+
+        start = self.splat(dtype, counted(self.let(f"ptrtoint ptr {pointer} to i64")))
+        if self.width == 1:
+            return start
+        numbers = f"<{', '.join(f'{TYPES[dtype]} {i}' for i in range(self.width))}>"
+        steps = numbers if stride is None else self.binary("mul", dtype, numbers, self.splat(dtype, counted(stride)))
+        return self.binary("add", dtype, start, steps)
+
     def store(self, dtype: str, x: str, pointer: str, stride: str | None = None) -> None:
         """Write the elements from an address on, side by side or at a distance of `stride` bytes."""
         element = memory_type(dtype)

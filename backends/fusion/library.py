@@ -48,7 +48,7 @@ def evaluate(xp: Any, symbol: Symbol, value: Callable[[Any], Any]) -> Any:
         case "astype":
             found = widen(args[0], xp) if symbol.args[0].dtype == "bfloat16" else args[0]
         case "arange":
-            found = xp.arange(*args, dtype=symbol.dtype)
+            found = xp.reshape(xp.arange(*args, dtype=symbol.dtype), symbol.shape)
         case "getitem":
             x, key = args
             found = x[tuple(slice(*part[1:]) if isinstance(part, tuple) else part for part in key)]

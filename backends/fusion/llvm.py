@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from uniopt.backends.fusion.arithmetic import maximum, minimum, operate
+from uniopt.backends.fusion.calls import FRAME, called
 from uniopt.backends.fusion.control_flow import ControlFlow
 from uniopt.backends.fusion.conversion import HALF_CONVERSIONS, convert
+from uniopt.backends.fusion.inner_loops import LANES
 from uniopt.backends.fusion.kernel import Argument, Constant, Instruction, Kernel, Load, Reduction, Source, Value
 from uniopt.backends.fusion.lanes import FLOATS, SIZES, Lanes, memory_type
 
@@ -21,7 +23,7 @@ WIDTH = 16
 _AHEAD = 256
 """Bytes by which memory is asked for before it is read. Further ahead lies another page too often."""
 _LINE = 64
-_NOTHING = f"@nothing = private constant [{8 * WIDTH} x i8] zeroinitializer"
+_NOTHING = f"@nothing = private constant [{8 * LANES} x i8] zeroinitializer"
 
 
 def emit(kernel: Kernel) -> str:
@@ -72,6 +74,11 @@ class _Body:
         args = [self.source(x, dtype) for x, dtype in zip(instruction.args, dtypes, strict=True)]
         return operate(self.lanes, instruction.op, instruction.dtype, dtypes, args)
 
+    def load(self, operand: int, pointer: str, stride: str | None = None) -> str:
+        """Return an operand's elements from an address on."""
+        found = self.kernel.operands[operand]
+        return (self.lanes.count if found.counted else self.lanes.load)(found.dtype, pointer, stride)
+
     def spread(self, lanes: Lanes) -> _Body:
         """Return the same for other lanes, all of which have the one element that is known here."""
         k = self.kernel
@@ -99,8 +106,10 @@ class _Emission:
         sources += [x for _, x in kernel.stores] + [r.source for r in kernel.reductions]
         self.loaded = sorted({x.operand for x in sources if isinstance(x, Load)})
         self.fixed = [i for i in self.loaded if inner[i] == "same" and i not in stored]
-        self.widths = [WIDTH, 1] if all(inner[i] != "same" for i in stored) else [1]
-        self.streams = [i for i in self.loaded if inner[i] == "next"] if kernel.stores else []
+        widths = [LANES, WIDTH, 1] if any(called(kernel)) and not kernel.reductions else [WIDTH, 1]
+        self.widths = widths if all(inner[i] != "same" for i in stored) else [1]
+        read = [i for i in self.loaded if inner[i] == "next" and not kernel.operands[i].counted]
+        self.streams = read if kernel.stores else []
         self.kept = [r for r in kernel.reductions if inner[r.operand] == "same"]  # in registers, for a whole inner loop
         self.updated = [r for r in kernel.reductions if inner[r.operand] != "same"]  # in memory, element by element
 
@@ -111,7 +120,8 @@ class _Emission:
         dtypes = [x.dtype for x in self.kernel.operands] + [x.dtype for x in self.kernel.body]
         halves = HALF_CONVERSIONS if "float16" in dtypes else ""
         head = "define void @kernel(ptr %table, i64 %rows, ptr %arguments) nounwind {\nentry:\n"
-        return f"{declarations}{halves}{head}{body}  ret void\n}}\n"
+        frame = FRAME if any(called(self.kernel)) else ""
+        return f"{declarations}{halves}{head}{frame}{body}  ret void\n}}\n"
 
     def _lanes(self, width: int) -> Lanes:
         return Lanes(self.lines, self.declarations, width)
@@ -158,7 +168,8 @@ class _Emission:
 
     def _innermost(self, extent: str, addresses: Sequence[str], strides: Sequence[str], arguments: list[str]) -> None:
         k, one = self.kernel, self.one
-        uniform = _Body(k, one, {i: one.load(k.operands[i].dtype, addresses[i]) for i in self.fixed}, arguments)
+        uniform = _Body(k, one, {}, arguments)
+        uniform.loads |= {i: uniform.load(i, addresses[i]) for i in self.fixed}
         for i, instruction in enumerate(k.body):
             if all(map(uniform.knows, instruction.args)):
                 uniform.values[i] = uniform.compute(instruction)
@@ -171,7 +182,7 @@ class _Emission:
             lanes = self._lanes(width)
             name, stop, initial = "element", extent, partial
             if width > 1:
-                name, stop = "vector", one.let(f"and i64 {extent}, {-width}")
+                name, stop = f"vector{width}", one.let(f"and i64 {extent}, {-width}")
                 initial = [
                     lanes.constant(dtype, _identity(r, dtype)) for r, dtype in zip(self.kept, dtypes, strict=True)
                 ]
@@ -179,7 +190,7 @@ class _Emission:
             # store but for a multiple of 4096 waits for it, and arrays may lie in any way to each other.
             early = self.streams if width > 1 else []
             types = [lanes.type(dtype) for dtype in (*dtypes, *(k.operands[i].dtype for i in early))]
-            initial = [*initial, *self._loads(lanes, early, addresses, "0", stop)]
+            initial = [*initial, *self._loads(lanes, early, addresses, start, stop)]
             with self.flow.loop(name, start, stop, width, types, initial) as carried:
                 body = uniform.spread(lanes)
                 body.loads |= dict(zip(early, carried.names[len(dtypes) :], strict=True))
@@ -207,9 +218,6 @@ class _Emission:
             pointers.append(self.one.let(f"getelementptr {t}, ptr {address}, i64 {offset}") if moved else address)
             steps.append(stride if operand.inner == "strided" else None)
 
-        def load(i: int) -> str:
-            return lanes.load(k.operands[i].dtype, pointers[i], steps[i])
-
         def reduced(r: Reduction, before: str) -> str:
             dtype = k.operands[r.operand].dtype
             source = body.dtype(r.source) or dtype
@@ -217,14 +225,16 @@ class _Emission:
 
         moving = [i for i in self.loaded if i not in body.loads]
         for i in moving:
-            if k.operands[i].inner == "next" and lanes.width > 1:
+            if k.operands[i].inner == "next" and not k.operands[i].counted and lanes.width > 1:
                 self._prefetch(pointers[i], lanes.width * SIZES[k.operands[i].dtype])
-        body.loads |= {i: load(i) for i in moving}
+        body.loads |= {i: body.load(i, pointers[i], steps[i]) for i in moving}
         for i, instruction in enumerate(k.body):
             if i not in body.values:
                 body.values[i] = body.compute(instruction)
         stores = [(i, body.source(x, k.operands[i].dtype)) for i, x in k.stores]
-        stores += [(r.operand, reduced(r, load(r.operand))) for r in self.updated]
+        stores += [
+            (r.operand, reduced(r, body.load(r.operand, pointers[r.operand], steps[r.operand]))) for r in self.updated
+        ]
         for i, x in stores:
             lanes.store(k.operands[i].dtype, x, pointers[i], steps[i])
         return [reduced(r, before) for r, before in zip(self.kept, partial, strict=True)]

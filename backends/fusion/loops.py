@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from uniopt.backends.dtypes import itemsize
+from uniopt.backends.fusion import counted
 from uniopt.backends.fusion.accumulators import Accumulators
 from uniopt.backends.fusion.kernel import Kernel, Operand
 from uniopt.backends.fusion.launch import Launch, blocks_of
@@ -51,8 +52,9 @@ class Pass:
         self._parts = parts
         self.arguments = [x for _, body in self._bodies for x, _ in body.arguments if isinstance(x, Symbol)]
         self.memories = list(dict.fromkeys(symbol for _, body in self._bodies for symbol in body.memories))
-        self._lasting = {symbol: scratch[symbol] for symbol in self.memories if symbol in scratch}
-        self._computed = [symbol for symbol in self.memories if symbol not in inputs and symbol not in scratch]
+        self._lasting = {x: (scratch[x].strides, address(scratch[x])) for x in self.memories if x in scratch}
+        self._lasting |= {x: (counted.strides(x), counted.first(x)) for x in self.memories if counted.is_counted(x)}
+        self._computed = [x for x in self.memories if x not in inputs and x not in self._lasting]
         self._temporaries = [x for x in temporaries(groups) if x not in scratch]
         self._strides: list[Strides] | None = None  # of what has been computed
 
@@ -90,7 +92,7 @@ class Pass:
         """Find the kernels for these strides, compile them, and make their tables."""
         place = {symbol: len(strides) + i for i, symbol in enumerate((*self._computed, *self._lasting))}
         place |= self._inputs
-        strides = [*strides, *computed, *(x.strides for x in self._lasting.values())]
+        strides = [*strides, *computed, *(steps for steps, _ in self._lasting.values())]
         self._accumulators = Accumulators()
         self._first = len(strides)  # where the accumulators' addresses begin
         leaves: dict[Kernel, list[tuple[Layout, list[int], Body, list[Shape], int]]] = {}
@@ -108,7 +110,8 @@ class Pass:
             loops = layout(group.shape, steps)
             dtypes = [s.dtype for s in body.memories] + ["float64" if s.op == "sum" else s.dtype for s in body.reduced]
             operands = tuple(
-                Operand(dtype, loops.inner(i, size)) for i, (dtype, size) in enumerate(zip(dtypes, sizes, strict=True))
+                Operand(dtype, loops.inner(i, size), i < len(slots) and counted.is_counted(body.memories[i]))
+                for i, (dtype, size) in enumerate(zip(dtypes, sizes, strict=True))
             )
             kernel = Kernel(
                 len(loops.extents), operands, tuple(dtype for _, dtype in body.arguments),
@@ -120,7 +123,7 @@ class Pass:
             for loops, slots, body, kept, part in group_leaves:
                 self._add(launch, loops, slots, body, kept, part, threads)
             launch.finish()
-        self._fixed = [*map(address, self._lasting.values()), *self._accumulators.allocate()]
+        self._fixed = [*(start for _, start in self._lasting.values()), *self._accumulators.allocate()]
 
     def _add(
         self, launch: Launch, loops: Layout, slots: list[int], body: Body, kept: list[Shape], part: int, threads: int

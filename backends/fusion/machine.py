@@ -11,6 +11,8 @@ from threading import Lock
 import llvmlite
 import llvmlite.binding as llvm
 from uniopt.backends.fusion import cache as disk
+from uniopt.backends.fusion.calls import called, symbol
+from uniopt.backends.fusion.inner_loops import InnerLoop, inner_loop
 from uniopt.backends.fusion.kernel import Kernel
 from uniopt.backends.fusion.llvm import emit
 
@@ -29,6 +31,22 @@ def load(kernels: Sequence[Kernel]) -> list[Run]:
 def this_machine() -> Machine:
     """Return the processor that this process runs on."""
     return Machine(llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
+
+
+_named: dict[str, InnerLoop] = {}
+"""The loops that kernels call, by their names. Kernels read these pairs of pointers as long as they last."""
+
+
+def _name_loops(kernel: Kernel) -> None:
+    """Tell LLVM where in this process the loops are that a kernel calls."""
+    for op, dtype in called(kernel):
+        name = symbol(op, dtype)
+        if name not in _named:
+            loop = inner_loop(op, dtype)
+            if loop is None:  # LLVM would end the process
+                raise NotImplementedError(f"NumPy's loop for {op} of {dtype} is not to be had")
+            _named[name] = loop
+            llvm.add_symbol(name, ctypes.addressof(loop))
 
 
 class Machine:
@@ -53,6 +71,7 @@ class Machine:
         with self._lock:
             for kernel in kernels:
                 if kernel.text not in self._loaded:
+                    _name_loops(kernel)
                     self._loaded[kernel.text] = self._load(emit(kernel))
         return [self._loaded[kernel.text] for kernel in kernels]
 

@@ -125,6 +125,8 @@ class Namespace:
 
     def reshape(self, x: Symbol, /, shape: Sequence[int], *, copy: Any = None) -> Symbol:
         shape = _filled(x.size, tuple(shape))
+        if x.op == "arange" and shape != ():  # in the order of memory
+            return record("arange", x.args, shape, x.dtype)
         return x if shape == x.shape else record("reshape", (x, shape), shape, x.dtype)
 
     def expand_dims(self, x: Symbol, /, *, axis: int = 0) -> Symbol:

@@ -60,8 +60,11 @@ class Schedule:
 
     def elementwise(self) -> bool:
         """Return whether no element of a result depends on another position's elements."""
-        reduces = any(group.reductions for groups in self.passes for group in groups)
-        return not reduces and all(
+        groups = [group for groups in self.passes for group in groups]
+        positions = any(x.op == "arange" for group in groups for x in group.stored_in)
+        if positions or any(group.reductions for group in groups):
+            return False
+        return all(
             symbol.op in ELEMENTWISE
             or symbol.op == "constant"
             or all(x.shape == () or 0 in x.shape for x in (symbol, *symbols_in(symbol.args)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from uniopt.backends.fusion.counted import is_counted
 from uniopt.backends.fusion.gathered import Gathered
 from uniopt.backends.fusion.operations import STORED, is_fusible
 from uniopt.backends.fusion.recording import Recording
@@ -105,7 +106,8 @@ class _Scheduler:
                 self._copy_what_waits_for_each_other()
         turns = [Turn() for _ in range(self._last() // 2 + 2)]
         for symbol in self.symbols:
-            if symbol.op == "input" or self.in_loop(symbol) or (symbol.op == "constant" and not self._on_host(symbol)):
+            in_kernels = symbol.op == "constant" or is_counted(symbol)
+            if symbol.op == "input" or self.in_loop(symbol) or (in_kernels and not self._on_host(symbol)):
                 continue
             turns[(self.times[symbol] + 1) // 2].symbols.append(symbol)
         for out, time in self.written.items():
@@ -115,9 +117,10 @@ class _Scheduler:
         aliases = {x: y for x, y in aliases.items() if x in self.materialized and x not in self.apart}
         return Schedule(turns, list(groups.values()), aliases, self.outputs, self.symbols)
 
-    def _on_host(self, constant: Symbol) -> bool:
-        return any(not self._in_loop_with(use, use) for use in self.uses[constant]) or any(
-            out.symbol is constant and self.written[out] % 2 == 0 for out in self.outputs
+    def _on_host(self, known: Symbol) -> bool:
+        """Return whether anything but kernels reads what kernels know by themselves."""
+        return any(not self._in_loop_with(use, use) for use in self.uses[known]) or any(
+            out.symbol is known and self.written[out] % 2 == 0 for out in self.outputs
         )
 
     def _last(self) -> int:

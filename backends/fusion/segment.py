@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from uniopt.backends.dtypes import itemsize
+from uniopt.backends.fusion import counted
 from uniopt.backends.fusion.cuda import CHUNK, THREADS, emit
 from uniopt.backends.fusion.kernel import Kernel, Load, Operand, Reduction
 from uniopt.backends.fusion.layout import Layout, Strides, contiguous, layout, spread
@@ -162,13 +163,13 @@ class Segment:
 
     def _store(self, group: Group, part: int, found: dict[Kernel, list[_Row]]) -> None:
         body = lower(group)
-        loops = layout(group.shape, [spread(self._strides[x], x.shape, group.shape) for x in body.memories])
-        operands = _operands([x.dtype for x in body.memories], loops)
+        loops = layout(group.shape, [spread(self._steps(x), x.shape, group.shape) for x in body.memories])
+        operands = _operands([x.dtype for x in body.memories], loops, body.memories)
         kernel = Kernel(
             len(loops.extents), operands, tuple(dtype for _, dtype in body.arguments),
             tuple(body.instructions), tuple(body.stores),
         )  # fmt: skip
-        cells = self._cells(loops, [(self._slots[x], 0) for x in body.memories], body)
+        cells = self._cells(loops, [self._place(x) for x in body.memories], body)
         size = int(np.prod(loops.extents, dtype=np.int64))
         found.setdefault(kernel, []).append(_Row(cells, -(-size // CHUNK), part))
 
@@ -179,7 +180,7 @@ class Segment:
         body = lower(group)
         dtypes = [x.dtype for x in body.memories] + [_partial_dtype(x) for x in body.reduced]
         kept = kept_shape(body.reduced[0])  # the same for all of them
-        steps = [spread(self._strides[x], x.shape, group.shape) for x in body.memories]
+        steps = [spread(self._steps(x), x.shape, group.shape) for x in body.memories]
         steps += [spread(contiguous(kept, itemsize(_partial_dtype(x))), kept, group.shape) for x in body.reduced]
         axes = dict(body.reduced[0].keywords)["axis"]
         loops, near = _results_first(group.shape, axes, steps)
@@ -193,10 +194,10 @@ class Segment:
             self._add_up(symbol, places[-1], results, pieces, part, total)
             self._size += 8 * results * pieces
         kernel = Kernel(
-            len(loops.extents), _operands(dtypes, loops), tuple(dtype for _, dtype in body.arguments),
+            len(loops.extents), _operands(dtypes, loops, body.memories), tuple(dtype for _, dtype in body.arguments),
             tuple(body.instructions), (), tuple(body.reductions),
         )  # fmt: skip
-        cells = self._cells(loops, [(self._slots[x], 0) for x in body.memories] + places, body)
+        cells = self._cells(loops, [self._place(x) for x in body.memories] + places, body)
         cells += [(_PLAIN, n) for n in (results, each, lanes, _SHARE * lanes)]
         partial.setdefault(kernel, []).append(_Row(cells, pieces * _groups(results, lanes), part))
 
@@ -224,6 +225,13 @@ class Segment:
             cells.append((self._slots[x], 0) if isinstance(x, Symbol) else self._constant(x, dtype))
         return cells
 
+    def _place(self, x: Symbol) -> Cell:
+        """Return where a row has the address of a symbol's elements."""
+        return (_PLAIN, counted.first(x)) if counted.is_counted(x) else (self._slots[x], 0)
+
+    def _steps(self, x: Symbol) -> Strides:
+        return counted.strides(x) if counted.is_counted(x) else self._strides[x]
+
     def _constant(self, x: float, dtype: str) -> Cell:
         bits = np.zeros(1, dtype=np.int64)
         bits.view(dtype)[0] = x
@@ -246,8 +254,11 @@ def _results_first(shape: Sequence[int], axes: Sequence[int], steps: Sequence[St
     return Layout((*outer.extents, *inner.extents), strides), near
 
 
-def _operands(dtypes: Sequence[str], loops: Layout) -> tuple[Operand, ...]:
-    return tuple(Operand(dtype, loops.inner(i, itemsize(dtype))) for i, dtype in enumerate(dtypes))
+def _operands(dtypes: Sequence[str], loops: Layout, memories: Sequence[Symbol] = ()) -> tuple[Operand, ...]:
+    return tuple(
+        Operand(dtype, loops.inner(i, itemsize(dtype)), i < len(memories) and counted.is_counted(memories[i]))
+        for i, dtype in enumerate(dtypes)
+    )
 
 
 def _partial_dtype(reduction: Symbol) -> str:

@@ -197,7 +197,7 @@ class _Graph:
         if op == "asarray":
             return self.call(torch.tensor, args[0], **made_here)
         if op == "arange":
-            return self.call(torch.arange, *args, **made_here)
+            return self.call(torch.reshape, self.call(torch.arange, *args, **made_here), symbol.shape)
         if op == "getitem":
             return self._getitem(*args)
         function = getattr(self._xp, op, None)

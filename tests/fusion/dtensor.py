@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import sys
 import warnings
@@ -13,6 +14,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor
+from uniopt.backends import registry
 from uniopt.conformance.settings import SETTINGS, Written
 
 import uniopt
@@ -149,7 +151,7 @@ def check_placements(mesh: Any) -> None:
 
 
 def check_sums(mesh: Any) -> None:
-    """Sums of every kind concern all shards, those that are no loops too."""
+    """Sums of every kind concern all shards, those that are no loops too, and so do positions."""
 
     def signs(xp: Any, g: Any, s: Any) -> Any:
         return -g * xp.astype(xp.sum(xp.astype(g > 0, xp.int32)), g.dtype), s
@@ -157,8 +159,12 @@ def check_sums(mesh: Any) -> None:
     def first(xp: Any, g: Any, s: Any) -> Any:
         return -g * xp.reshape(g, (-1,))[0], s
 
+    def numbered(xp: Any, g: Any, s: Any) -> Any:
+        positions = xp.reshape(xp.arange(math.prod(g.shape)), g.shape)
+        return -g * xp.astype(registry.backend_of(g).place(positions, g), g.dtype), s
+
     g = torch.linspace(-1, 1, 12).reshape(4, 3)
-    for rule in (signs, first):
+    for rule in (signs, first, numbered):
         tx = uniopt.leafwise(uniopt.EmptyState, None, rule)
         params = [distribute_tensor(torch.zeros(4, 3), mesh, [Shard(0)])]
         after, _ = uniopt.compile(tx)([distribute_tensor(g.clone(), mesh, [Shard(0)])], tx.init(params), params)

@@ -37,6 +37,8 @@ POWERS = {"ftrl", "noisy_sgd"}
 """Optimizers with powers of numbers. NumPy's power of a scalar and its power of an array differ in the last bit."""
 SAME_BITS = [(name, setting) for name, setting in ELEMENTWISE if name not in POWERS]
 WITH_POWERS = [(name, setting) for name, setting in ELEMENTWISE if name in POWERS]
+COMPOSED = {"logarithms"}
+"""Rules of a user's with a function that CUDA does not have: kernels put logaddexp together from others."""
 FEW = {"adafactor", "adamw", "lamb", "noisy_sgd", "rprop"}
 """The optimizers that are tested every time in the other dtypes too."""
 
@@ -168,7 +170,7 @@ def test_rules_of_a_users_own(name: str) -> None:
     make = normal(name, "float32")
     params, stream = test_user_rules.tree_of(make), [test_user_rules.tree_of(make) for _ in range(3)]
     tx = test_user_rules.transformation((test_user_rules.ELEMENTWISE | test_user_rules.REDUCING)[name])
-    if "power" in name or name in test_user_rules.REDUCING:
+    if "power" in name or name in test_user_rules.REDUCING or name in COMPOSED:
         assert_near(tx, params, stream)
     else:
         assert_equal(tx, params, stream)
@@ -255,7 +257,14 @@ def _widened(x: Any) -> Any:
     return x.astype(np.float32) if x.dtype == numpy_dtype("bfloat16") else x
 
 
+def _divided(xp: Any, g: Any, s: Any) -> Any:
+    """Divide numbers of all signs, zero too, and positions by numbers among which 0 and -1 are."""
+    n = test_user_rules.numbered(xp, g, xp.int32) - 70
+    return g // s.m, s._replace(m=g % s.m, n=n // (n % 7 - 2) + n % (n % 5 - 1))
+
+
 SPECIAL: dict[str, uniopt.GradientTransformation] = {
+    "divisions": test_user_rules.transformation(_divided),
     **{
         name: test_user_rules.transformation(test_user_rules.ELEMENTWISE[name])
         for name in ("rounding", "signs", "clip by arrays", "where", "logic", "infinities", "another precision")
@@ -269,3 +278,13 @@ def test_special_numbers(dtype: str) -> None:
     for name, tx in SPECIAL.items():
         for found, expected in zip(*(walk(tx, *special(dtype), x) for x in (Host(), None)), strict=True):
             assert_same_bits(*(uniopt.tree.map(_widened, x) for x in (found, expected)), name)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_logaddexp_of_special_numbers(dtype: str) -> None:
+    """Nothing overflows on the way."""
+    tx = test_user_rules.transformation(lambda xp, g, s: (g, s._replace(m=xp.logaddexp(g, s.m))))
+    params, stream = special(dtype)
+    found, expected = (uniopt.tree.leaves(walk(tx, params, stream, device)) for device in (Host(), None))
+    for x, y in zip(found, expected, strict=True):
+        np.testing.assert_allclose(x, y, rtol=4 * np.finfo(dtype).eps)

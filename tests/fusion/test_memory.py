@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tracemalloc
 from typing import Any
 
@@ -12,8 +13,8 @@ from uniopt.conformance.settings import SETTINGS
 import uniopt
 from tests.fusion.walks import build, in_torch
 
-WHOLE_ARRAYS = {("ftrl", "power"), ("noisy_sgd", None), ("muon", None)}
-"""Powers, logarithms and matrix products are calls of the library, whose results are arrays."""
+WHOLE_ARRAYS = {("ftrl", "power"), ("muon", None)}
+"""Powers and matrix products are calls of the library, whose results are arrays."""
 
 
 def cases() -> list[Any]:
@@ -67,6 +68,32 @@ def test_other_dtypes(name: str, dtype: str) -> None:
 def test_torch(name: str) -> None:
     """Without a program, torch's own allocator would hold the temporaries; with one there are only NumPy's to count."""
     most, whole = peak(build(name), *map(in_torch, leaves()))
+    assert most <= 0.01 * whole
+
+
+def test_noise() -> None:
+    most, whole = peak(uniopt.add_noise(0.25, 0.5, 3), *leaves())
+    assert most <= 0.01 * whole
+
+
+def test_private_noise() -> None:
+    """The sum over the examples, here over one, is an array; the noise is none."""
+    params, grads = leaves()
+    most, _ = peak(uniopt.dpsgd(0.1, 2.0, 0.25, 7), params, uniopt.tree.map(lambda g: g[None], grads))
+    assert most <= 1.01 * sum(x.nbytes for x in params.values())
+
+
+RULES: dict[str, Any] = {
+    "exp and tanh": lambda xp, g, s: (xp.exp(g) * xp.tanh(g), s),
+    "functions of two arrays": lambda xp, g, s: (xp.hypot(g, xp.log1p(g)) + g % 0.375 + xp.atan2(g, 2.0), s),
+    "positions": lambda xp, g, s: (g * xp.astype(xp.reshape(xp.arange(math.prod(g.shape)), g.shape) % 5, g.dtype), s),
+    "a mean of functions": lambda xp, g, s: (g - xp.mean(xp.cos(g)), s),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_rules_of_a_users_own(name: str) -> None:
+    most, whole = peak(uniopt.leafwise(uniopt.EmptyState, None, RULES[name]), *leaves())
     assert most <= 0.01 * whole
 
 

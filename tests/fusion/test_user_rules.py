@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from uniopt.backends import registry
+from uniopt.backends.fusion import blocked, loops
 
 import uniopt
 from tests.fusion.walks import assert_same_bits, compiled, copied, eager, in_torch, normal, tensor
@@ -22,6 +23,11 @@ class Slots(NamedTuple):
 
 def init(xp: Any, p: Any) -> dict[str, Any]:
     return {"m": 0.5 * p, "n": xp.astype(xp.zeros_like(p), xp.int32)}
+
+
+def numbered(xp: Any, g: Any, dtype: Any) -> Any:
+    """Return the position of each element."""
+    return xp.reshape(xp.arange(math.prod(g.shape), dtype=dtype), g.shape)
 
 
 Rule = Callable[..., Any]
@@ -50,6 +56,26 @@ ELEMENTWISE: dict[str, Rule] = {
         xp.nextafter(g, s.m) * xp.finfo(g.dtype).eps + xp.finfo(g.dtype).smallest_normal,
         s,
     ),
+    "numbered elements": lambda xp, g, s: (
+        g * xp.astype(numbered(xp, g, xp.int32) % 7, g.dtype),
+        s._replace(n=s.n + numbered(xp, g, xp.int32)),
+    ),
+    "numbers from and by": lambda xp, g, s: (
+        g + xp.astype(xp.reshape(xp.arange(9, 9 - 3 * math.prod(g.shape), -3), g.shape), g.dtype) * 0.125,
+        s._replace(n=xp.reshape(xp.arange(-5, 2 * math.prod(g.shape) - 5, 2, dtype=xp.int32), g.shape)),
+    ),
+    "numbered columns": lambda xp, g, s: (
+        g + xp.arange(g.shape[-1], dtype=g.dtype) + xp.take(g, xp.arange(g.shape[-1]), axis=-1) if g.ndim else g,
+        s,
+    ),
+    "a sum of numbers": lambda xp, g, s: (g + xp.sum(xp.astype(xp.arange(1, 4), g.dtype)), s),
+    "numbers of 64 bits": lambda xp, g, s: (g + xp.astype(numbered(xp, g, xp.int64) + 2**33, g.dtype), s),
+    "integers": lambda xp, g, s: (g, s._replace(n=xp.sign(s.n - 3) + (s.n + 7) // (s.n - 3) + (11 - s.n) % (s.n - 1))),
+    "truths": lambda xp, g, s: (
+        xp.where(xp.where(g > s.m, g > 0, s.m > 0) == (g != 0), g, -g) * xp.astype(xp.signbit(s.m), g.dtype)
+        + xp.where((g > 0) == 2, 1.0, 0.5) * xp.where((g > 0) != True, s.m, 3.0),  # noqa: E712
+        s,
+    ),
     "counters": lambda xp, g, s: (
         g / (1 + s.n),
         s._replace(n=xp.where(g > 0, s.n + 1, s.n * 3 % 7 - (s.n << 1) // 5), m=s.m * xp.astype(s.n & 1, g.dtype)),
@@ -64,6 +90,7 @@ ELEMENTWISE: dict[str, Rule] = {
     "nothing": lambda xp, g, s: (xp.zeros_like(g), s),
     "the state as it was": lambda xp, g, s: (s.m, s),
     "the state exchanged": lambda xp, g, s: (s.m, s._replace(m=g)),
+    "real numbers": lambda xp, g, s: (xp.real(xp.conj(g) * s.m), s),
     "the same thing twice": lambda xp, g, s: (g * g + g * g, s._replace(m=g * g)),
     "views": lambda xp, g, s: (xp.reshape(xp.reshape(g, (-1,)), g.shape) + xp.permute_dims(g, tuple(range(g.ndim))), s),
     "transposed": lambda xp, g, s: (g + (g.mT).mT if g.ndim > 1 else g, s),
@@ -134,6 +161,15 @@ def test_elementwise(name: str, dtype: str) -> None:
         assert_same_bits(by_torch, expected, f"torch, step {k}")
 
 
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_elementwise_without_a_compiler(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Blocks of NumPy's, here of a few elements, in place of machine code."""
+    monkeypatch.setattr(loops, "find_spec", lambda module: None)
+    monkeypatch.setattr(blocked, "_BLOCK", 16)
+    for k, (expected, by_numpy, _) in enumerate(walks(transformation(ELEMENTWISE[name]), name, "float32")):
+        assert_same_bits(by_numpy, expected, f"step {k}")
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", REDUCING)
 def test_reducing(name: str, dtype: str) -> None:
@@ -178,7 +214,7 @@ def _clip_by_global_norm(updates: Any, params: Any) -> Any:
 def _centralize(updates: Any, params: Any) -> Any:
     def centre(g: Any) -> Any:
         xp = registry.backend_of(g).xp
-        return g - xp.mean(g, axis=tuple(range(1, g.ndim)), keepdims=True) if g.ndim > 1 and g.size else g
+        return g - xp.mean(g, axis=tuple(range(1, g.ndim)), keepdims=True) if g.ndim > 1 and math.prod(g.shape) else g
 
     return uniopt.tree.map(centre, updates)
 
