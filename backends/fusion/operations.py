@@ -65,4 +65,4 @@ def _is_reversed(x: Symbol) -> bool:
         if x.op == "getitem" and any(isinstance(part, tuple) and (part[3] or 1) < 0 for part in x.args[1]):
             return True
         x = x.args[0]
-    return False
+    return bool(x.op == "input" and x.args[1])

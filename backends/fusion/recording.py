@@ -54,9 +54,9 @@ class Recording:
         self._outcomes = outcomes
         self._known: dict[Any, Symbol] = {}
 
-    def input(self, shape: Shape, dtype: str) -> Symbol:
-        """Return the symbol of a further input."""
-        return self.record("input", (len(self.symbols),), (), tuple(shape), dtype)
+    def input(self, shape: Shape, dtype: str, *, backwards: bool = False) -> Symbol:
+        """Return the symbol of a further input, whose elements may lie `backwards` in memory."""
+        return self.record("input", (len(self.symbols), backwards), (), tuple(shape), dtype)
 
     def capture(self, x: Any) -> Symbol | None:
         """Return the symbol of an array that the program holds; None if it is no array of the recorded library."""

@@ -192,7 +192,10 @@ class FusedStep:
     ) -> Plan:
         """Return a recording of the step on arrays of these shapes and dtypes, and how to run it."""
         with recording(self._outline, outcomes, self._memory.has_float64) as made:
-            read, written = ([made.input(x.shape, x.dtype) for x in xs] for xs in (kept, targets))
+            read, written = (
+                [made.input(x.shape, x.dtype, backwards=min(x.strides, default=0) < 0) for x in xs]
+                for xs in (kept, targets)
+            )
             parameters = {read[i]: written[k] for i, k in self._parameters.items()}
             for x in captured:
                 made.capture(x)

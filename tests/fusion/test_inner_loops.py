@@ -143,6 +143,13 @@ def test_a_function_of_what_is_backwards(op: str) -> None:
     compare(tx, [np.zeros_like(g) for g in grads], grads)
 
 
+@pytest.mark.parametrize("op", sorted(UNARY))
+def test_a_gradient_that_lies_backwards(op: str) -> None:
+    tx = uniopt.leafwise(uniopt.EmptyState, None, lambda xp, g, s: (getattr(xp, op)(g), s))
+    grads = [numbers(op, dtype, 4)[:1001][::-1] for dtype in FLOATS]
+    compare(tx, [np.zeros(g.shape, g.dtype) for g in grads], grads)
+
+
 # Where a loop is not to be had
 
 
