@@ -14,7 +14,7 @@ import array_api_compat.numpy as xp
 import numpy as np
 from uniopt.backends.fusion.bfloat16 import narrow, widen
 from uniopt.backends.fusion.gathered import NEUTRAL
-from uniopt.backends.fusion.library import memory_dtype
+from uniopt.backends.fusion.library import memory_dtype, number
 from uniopt.backends.fusion.operations import INTEGERS
 from uniopt.backends.fusion.schedule import Turn
 from uniopt.backends.fusion.symbol import NotRecordable, Symbol, symbols_in
@@ -141,8 +141,9 @@ def _expression(symbol: Symbol, turn: _Turn) -> str:
     if "bfloat16" in {symbol.dtype, *(x.dtype for x in args if isinstance(x, Symbol))}:
         return _bfloat16(symbol, name)
     if op == "constant":
-        text = name(args[0])
-        return text if symbol.shape == () else f"np.full({symbol.shape!r}, {text}, dtype={symbol.dtype!r})"
+        if symbol.shape == ():
+            return turn.object(number(symbol))
+        return f"np.full({symbol.shape!r}, {name(args[0])}, dtype={symbol.dtype!r})"
     if op == "astype":
         text = name(args[0])
         if symbol.shape != ():

@@ -11,7 +11,7 @@ import pytest
 from uniopt.backends import registry
 
 import uniopt
-from tests.fusion.walks import assert_same_bits, compiled, copied, eager, in_torch, normal, tensor
+from tests.fusion.walks import assert_same_bits, compiled, copied, eager, in_numpy, in_torch, normal, tensor
 
 
 class Slots(NamedTuple):
@@ -60,6 +60,31 @@ ELEMENTWISE: dict[str, Rule] = {
     ),
     "another precision": lambda xp, g, s: (xp.astype(xp.astype(g, xp.float64) / 3, g.dtype) * s.m, s),
     "constants": lambda xp, g, s: (g * math.pi + xp.pi * s.m - xp.e + xp.full_like(g, 0.1) * xp.asarray(0.25), s),
+    "constants of another precision": lambda xp, g, s: (
+        xp.astype(xp.full_like(xp.astype(g, xp.float32), 0.1) + xp.astype(s.m, xp.float64), g.dtype)
+        + xp.astype(xp.asarray(0.1, dtype=xp.float64) * xp.astype(xp.max(g), xp.float32), g.dtype)
+        + xp.astype(xp.where(g > 0, xp.asarray(0.1, dtype=xp.float64), xp.astype(g, xp.float32)), g.dtype),
+        s,
+    ),
+    "constants of 16 bits": lambda xp, g, s: (g + xp.astype(xp.full(g.shape, 0.1, dtype=xp.float16), g.dtype), s),
+    "whole numbers": lambda xp, g, s: (g * xp.astype(xp.full_like(s.n, 1.5), g.dtype), s),
+    "a negative zero": lambda xp, g, s: (xp.copysign(g, -xp.zeros_like(g)), s),
+    "powers of integers": lambda xp, g, s: (
+        xp.astype((70_000 + s.n) ** 2.0 / 2**30 + (s.n + 3) ** 1.0 + s.n**0.5 + (s.n + 1) ** 2, g.dtype),
+        s._replace(n=s.n + 1),
+    ),
+    "ranges": lambda xp, g, s: (
+        g * xp.astype(xp.sum(xp.arange(0.5, 4.5)) + xp.arange(5, -5, -2)[1] + xp.arange(3.0)[2], g.dtype),
+        s,
+    ),
+    "sums of small integers": lambda xp, g, s: (
+        g * (2 if xp.sum(xp.astype(xp.abs(g) * 50, xp.uint8)).dtype == xp.uint64 else 3),
+        s,
+    ),
+    "with a dtype of their own": lambda xp, g, s: (
+        g + xp.astype(xp.linspace(0.0, 1.0, 5, dtype=xp.float32)[1] + xp.eye(2, dtype=xp.float64)[0, 0], g.dtype),
+        s,
+    ),
     "infinities": lambda xp, g, s: (xp.minimum(g, xp.inf) + xp.maximum(s.m, -xp.inf) + xp.where(g > 9, xp.nan, g), s),
     "nothing": lambda xp, g, s: (xp.zeros_like(g), s),
     "the state as it was": lambda xp, g, s: (s.m, s),
@@ -252,3 +277,21 @@ def test_arrays_that_take_each_others_values(name: str, library: str) -> None:
     expected = eager(tx, params, [params + 1] * 4, 4)
     for k, pair in enumerate(zip(compiled(tx, mine, stream, 4), expected, strict=True), 1):
         assert_same_bits(*pair, f"step {k}")
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_a_number_that_an_array_is_filled_with_is_read_in_every_step(library: str) -> None:
+    number = np.asarray(0.5) if library == "numpy" else tensor(np.asarray(0.5))
+
+    def rule(xp: Any, g: Any, s: Any) -> Any:
+        return g * xp.full_like(g, number) + xp.full(g.shape, number), s
+
+    tx = uniopt.leafwise(uniopt.EmptyState, None, rule)
+    params, step = tensor(np.ones(3)) if library == "torch" else np.ones(3), uniopt.compile(tx)
+    grads = params + 1.0
+    state = tx.init(params)
+    for k in range(3):
+        number[...] = float(k)
+        before = in_numpy(params).copy()
+        params, state = step(grads, state, params)
+        assert_same_bits(params, before + 3.0 * k, f"step {k}")
