@@ -77,11 +77,16 @@ class DeviceProgram:
         self._memory_between = Scratch(device)
         self._offsets = np.array(list(self._scratch.values()), dtype=np.int64)
         # What a missing gradient would be gathered from: memory that no loop writes to then.
-        self._neutral = {x: (i, NEUTRAL[symbol.op]) for symbol, args in gathered.items() for x, i in args.items()}
+        neutral = {(x, i, NEUTRAL[symbol.op]) for symbol, args in gathered.items() for x, i in args.items()}
+        self._neutral = {x: (i, y) for x, i, y in neutral}
         called = set(calls)
         written = {x: loop.part for loop in _loops(steps) for x in (*loop.group.computed, *loop.group.reductions)}
-        self.separable = parts is not None and all(
-            x in called or (x in self._scratch and written.get(x) == part) for x, (part, _) in self._neutral.items()
+        self.separable = (
+            parts is not None
+            and len(neutral) == len(self._neutral)
+            and all(
+                x in called or (x in self._scratch and written.get(x) == part) for x, (part, _) in self._neutral.items()
+            )
         )
         first = FIRST_SLOT + len(inputs) + len(self._scratch)
         self._slots |= {symbol: first + i for i, symbol in enumerate(calls)}
