@@ -16,7 +16,7 @@ from uniopt.backends.fusion.gathered import NEUTRAL
 from uniopt.backends.fusion.layout import Strides, contiguous
 from uniopt.backends.fusion.library import Calls, check, empty, evaluate, memory_dtype, number
 from uniopt.backends.fusion.memory import Memory
-from uniopt.backends.fusion.schedule import Schedule
+from uniopt.backends.fusion.schedule import Schedule, overtaken
 from uniopt.backends.fusion.scratch import Device, Scratch
 from uniopt.backends.fusion.segment import FIRST_SLOT, Loop, Segment, Wave
 from uniopt.backends.fusion.separate import NO_PARTS, Parts
@@ -136,9 +136,10 @@ class DeviceProgram:
                 values[symbol] = found
                 where[self._slots[symbol]] = self._device.address(found)
                 self._strides.setdefault(symbol, found.strides)
+            copied = {x: value(x).copy() for x in overtaken(out for out, _ in step.copies)}
             for out, part in step.copies:
                 if part not in missing:
-                    value(out.target)[...] = value(out.symbol)
+                    value(out.target)[...] = copied[out.symbol] if out.symbol in copied else value(out.symbol)
 
     def _view(self, symbol: Symbol, arrays: Sequence[Any], scratch: Any) -> Any:
         """Return what lies in the memory of an input, or in the scratch, as an array of the library."""

@@ -58,6 +58,8 @@ def cut(
             copies[part].append(out)
         elif 0 not in out.symbol.shape:
             calls.append((out, part))
+    if calls:  # before the numbers that arrays are filled with are overwritten
+        found.append(Calls([], calls))
     if copies:
         wave = []
         for part, outs in copies.items():
@@ -65,8 +67,6 @@ def cut(
             stores = [(out.symbol, out.target) for out in outs]
             wave.append(Loop(Group((), stores, stored_in=sources), part))
         found.append(wave)
-    if calls:
-        found.append(Calls([], calls))
     return found
 
 

@@ -253,32 +253,6 @@ def test_a_pair_of_functions_with_a_state_of_its_own() -> None:
     assert found[1]["count"] == 7
 
 
-class Other(NamedTuple):
-    m: Any
-
-
-EXCHANGES: dict[str, Rule] = {
-    "plainly": lambda xp, g, s, p: (s.m - p, s._replace(m=p)),
-    "backwards": lambda xp, g, s, p: (s.m - p, s._replace(m=xp.flip(p))),
-    "transposed": lambda xp, g, s, p: (s.m - p, s._replace(m=xp.permute_dims(p, (1, 0)))),
-    "scaled": lambda xp, g, s, p: (s.m - p, s._replace(m=2.0 * xp.permute_dims(p, (1, 0)))),
-    "both": lambda xp, g, s, p: (xp.permute_dims(s.m, (1, 0)) - p, s._replace(m=xp.permute_dims(p, (1, 0)))),
-}
-
-
-@pytest.mark.parametrize("library", ["numpy", "torch"])
-@pytest.mark.parametrize("name", EXCHANGES)
-def test_arrays_that_take_each_others_values(name: str, library: str) -> None:
-    """Each can be written when the other has been read, by way of views too."""
-    tx = uniopt.leafwise(Other, lambda xp, p: {"m": 3.0 * xp.ones_like(p)}, EXCHANGES[name])
-    params = np.arange(9.0).reshape(3, 3)
-    mine = params.copy() if library == "numpy" else tensor(params.copy())
-    stream = [mine + 1] * 4
-    expected = eager(tx, params, [params + 1] * 4, 4)
-    for k, pair in enumerate(zip(compiled(tx, mine, stream, 4), expected, strict=True), 1):
-        assert_same_bits(*pair, f"step {k}")
-
-
 @pytest.mark.parametrize("library", ["numpy", "torch"])
 def test_a_number_that_an_array_is_filled_with_is_read_in_every_step(library: str) -> None:
     number = np.asarray(0.5) if library == "numpy" else tensor(np.asarray(0.5))
