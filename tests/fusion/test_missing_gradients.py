@@ -160,3 +160,20 @@ def test_a_step_without_any_gradient_that_a_rule_does_not_count() -> None:
     params, there = [make(3), make(2)], [make(3), make(2)]
     tx = uniopt.GradientTransformation(lambda params: np.asarray(0, dtype=np.int32), update)
     walk(tx, params, [there, [None, there[1]], [None, None], there, [None, None]], [])
+
+
+def test_a_gradient_that_comes_back_in_another_layout() -> None:
+    """Meanwhile its parameter stood for it, which has that layout."""
+    draw = normal("layouts", "float64")
+    params = [np.asfortranarray(draw(4, 3)), draw(2)]
+    rows, columns, other = draw(4, 3), np.asfortranarray(draw(4, 3)), draw(2)
+    stream = [
+        [rows, other],
+        [None, other],
+        [columns, other],
+        [rows, None],
+        [None, other],
+        [rows, other],
+        [columns, other],
+    ]
+    walk(uniopt.sgd(0.125, momentum=0.5), params, stream, [])
