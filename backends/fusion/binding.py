@@ -98,6 +98,7 @@ class Binding:
         self._latest: list[int] = []  # and where all lay
         arrays = self._arrays(kept)
         self._kind = memory.signatures(arrays)  # before anything is copied
+        self._unseen = self.missing  # what is known of their kind is their parameters'
         starts = np.array(memory.addresses(arrays), dtype=np.int64)
         ranges = np.array([memory.extent(x) for x in arrays], dtype=np.int64).reshape(-1, 2)
         self._from, self._to = ranges[:, 0] - starts, ranges[:, 1] - starts
@@ -137,7 +138,7 @@ class Binding:
             return False
         arrays = self._arrays(kept) if missing or self._has_scalars else kept
         kind = memory.signatures(arrays)
-        if kind != self._kind and not self._accept(kind, arrays, missing):
+        if (kind != self._kind or self._unseen - missing) and not self._accept(kind, arrays, missing):
             return False
         return self._go(arrays, missing)
 
@@ -145,7 +146,7 @@ class Binding:
         """Return whether all that differs from what is known are gradients that were missing, and are as expected."""
         memory, n = self._memory, len(arrays)
         differ = {i % n for i, (found, wanted) in enumerate(zip(kind, self._kind, strict=True)) if found != wanted}
-        arrived = differ - missing
+        arrived = (differ | self._unseen) - missing
         if any(outline(memory, arrays[i]) != self._expected.get(i) for i in arrived):
             return False
         self._kind = tuple(x if i % n in arrived else y for i, (x, y) in enumerate(zip(kind, self._kind, strict=True)))
@@ -153,6 +154,7 @@ class Binding:
             (start,) = memory.addresses([arrays[i]])
             first, stop = memory.extent(arrays[i])
             self._from[i], self._to[i] = first - start, stop - start
+        self._unseen -= arrived
         return True
 
     def _go(self, arrays: list[Any], missing: frozenset[int]) -> bool:

@@ -77,18 +77,17 @@ def _evaluate(kernel: Kernel, operands: list[Any], arguments: list[Any]) -> None
         args = [read(source) for source in instruction.args]
         sources = [_dtype(kernel, source) for source in instruction.args]
         values.append(_apply(instruction, args, sources))
-    # Before anything is stored: a store may write what another one reads.
+    # Before anything is stored: a store may write what another one, or a reduction, reads.
     stored = [(i, np.array(read(source)) if isinstance(source, Load) else read(source)) for i, source in kernel.stores]
-    reduced = [(reduction, read(reduction.source)) for reduction in kernel.reductions]
-    for i, value in stored:
-        operands[i][...] = value
-    for reduction, value in reduced:
+    for reduction in kernel.reductions:
         total = operands[reduction.operand]
         axes = tuple(a for a, step in enumerate(total.strides) if step == 0)
         total = total[tuple(slice(0, 1) if a in axes else slice(None) for a in range(total.ndim))]
         function = _REDUCE[reduction.op]
-        spread = np.broadcast_to(value, operands[reduction.operand].shape)
+        spread = np.broadcast_to(read(reduction.source), operands[reduction.operand].shape)
         function(total, function.reduce(spread, axis=axes, dtype=total.dtype, keepdims=True), out=total)
+    for i, value in stored:
+        operands[i][...] = value
 
 
 def _apply(instruction: Instruction, args: list[Any], sources: list[str | None]) -> Any:

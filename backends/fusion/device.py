@@ -16,7 +16,7 @@ from uniopt.backends.fusion.gathered import NEUTRAL
 from uniopt.backends.fusion.layout import Strides, contiguous
 from uniopt.backends.fusion.library import Calls, check, empty, evaluate, memory_dtype, number
 from uniopt.backends.fusion.memory import Memory
-from uniopt.backends.fusion.schedule import Schedule
+from uniopt.backends.fusion.schedule import Schedule, overtaken
 from uniopt.backends.fusion.scratch import Device, Scratch
 from uniopt.backends.fusion.segment import FIRST_SLOT, Loop, Segment, Wave
 from uniopt.backends.fusion.separate import NO_PARTS, Parts
@@ -77,11 +77,16 @@ class DeviceProgram:
         self._memory_between = Scratch(device)
         self._offsets = np.array(list(self._scratch.values()), dtype=np.int64)
         # What a missing gradient would be gathered from: memory that no loop writes to then.
-        self._neutral = {x: (i, NEUTRAL[symbol.op]) for symbol, args in gathered.items() for x, i in args.items()}
+        neutral = {(x, i, NEUTRAL[symbol.op]) for symbol, args in gathered.items() for x, i in args.items()}
+        self._neutral = {x: (i, y) for x, i, y in neutral}
         called = set(calls)
         written = {x: loop.part for loop in _loops(steps) for x in (*loop.group.computed, *loop.group.reductions)}
-        self.separable = parts is not None and all(
-            x in called or (x in self._scratch and written.get(x) == part) for x, (part, _) in self._neutral.items()
+        self.separable = (
+            parts is not None
+            and len(neutral) == len(self._neutral)
+            and all(
+                x in called or (x in self._scratch and written.get(x) == part) for x, (part, _) in self._neutral.items()
+            )
         )
         first = FIRST_SLOT + len(inputs) + len(self._scratch)
         self._slots |= {symbol: first + i for i, symbol in enumerate(calls)}
@@ -131,9 +136,10 @@ class DeviceProgram:
                 values[symbol] = found
                 where[self._slots[symbol]] = self._device.address(found)
                 self._strides.setdefault(symbol, found.strides)
+            copied = {x: value(x).copy() for x in overtaken(out for out, _ in step.copies)}
             for out, part in step.copies:
                 if part not in missing:
-                    value(out.target)[...] = value(out.symbol)
+                    value(out.target)[...] = copied[out.symbol] if out.symbol in copied else value(out.symbol)
 
     def _view(self, symbol: Symbol, arrays: Sequence[Any], scratch: Any) -> Any:
         """Return what lies in the memory of an input, or in the scratch, as an array of the library."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import array_api_compat.numpy as xp
 import numpy as np
+from uniopt.backends.fusion.bfloat16 import narrow, widen
 from uniopt.backends.fusion.recording import current
 from uniopt.backends.fusion.symbol import NotRecordable, Symbol
 
@@ -38,9 +39,16 @@ WHOLE = {
 """Functions of whole arrays, which the library runs as they are."""
 
 
-def record(op: str, args: tuple[Any, ...], shape: tuple[int, ...], dtype: str, **keywords: Any) -> Symbol:
+def record(op: str, args: tuple[Any, ...], shape: tuple[int, ...], dtype: str, /, **keywords: Any) -> Symbol:
     """Return the symbol of an operation in the current recording."""
     return current().record(op, args, tuple(sorted(keywords.items())), tuple(int(n) for n in shape), dtype)
+
+
+def constant(value: complex, shape: tuple[int, ...], dtype: str) -> Symbol:
+    """Return the symbol of an array that has one number everywhere: the one that a number becomes in the dtype."""
+    if dtype == "bfloat16":
+        return record("constant", (float(widen(narrow(value))),), shape, dtype)
+    return record("constant", (np.full((), value, dtype=dtype).item(),), shape, dtype)
 
 
 def operand(x: Any) -> Any:
@@ -82,7 +90,9 @@ def reduce(op: str, x: Symbol, /, *, axis: Any = None, keepdims: bool = False, d
     shape = tuple(1 if a in axes else n for a, n in enumerate(x.shape) if keepdims or a not in axes)
     if op in ("any", "all"):
         return record("constant", (op == "all",), shape, "bool")  # of no elements
-    result = "int64" if op in ("sum", "prod") and x.dtype.startswith(("int", "bool")) else x.dtype
+    result = x.dtype
+    if op in ("sum", "prod") and not result.startswith(("float", "bfloat", "complex")):
+        result = "uint64" if result.startswith("uint") else "int64"
     if dtype is not None and dtype != result:
         x, result = record("astype", (x,), x.shape, dtype), dtype
     if x.shape == () and op in ("sum", "max", "min"):
@@ -110,14 +120,14 @@ def result_type(*args: Any) -> str:
     if len(names) + len(numbers) != len(args):
         other = next(x for x in args if not isinstance(x, Symbol | str | bool | int | float | complex))
         raise NotRecordable(f"an operation with {type(other).__name__}")
-    if len(set(names)) == 1 and all(_fits(number, names[0]) for number in numbers):
+    if len(set(names)) == 1 and all(fits(number, names[0]) for number in numbers):
         return names[0]
     if "bfloat16" in names:
         raise NotRecordable("bfloat16 meets another dtype, which libraries promote differently;")
     return np.result_type(*(np.dtype(name) for name in names), *numbers).name
 
 
-def _fits(number: complex, dtype: str) -> bool:
+def fits(number: complex, dtype: str) -> bool:
     """Return whether a Python number takes on the dtype of the array that it meets."""
     if isinstance(number, bool):
         return True

@@ -146,6 +146,7 @@ def _starts(symbols: Sequence[Symbol], own: Mapping[Symbol, int]) -> set[Symbol]
         and all(
             _gathers(use)
             and use.op == x.op
+            and any(y is not x for y in use.args)
             and all(y is x or (y not in candidates and (bits.get(y, 0) & ~bits[x]).bit_count() == 1) for y in use.args)
             for use in uses[x]
         )
@@ -204,8 +205,9 @@ class _Keys:
         return self._known[symbol]
 
     def _key(self, x: Symbol, args: Sequence[Any]) -> int:
-        if _gathers(x) and len(args) == 1 and isinstance(args[0], Symbol):
-            return self._known[args[0]]
+        alone = args[0] if len(args) == 1 and isinstance(args[0], Symbol) else None
+        if alone is not None and (_gathers(x) or (x.op == "astype" and x.dtype == alone.dtype)):
+            return self._known[alone]
         parts = identity(args, self._known.__getitem__)
         return self._keys.setdefault((x.op, parts, x.keywords, x.shape, x.dtype), len(self._keys))
 

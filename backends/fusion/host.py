@@ -14,9 +14,9 @@ import array_api_compat.numpy as xp
 import numpy as np
 from uniopt.backends.fusion.bfloat16 import narrow, widen
 from uniopt.backends.fusion.gathered import NEUTRAL
-from uniopt.backends.fusion.library import memory_dtype
+from uniopt.backends.fusion.library import memory_dtype, number
 from uniopt.backends.fusion.operations import INTEGERS
-from uniopt.backends.fusion.schedule import Turn
+from uniopt.backends.fusion.schedule import Turn, overtaken
 from uniopt.backends.fusion.symbol import NotRecordable, Symbol, symbols_in
 
 _OPERATORS = {
@@ -83,10 +83,13 @@ class _Turn:
             self._compute(symbol)
             if symbol in wanted:
                 self._lines.append(f"v[{symbol.index}] = {self._names[symbol]}")
+        names = {out.symbol: self.name(out.symbol) for out in turn.copies}  # all is read before anything is written
+        for symbol in overtaken(turn.copies):
+            self._lines.append(f"y{symbol.index} = {names[symbol]}.copy()")
+            names[symbol] = f"y{symbol.index}"
         for out in turn.copies:
-            value = self.name(out.symbol)
             self._used.append(self._inputs[out.target])
-            self._lines.append(f"a[{self._inputs[out.target]}][...] = {value}")
+            self._lines.append(f"a[{self._inputs[out.target]}][...] = {names[out.symbol]}")
         if not self._lines:
             return None, []
         body = "\n    ".join(self._lines)
@@ -141,8 +144,9 @@ def _expression(symbol: Symbol, turn: _Turn) -> str:
     if "bfloat16" in {symbol.dtype, *(x.dtype for x in args if isinstance(x, Symbol))}:
         return _bfloat16(symbol, name)
     if op == "constant":
-        text = name(args[0])
-        return text if symbol.shape == () else f"np.full({symbol.shape!r}, {text}, dtype={symbol.dtype!r})"
+        if symbol.shape == ():
+            return turn.object(number(symbol))
+        return f"np.full({symbol.shape!r}, {name(args[0])}, dtype={symbol.dtype!r})"
     if op == "astype":
         text = name(args[0])
         if symbol.shape != ():

@@ -56,7 +56,9 @@ def evaluate(xp: Any, symbol: Symbol, value: Callable[[Any], Any]) -> Any:
             found = getattr(xp, symbol.op)(*args, **dict(symbol.keywords))
     if symbol.dtype == "bfloat16" and symbol.op in ("constant", "astype"):
         found = narrow(found, xp)
-    return xp.asarray(found, dtype=memory_dtype(xp, symbol))
+    found = xp.asarray(found, dtype=memory_dtype(xp, symbol))
+    # Kernels read numbers when the array that one is an element of may have been overwritten.
+    return found.copy() if symbol.shape == () and symbol.op in VIEWS else found
 
 
 def empty(xp: Any, symbol: Symbol) -> Any:

@@ -14,7 +14,9 @@ from uniopt.backends.fusion.functions import (
     REDUCTIONS,
     WHOLE,
     broadcast_shape,
+    constant,
     elementwise,
+    fits,
     operand,
     record,
     reduce,
@@ -66,7 +68,8 @@ class Namespace:
 
     def _power(self, scalars: str, x: Any, y: Any) -> Symbol:
         # NumPy's operator does the same with these exponents, and multiplication is what kernels have.
-        if isinstance(x, Symbol) and x.shape and isinstance(y, int | float) and not isinstance(y, bool):
+        number = isinstance(y, int | float) and not isinstance(y, bool)
+        if isinstance(x, Symbol) and x.shape and number and fits(y, x.dtype):
             if y == 2:
                 return self.multiply(x, x)  # type: ignore[no-any-return]
             if y in (0.5, 1):
@@ -89,9 +92,10 @@ class Namespace:
 
     def full(self, shape: Any, value: Any, *, dtype: str | None = None, device: Any = None) -> Symbol:
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        value = operand(value) if hasattr(value, "dtype") else value
         if isinstance(value, Symbol):
             return self.broadcast_to(value if dtype is None else self.astype(value, dtype), shape)
-        return record("constant", (value,), shape, dtype or np.asarray(value).dtype.name)
+        return constant(value, shape, dtype or np.asarray(value).dtype.name)
 
     def empty_like(self, x: Symbol, /, *, dtype: str | None = None, device: Any = None) -> Symbol:
         return self.full_like(x, 0, dtype=dtype)
@@ -103,16 +107,14 @@ class Namespace:
         return self.full_like(x, 1, dtype=dtype)
 
     def full_like(self, x: Symbol, /, value: Any, *, dtype: str | None = None, device: Any = None) -> Symbol:
-        if isinstance(value, Symbol):
-            return self.broadcast_to(self.astype(value, dtype or x.dtype), x.shape)
-        return record("constant", (value,), x.shape, dtype or x.dtype)
+        return self.full(x.shape, value, dtype=dtype or x.dtype)
 
     def arange(
         self, start: Any, /, stop: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None
     ) -> Symbol:
-        first, last = (0, start) if stop is None else (start, stop)
-        length = len(range(int(first), int(last), int(step)))
-        return record("arange", (first, last, step), (length,), dtype or "int64")
+        args = (0, start, step) if stop is None else (start, stop, step)
+        found = np.arange(*args)
+        return record("arange", args, found.shape, dtype or found.dtype.name)
 
     def asarray(self, x: Any, /, *, dtype: str | None = None, device: Any = None, copy: Any = None) -> Symbol:
         x = operand(x) if hasattr(x, "dtype") else x
@@ -120,7 +122,7 @@ class Namespace:
             return x if dtype is None else self.astype(x, dtype)
         array = np.asarray(x, dtype=dtype)
         if array.ndim == 0:
-            return record("constant", (array.item(),), (), array.dtype.name)
+            return constant(array.item(), (), array.dtype.name)
         return record("asarray", (array.tolist(),), array.shape, array.dtype.name)
 
     def reshape(self, x: Symbol, /, shape: Sequence[int], *, copy: Any = None) -> Symbol:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from uniopt.backends.fusion.functions import ELEMENTWISE
 from uniopt.backends.fusion.symbol import Symbol, symbols_in
 
 REDUCTIONS = ("sum", "max", "min")
-VIEWS = ("reshape", "permute_dims", "broadcast_to", "getitem")
+VIEWS = ("reshape", "permute_dims", "broadcast_to", "getitem", "real", "imag")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,3 +80,20 @@ class Schedule:
             for group in groups:
                 found += [*group.computed, *group.stored_in, *group.reductions]
         return found
+
+
+def root(x: Symbol) -> Symbol:
+    """Return the symbol whose memory a view shows."""
+    while x.op in VIEWS:
+        x = x.args[0]
+    return x
+
+
+def overtaken(copies: Iterable[Output]) -> set[Symbol]:
+    """Return what copies that are made one after another would find overwritten by an earlier one."""
+    found, written = set(), set()
+    for out in copies:
+        if root(out.symbol) in written:
+            found.add(out.symbol)
+        written.add(out.target)
+    return found

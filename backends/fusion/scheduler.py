@@ -14,7 +14,7 @@ from uniopt.backends.fusion.counted import is_counted
 from uniopt.backends.fusion.gathered import Gathered
 from uniopt.backends.fusion.operations import STORED, is_fusible
 from uniopt.backends.fusion.recording import Recording
-from uniopt.backends.fusion.schedule import REDUCTIONS, VIEWS, Group, Output, Schedule, Turn
+from uniopt.backends.fusion.schedule import REDUCTIONS, VIEWS, Group, Output, Schedule, Turn, root
 from uniopt.backends.fusion.symbol import NotRecordable, Symbol, symbols_in, users
 
 
@@ -218,23 +218,23 @@ class _Scheduler:
             for group in loops:
                 for x, memory in group.stored_in.items():
                     if memory is x:
-                        readers[_root(x)].append((time, group))
+                        readers[root(x)].append((time, group))
                 for x in symbols_in(arg for symbol in (*group.computed, *group.reductions) for arg in symbol.args):
                     if x.shape == ():
-                        readers[_root(x)].append((time, group))
+                        readers[root(x)].append((time, group))
         for symbol in self.symbols:
             if symbol.op not in ("input", *VIEWS) and not self.in_loop(symbol) and not self.reduces(symbol):
                 for x in symbols_in(symbol.args):
-                    readers[_root(x)].append((self.times[symbol], None))
+                    readers[root(x)].append((self.times[symbol], None))
         for out, written in self.written.items():
             if written % 2 == 0:
-                readers[_root(out.symbol)].append((written, None))
+                readers[root(out.symbol)].append((written, None))
         return readers
 
     def _reads_where_it_writes(self, group: Group, target: Symbol) -> bool:
         """Return whether a loop that reads an input also writes it, and reads each element just before."""
         return any(memory is target for _, memory in group.stores) and all(
-            x is target or _root(x) is not target for x in group.stored_in
+            x is target or root(x) is not target for x in group.stored_in
         )
 
 
@@ -248,13 +248,6 @@ def _needed(recording: Recording, wanted: Iterable[Symbol]) -> list[Symbol]:
             needed.add(x)
             todo += symbols_in(x.args)
     return [x for x in recording.symbols if x in needed]
-
-
-def _root(x: Symbol) -> Symbol:
-    """Return the symbol whose memory a view shows."""
-    while x.op in VIEWS:
-        x = x.args[0]
-    return x
 
 
 def _can_store(x: Symbol) -> bool:

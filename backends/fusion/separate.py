@@ -53,8 +53,8 @@ class Parts:
     is_without: Callable[[], bool]
 
     def serve(self, missing: int) -> bool:
-        """Return whether the program can run without so many parts: what is gathered of none at all is nothing."""
-        return (not self.gathered or missing < len(self.targets)) and self.is_without()
+        """Return whether the program can run without so many parts; without all, a rule may do something else."""
+        return missing < len(self.targets) and self.is_without()
 
 
 NO_PARTS = Parts(Schedule([], [], {}, [], []), {}, {}, {}, {}, {}, {}, lambda: False)
@@ -172,11 +172,15 @@ def _is_kept(out: Output) -> bool:
 def _agrees(plan: Plan, found: Gathered, without: Without) -> bool:
     """Return whether steps with missing gradients are this one without their parts, so that none counts its leaves.
 
-    Of all patterns, those without one gradient, of each kind, are looked at, and those with every other one.
+    Of all patterns, those without one gradient, of each kind, are looked at, those with every other one, and those with
+    the first or the last one alone that has elements.
     """
+    every = range(len(plan.parameters))
     kinds = {(g.shape, g.dtype): i for i, g in enumerate(plan.parameters)}
-    halves = [range(start, len(plan.parameters), 2) for start in (0, 1)] if len(plan.parameters) > 1 else []
-    for missing in (*([i] for i in kinds.values()), *halves):
+    full = [i for i, g in enumerate(plan.parameters) if 0 not in g.shape]
+    alone = [(*every[:i], *every[i + 1 :]) for i in (*full[:1], *full[-1:])]
+    patterns = dict.fromkeys([*((i,) for i in kinds.values()), tuple(every[::2]), tuple(every[1::2]), *alone])
+    for missing in patterns if len(every) > 1 else ():
         bits = sum(1 << i for i in missing)
         other = without(missing)
         less = None if other is None else gather(other.made.symbols, other.results, other.parameters)

@@ -59,6 +59,8 @@ def cut(
             copies[part].append(out)
         elif 0 not in out.symbol.shape:
             calls.append((out, part))
+    if calls:  # before the numbers that arrays are filled with are overwritten
+        found.append(Calls([], calls))
     last = found[-1] if found and not isinstance(found[-1], Calls) else []
     if len(last) != 1 or copies.keys() != {last[0].part}:  # others may read what is written to
         last = [Loop(Group(()), part) for part in copies]
@@ -68,8 +70,6 @@ def cut(
             loop.group.stores.append((out.symbol, out.target))
             if out.symbol not in loop.group.computed and not is_constant(out.symbol):
                 loop.group.stored_in[out.symbol] = out.symbol
-    if calls:
-        found.append(Calls([], calls))
     return found
 
 

@@ -79,6 +79,19 @@ def test_arrays(name: str, recordings: list[int]) -> None:
     assert found[-1] == found[0] or name == "sums and maxima"  # what is missing would have to be 0, and less than all
 
 
+@pytest.mark.parametrize("where", ["host", "device"])
+def test_a_number_that_is_added_up_and_compared(where: str) -> None:
+    """What a missing one is replaced by is 0 in the sum, and less than all in the maximum."""
+
+    def both(xp: Any, gs: list[Any]) -> Any:
+        numbers = [squares(xp, g) for g in gs]
+        return 1.0 + reduce(add, numbers) + reduce(xp.maximum, numbers)
+
+    params, stream = some("both")
+    with on(where):
+        walk(scaled_by(both), params, stream, [])
+
+
 def alike(steps: int) -> tuple[Any, list[Any]]:
     """Return five leaves of one shape, and gradients of which some are missing."""
     make = normal("alike", "float64")

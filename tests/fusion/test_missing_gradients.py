@@ -127,3 +127,53 @@ def scaled_by(gathered: Callable[[Any, list[Any]], Any]) -> uniopt.GradientTrans
 def test_rules_that_count_the_leaves_are_right_as_well(gathered: Callable[[Any, list[Any]], Any]) -> None:
     params, stream = odd_tree(normal("missing", "float64")), patterns(gradients("missing", "float64", 12), 4)
     walk(scaled_by(gathered), params, stream, [])
+
+
+@pytest.mark.parametrize(
+    "factor",
+    [
+        lambda gs: 3.0 if sum(g is not None for g in gs) == 1 else 1.0,
+        lambda gs: 3.0 if gs[0] is None and gs[1] is None else 1.0,
+        lambda gs: 3.0 if gs[-1] is None and gs[-2] is None else 1.0,
+    ],
+    ids=["one alone", "not the first two", "not the last two"],
+)
+def test_rules_that_ask_which_leaves_are_there_are_right_as_well(factor: Callable[[list[Any]], float]) -> None:
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+        scale = factor(updates)
+        return [None if g is None else -0.125 * g * scale for g in updates], state
+
+    make = normal("which", "float64")
+    params, whole = [make(3) for _ in range(4)], [make(3) for _ in range(4)]
+    there = [*([True] * 4 for _ in range(2)), *([i == k for i in range(4)] for k in range(4))]
+    stream = [[g if here else None for g, here in zip(whole, one, strict=True)] for one in (*there, *reversed(there))]
+    walk(uniopt.GradientTransformation(lambda params: (), update), params, stream, [])
+
+
+def test_a_step_without_any_gradient_that_a_rule_does_not_count() -> None:
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+        if all(g is None for g in updates):
+            return updates, state
+        return [None if g is None else -0.125 * g for g in updates], state + 1
+
+    make = normal("count", "float64")
+    params, there = [make(3), make(2)], [make(3), make(2)]
+    tx = uniopt.GradientTransformation(lambda params: np.asarray(0, dtype=np.int32), update)
+    walk(tx, params, [there, [None, there[1]], [None, None], there, [None, None]], [])
+
+
+def test_a_gradient_that_comes_back_in_another_layout() -> None:
+    """Meanwhile its parameter stood for it, which has that layout."""
+    draw = normal("layouts", "float64")
+    params = [np.asfortranarray(draw(4, 3)), draw(2)]
+    rows, columns, other = draw(4, 3), np.asfortranarray(draw(4, 3)), draw(2)
+    stream = [
+        [rows, other],
+        [None, other],
+        [columns, other],
+        [rows, None],
+        [None, other],
+        [rows, other],
+        [columns, other],
+    ]
+    walk(uniopt.sgd(0.125, momentum=0.5), params, stream, [])

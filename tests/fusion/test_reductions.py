@@ -10,11 +10,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from uniopt.backends.fusion import loops
 
 import uniopt
 from tests.fusion.walks import (
@@ -23,6 +24,7 @@ from tests.fusion.walks import (
     build,
     compiled,
     copied,
+    eager,
     gradients,
     in_torch,
     normal,
@@ -224,3 +226,22 @@ def test_a_step_that_is_given_more_threads_later() -> None:
         torch.set_num_threads(1 + k % 3)
         ours, state = step(theirs, state, ours)
         assert_same_bits((ours, state), expected, f"step {k}")
+
+
+class Largest(NamedTuple):
+    m: Any
+    largest: Any
+
+
+@pytest.mark.parametrize("compiler", [True, False], ids=["machine code", "NumPy"])
+def test_a_maximum_of_what_the_same_pass_overwrites(compiler: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not compiler:
+        monkeypatch.setattr(loops, "find_spec", lambda name: None)
+
+    def rule(xp: Any, g: Any, s: Any) -> Any:
+        return g, s._replace(m=0.5 * s.m - g, largest=xp.max(s.m))
+
+    tx = uniopt.leafwise(Largest, lambda xp, p: {"m": 2.0 * p, "largest": xp.max(p)}, rule)
+    params, stream = {"w": np.arange(6.0)}, [{"w": np.full(6, 3.0)}, {"w": np.full(6, -5.0)}]
+    for k, pair in enumerate(zip(compiled(tx, copied(params), stream, 4), eager(tx, params, stream, 4), strict=True)):
+        assert_same_bits(*pair, f"step {k}")

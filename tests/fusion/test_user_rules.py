@@ -12,7 +12,7 @@ from uniopt.backends import registry
 from uniopt.backends.fusion import blocked, loops
 
 import uniopt
-from tests.fusion.walks import assert_same_bits, compiled, copied, eager, in_torch, normal, tensor
+from tests.fusion.walks import assert_same_bits, compiled, copied, eager, in_numpy, in_torch, normal, tensor
 
 
 class Slots(NamedTuple):
@@ -86,6 +86,17 @@ ELEMENTWISE: dict[str, Rule] = {
     ),
     "another precision": lambda xp, g, s: (xp.astype(xp.astype(g, xp.float64) / 3, g.dtype) * s.m, s),
     "constants": lambda xp, g, s: (g * math.pi + xp.pi * s.m - xp.e + xp.full_like(g, 0.1) * xp.asarray(0.25), s),
+    "constants of 16 bits": lambda xp, g, s: (g + xp.astype(xp.full(g.shape, 0.1, dtype=xp.float16), g.dtype), s),
+    "whole numbers": lambda xp, g, s: (g * xp.astype(xp.full_like(s.n, 1.5), g.dtype), s),
+    "a negative zero": lambda xp, g, s: (xp.copysign(g, -xp.zeros_like(g)), s),
+    "ranges": lambda xp, g, s: (
+        g * xp.astype(xp.sum(xp.arange(0.5, 4.5)) + xp.arange(5, -5, -2)[1] + xp.arange(3.0)[2], g.dtype),
+        s,
+    ),
+    "with a dtype of their own": lambda xp, g, s: (
+        g + xp.astype(xp.linspace(0.0, 1.0, 5, dtype=xp.float32)[1] + xp.eye(2, dtype=xp.float64)[0, 0], g.dtype),
+        s,
+    ),
     "infinities": lambda xp, g, s: (xp.minimum(g, xp.inf) + xp.maximum(s.m, -xp.inf) + xp.where(g > 9, xp.nan, g), s),
     "nothing": lambda xp, g, s: (xp.zeros_like(g), s),
     "the state as it was": lambda xp, g, s: (s.m, s),
@@ -111,6 +122,24 @@ ELEMENTWISE: dict[str, Rule] = {
     "joined": lambda xp, g, s: (xp.concat([g[..., 1:], g[..., :1]], axis=-1) if g.ndim else g, s),
     "taken": lambda xp, g, s: (xp.take(g, xp.zeros_like(xp.arange(g.shape[-1])), axis=-1) if g.ndim else g, s),
 }  # fmt: skip
+
+# Libraries differ in the dtypes of these; compiled steps have NumPy's everywhere.
+PROMOTING: dict[str, Rule] = {
+    "constants of another precision": lambda xp, g, s: (
+        xp.astype(xp.full_like(xp.astype(g, xp.float32), 0.1) + xp.astype(s.m, xp.float64), g.dtype)
+        + xp.astype(xp.asarray(0.1, dtype=xp.float64) * xp.astype(xp.max(g), xp.float32), g.dtype)
+        + xp.astype(xp.where(g > 0, xp.asarray(0.1, dtype=xp.float64), xp.astype(g, xp.float32)), g.dtype),
+        s,
+    ),
+    "powers of integers": lambda xp, g, s: (
+        xp.astype((70_000 + s.n) ** 2.0 / 2**30 + (s.n + 3) ** 1.0 + s.n**0.5 + (s.n + 1) ** 2, g.dtype),
+        s._replace(n=s.n + 1),
+    ),
+    "sums of small integers": lambda xp, g, s: (
+        g * (2 if xp.sum(xp.astype(xp.abs(g) * 50, xp.uint8)).dtype == xp.uint64 else 3),
+        s,
+    ),
+}
 
 # An element depends on others: within 2 ulp of the leaf's largest value.
 REDUCING: dict[str, Rule] = {
@@ -154,9 +183,10 @@ def walks(tx: uniopt.GradientTransformation, seed: str, dtype: str, steps: int =
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16"])
-@pytest.mark.parametrize("name", ELEMENTWISE)
+@pytest.mark.parametrize("name", [*ELEMENTWISE, *PROMOTING])
 def test_elementwise(name: str, dtype: str) -> None:
-    for k, (expected, by_numpy, by_torch) in enumerate(walks(transformation(ELEMENTWISE[name]), name, dtype)):
+    tx = transformation({**ELEMENTWISE, **PROMOTING}[name])
+    for k, (expected, by_numpy, by_torch) in enumerate(walks(tx, name, dtype)):
         assert_same_bits(by_numpy, expected, f"NumPy, step {k}")
         assert_same_bits(by_torch, expected, f"torch, step {k}")
 
@@ -264,27 +294,19 @@ def test_a_pair_of_functions_with_a_state_of_its_own() -> None:
     assert found[1]["count"] == 7
 
 
-class Other(NamedTuple):
-    m: Any
-
-
-EXCHANGES: dict[str, Rule] = {
-    "plainly": lambda xp, g, s, p: (s.m - p, s._replace(m=p)),
-    "backwards": lambda xp, g, s, p: (s.m - p, s._replace(m=xp.flip(p))),
-    "transposed": lambda xp, g, s, p: (s.m - p, s._replace(m=xp.permute_dims(p, (1, 0)))),
-    "scaled": lambda xp, g, s, p: (s.m - p, s._replace(m=2.0 * xp.permute_dims(p, (1, 0)))),
-    "both": lambda xp, g, s, p: (xp.permute_dims(s.m, (1, 0)) - p, s._replace(m=xp.permute_dims(p, (1, 0)))),
-}
-
-
 @pytest.mark.parametrize("library", ["numpy", "torch"])
-@pytest.mark.parametrize("name", EXCHANGES)
-def test_arrays_that_take_each_others_values(name: str, library: str) -> None:
-    """Each can be written when the other has been read, by way of views too."""
-    tx = uniopt.leafwise(Other, lambda xp, p: {"m": 3.0 * xp.ones_like(p)}, EXCHANGES[name])
-    params = np.arange(9.0).reshape(3, 3)
-    mine = params.copy() if library == "numpy" else tensor(params.copy())
-    stream = [mine + 1] * 4
-    expected = eager(tx, params, [params + 1] * 4, 4)
-    for k, pair in enumerate(zip(compiled(tx, mine, stream, 4), expected, strict=True), 1):
-        assert_same_bits(*pair, f"step {k}")
+def test_a_number_that_an_array_is_filled_with_is_read_in_every_step(library: str) -> None:
+    number = np.asarray(0.5) if library == "numpy" else tensor(np.asarray(0.5))
+
+    def rule(xp: Any, g: Any, s: Any) -> Any:
+        return g * xp.full_like(g, number) + xp.full(g.shape, number), s
+
+    tx = uniopt.leafwise(uniopt.EmptyState, None, rule)
+    params, step = tensor(np.ones(3)) if library == "torch" else np.ones(3), uniopt.compile(tx)
+    grads = params + 1.0
+    state = tx.init(params)
+    for k in range(3):
+        number[...] = float(k)
+        before = in_numpy(params).copy()
+        params, state = step(grads, state, params)
+        assert_same_bits(params, before + 3.0 * k, f"step {k}")
