@@ -153,8 +153,8 @@ OPERATIONS: dict[str, tuple[int, Sequence[str], Emit]] = {
     "bitwise_invert": (1, (*INTEGERS, "bool"), _invert),
     "bitwise_left_shift": (2, INTEGERS, partial(_shift, "shl")),
     "bitwise_right_shift": (2, INTEGERS, partial(_shift, "ashr")),
-    **{op: (1, FLOATS, partial(call, op)) for op in UNARY},
-    **{op: (2, _NUMBERS if op in DIVISIONS else FLOATS, partial(call, op)) for op in BINARY},
+    **{op: (1, FLOATS, partial(call, op)) for op in sorted(UNARY)},
+    **{op: (2, _NUMBERS if op in DIVISIONS else FLOATS, partial(call, op)) for op in sorted(BINARY)},
 }
 PREDICATES: dict[str, tuple[int, Sequence[str], Emit]] = {
     "equal": (2, _ALL, partial(_compare, "oeq", "eq")),
