@@ -45,7 +45,7 @@ def load(kernels: Sequence[Kernel]) -> list[Callable[[int, int, int], None]]:
 def _run(kernel: Kernel, table: int, rows: int, arguments: int) -> None:
     cells = _at(table, (rows, kernel.columns), "int64")
     scalars = _at(arguments, (rows, len(kernel.arguments)), "float64") if kernel.arguments else np.empty((rows, 0))
-    for row, given in zip(cells.tolist(), scalars.tolist(), strict=True):
+    for row, given in zip(cells.tolist(), scalars, strict=True):
         extents = tuple(row[: kernel.rank])
         if 0 in extents:
             continue
@@ -55,7 +55,10 @@ def _run(kernel: Kernel, table: int, rows: int, arguments: int) -> None:
             steps = tuple(row[first + 1 : first + 1 + kernel.rank])
             there = _Counted if operand.counted else _at
             operands.append(there(row[first], extents, operand.dtype, steps))
-        typed = [np.dtype(dtype).type(x) for x, dtype in zip(given, kernel.arguments, strict=True)]
+        typed = [
+            x.view(np.int64) if dtype == "int64" else np.dtype(dtype).type(x)
+            for x, dtype in zip(given, kernel.arguments, strict=True)
+        ]
         with np.errstate(all="ignore"):  # kernels of machine code do not warn either
             for block in _blocks(extents):
                 _evaluate(kernel, [x[block] for x in operands], typed)

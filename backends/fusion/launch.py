@@ -95,6 +95,11 @@ class Launch:
         behind = count(len(place))
         self._from = np.array([next(behind) if isinstance(x, float) else place[x] for x in flat], dtype=np.intp)
         self._arguments = self._numbers.take(self._from)
+        # A float64 does not hold every int64.
+        dtypes = self._kernel.arguments * len(rows)
+        integers = [(cell, x) for cell, (x, dtype) in enumerate(zip(flat, dtypes, strict=True)) if dtype == "int64"]
+        self._integers = [x for _, x in integers]
+        self._integer_cells = np.array([cell for cell, _ in integers], dtype=np.intp)
         self._where = self._table.ctypes.data, len(rows), self._arguments.ctypes.data
         self._ends = np.cumsum(self._weights)
         self._total = int(self._ends[-1])
@@ -121,6 +126,9 @@ class Launch:
         if self._wanted:
             self._numbers[: len(self._wanted)] = [values[i] for i in self._wanted]
             self._numbers.take(self._from, out=self._arguments, mode="clip")  # the default mode takes a copy
+        if self._integers:
+            found = [int(x) if isinstance(x, float) else values[x] for x in self._integers]
+            self._arguments.view(np.int64)[self._integer_cells] = found
         if missing:
             self._run_present(missing)
             return

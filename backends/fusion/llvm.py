@@ -145,10 +145,12 @@ class _Emission:
     def _arguments(self) -> list[str]:
         dtypes, let = self.kernel.arguments, self.one.let
         line = let(f"getelementptr double, ptr %arguments, i64 {let(f'mul i64 %row, {len(dtypes)}')}")
-        cells = [
-            self.one.load("float64", let(f"getelementptr double, ptr {line}, i64 {i}")) for i in range(len(dtypes))
-        ]
-        return [convert(self.one, "float64", dtype, x) for dtype, x in zip(dtypes, cells, strict=True)]
+        found = []
+        for i, dtype in enumerate(dtypes):
+            held = "int64" if dtype == "int64" else "float64"  # which has all numbers of the other dtypes
+            cell = self.one.load(held, let(f"getelementptr double, ptr {line}, i64 {i}"))
+            found.append(convert(self.one, held, dtype, cell))
+        return found
 
     def _nest(
         self,

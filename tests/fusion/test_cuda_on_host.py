@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import uniopt
-from tests.fusion import test_layouts, test_reductions, test_user_rules, walks
+from tests.fusion import rules, test_layouts, test_reductions, walks
 from tests.fusion.devices import Host, Noting, compile_for_host, numpy_on, require_compiler
 from tests.fusion.test_registered import VARIANTS, exported, made
 from tests.fusion.walks import (
@@ -88,9 +88,9 @@ def _compiler(request: pytest.FixtureRequest) -> None:
                 list(compiled(build(given["name"], given["setting"]), odd_tree(make), [odd_tree(make)], 1))
             elif item.path == request.path and given.keys() == {"name", "dtype"}:
                 list(compiled(*made(given["name"], given["dtype"], 1), 1))
-        for rule in (test_user_rules.ELEMENTWISE | test_user_rules.REDUCING).values():
-            tree = test_user_rules.tree_of(normal("rules", "float32"))
-            list(compiled(test_user_rules.transformation(rule), copied(tree), [tree], 1))
+        for rule in (rules.ELEMENTWISE | rules.REDUCING).values():
+            tree = rules.tree_of(normal("rules", "float32"))
+            list(compiled(rules.transformation(rule), copied(tree), [tree], 1))
         for op, x, axis in reductions():
             test_reductions.reduced(op, x, axis)
         for dtype in ("float32", "float16", "bfloat16"):
@@ -164,13 +164,13 @@ def test_transformations(name: str, dtype: str) -> None:
     assert_equal(*made(name, dtype, 4))
 
 
-@pytest.mark.parametrize("name", test_user_rules.ELEMENTWISE | test_user_rules.REDUCING)
+@pytest.mark.parametrize("name", rules.ELEMENTWISE | rules.REDUCING)
 def test_rules_of_a_users_own(name: str) -> None:
     """Each is one that kernels compute, or that is left to the library, or some of both."""
     make = normal(name, "float32")
-    params, stream = test_user_rules.tree_of(make), [test_user_rules.tree_of(make) for _ in range(3)]
-    tx = test_user_rules.transformation((test_user_rules.ELEMENTWISE | test_user_rules.REDUCING)[name])
-    if "power" in name or name in test_user_rules.REDUCING or name in COMPOSED:
+    params, stream = rules.tree_of(make), [rules.tree_of(make) for _ in range(3)]
+    tx = rules.transformation((rules.ELEMENTWISE | rules.REDUCING)[name])
+    if "power" in name or name in rules.REDUCING or name in COMPOSED:
         assert_near(tx, params, stream)
     else:
         assert_equal(tx, params, stream)
@@ -259,14 +259,14 @@ def _widened(x: Any) -> Any:
 
 def _divided(xp: Any, g: Any, s: Any) -> Any:
     """Divide numbers of all signs, zero too, and positions by numbers among which 0 and -1 are."""
-    n = test_user_rules.numbered(xp, g, xp.int32) - 70
+    n = rules.numbered(xp, g, xp.int32) - 70
     return g // s.m, s._replace(m=g % s.m, n=n // (n % 7 - 2) + n % (n % 5 - 1))
 
 
 SPECIAL: dict[str, uniopt.GradientTransformation] = {
-    "divisions": test_user_rules.transformation(_divided),
+    "divisions": rules.transformation(_divided),
     **{
-        name: test_user_rules.transformation(test_user_rules.ELEMENTWISE[name])
+        name: rules.transformation(rules.ELEMENTWISE[name])
         for name in ("rounding", "signs", "clip by arrays", "where", "logic", "infinities", "another precision")
     },
     **{name: build(name) for name in ("adamw", "lion", "rprop", "amsgrad")},
@@ -283,7 +283,7 @@ def test_special_numbers(dtype: str) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_logaddexp_of_special_numbers(dtype: str) -> None:
     """Nothing overflows on the way."""
-    tx = test_user_rules.transformation(lambda xp, g, s: (g, s._replace(m=xp.logaddexp(g, s.m))))
+    tx = rules.transformation(lambda xp, g, s: (g, s._replace(m=xp.logaddexp(g, s.m))))
     params, stream = special(dtype)
     found, expected = (uniopt.tree.leaves(walk(tx, params, stream, device)) for device in (Host(), None))
     for x, y in zip(found, expected, strict=True):

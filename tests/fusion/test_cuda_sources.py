@@ -14,8 +14,8 @@ from uniopt.conformance.settings import SETTINGS
 
 import uniopt
 from tests.fusion.devices import Noting, numpy_on
+from tests.fusion.rules import ELEMENTWISE, REDUCING, transformation, tree_of
 from tests.fusion.test_registered import VARIANTS, exported, made
-from tests.fusion.test_user_rules import ELEMENTWISE, REDUCING, transformation, tree_of
 from tests.fusion.walks import DTYPES, build, compiled, normal, odd_tree, takes
 
 if find_spec("cupy") is None:

@@ -18,8 +18,8 @@ from uniopt.conformance.settings import SETTINGS
 
 import uniopt
 from tests.fusion.graphs import CHANGES, CPU, NAMES, STREAMS, WRAPPED, Compiler, check, problem, without
+from tests.fusion.rules import ELEMENTWISE, REDUCING, transformation, tree_of
 from tests.fusion.test_missing_gradients import GATHERING, case
-from tests.fusion.test_user_rules import ELEMENTWISE, REDUCING, transformation, tree_of
 from tests.fusion.walks import build, in_torch, normal
 from tests.properties.error_unit import ulps
 
