@@ -88,4 +88,7 @@ def run(
     scalars = np.array(arguments, dtype=np.float64)
     assert table.shape == (len(rows), kernel.columns)
     assert scalars.size == len(rows) * len(kernel.arguments)
+    for line, given in zip(scalars, arguments, strict=True):
+        integers = [i for i, dtype in enumerate(kernel.arguments) if dtype == "int64"]
+        line.view(np.int64)[integers] = [given[i] for i in integers]
     machine.load([kernel])[0](table.ctypes.data, len(rows), scalars.ctypes.data)

@@ -77,7 +77,7 @@ def test_a_store_that_stays_in_place_is_seen_by_the_next_element() -> None:
 
 
 def test_arguments_have_their_dtypes() -> None:
-    values = {"float32": 0.1, "float64": 0.1, "int32": -(2.0**31), "int64": 2.0**53, "bool": 2.0}
+    values = {"float32": 0.1, "float64": 0.1, "int32": -(2.0**31), "int64": 2**53 + 1, "bool": 2.0}
     results = [np.zeros(WIDTH + 1, dtype=dtype) for dtype in values]
     stores = tuple((i, Argument(i)) for i in range(len(values)))
     kernel = Kernel(1, operands_of(*results), tuple(values), (), stores)
