@@ -103,6 +103,12 @@ class _Update:
             raise
         if result.shape != g.shape:
             _refuse_shapes(stage, self._step, i, g, result, before, after)
+        if columns and len(after) != len(before):
+            raise StateError(
+                f"{stage.name} returned a state of {len(after)} values for {self._step.path(i)}, expected the "
+                f"{len(before)} of {stage.state.__name__}. Return the state that the rule was given, or "
+                "state._replace(...)."
+            )
         for k, column in columns:
             new, old = after[k], column[i]
             if type(old) in _NESTED:

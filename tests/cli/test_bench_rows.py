@@ -6,7 +6,6 @@ import sys
 import warnings
 from itertools import groupby
 
-import jax
 import numpy as np
 import pytest
 
@@ -14,17 +13,14 @@ import uniopt
 import uniopt.numerics
 from uniopt.cli.bench import memory, optimizers, runner, threads, timing
 from uniopt.cli.bench.agreement import ResultsDifferError, compare
-from uniopt.cli.bench.by_hand import ByHand
 from uniopt.cli.bench.compositions import COMPOSITIONS, NOT_IN_OPTAX
 from uniopt.cli.bench.fresh import FreshProcessError, call
 from uniopt.cli.bench.outcome import Outcome, Verdict
-from uniopt.cli.bench.peers import library
 from uniopt.cli.bench.peers.torch import RULES
 from uniopt.cli.bench.record import Record
 from uniopt.cli.bench.report import line, markdown
 from uniopt.cli.bench.settings import Settings
-from uniopt.cli.bench.sides import Update
-from uniopt.cli.bench.sizes import SIZES, Size
+from uniopt.cli.bench.sizes import SIZES
 from uniopt.cli.bench.targets import AGAINST, TORCH_FUSED, TORCH_OTHERS, Row, table
 from uniopt.cli.bench.timing import Ratio
 from uniopt.cli.bench.traffic import fewest_bytes
@@ -147,19 +143,6 @@ def test_the_sides_take_turns() -> None:
     assert {calls for side, calls in runs[2:] if side == "A"} == {first.steps}
     assert {calls for side, calls in runs[2:] if side == "B"} == {second.steps}
     assert len(first.seconds) == len(second.seconds) == 4
-
-
-@pytest.mark.parametrize("by_hand", [False, True])
-def test_no_part_of_a_step_is_left_to_the_other_side(by_hand: bool) -> None:
-    arrays, size = library("jax"), Size("1e6", {"leaf0": (1000, 1000)})  # JAX computes while Python goes on
-    side: ByHand | Update = (
-        ByHand(arrays, "lion", size.params())
-        if by_hand
-        else Update(arrays, optimizers.transformation("lion"), size.params())
-    )
-    side.give(size.gradients(1))
-    side.step()
-    assert all(x.is_ready() for x in jax.tree.leaves((side._updates, side._state)))
 
 
 def test_the_ratio_is_the_median_of_the_rounds() -> None:

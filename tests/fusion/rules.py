@@ -71,7 +71,7 @@ ELEMENTWISE: dict[str, Rule] = {
     "integers": lambda xp, g, s: (g, s._replace(n=xp.sign(s.n - 3) + (s.n + 7) // (s.n - 3) + (11 - s.n) % (s.n - 1))),
     "truths": lambda xp, g, s: (
         xp.where(xp.where(g > s.m, g > 0, s.m > 0) == (g != 0), g, -g) * xp.astype(xp.signbit(s.m), g.dtype)
-        + xp.where((g > 0) == 2, 1.0, 0.5) * xp.where((g > 0) != True, s.m, 3.0),  # noqa: E712
+        + xp.where((g > 0) == 2, 1.0, 0.5) * xp.where((g > 0) != True, s.m, 3.0),  # noqa: E712  # of each element
         s,
     ),
     "counters": lambda xp, g, s: (
